@@ -1,0 +1,259 @@
+"""Typed errors: each has a stable code, says what happened, and ends with what to do next.
+
+Code raises them and lets them fly; the boundaries (the command line's ``main``, one ASGI
+exception handler per app, the reconcile loop) turn them into words or into a
+:class:`~modeldeploy.schema.problem.Problem` on the wire.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from modeldeploy.schema.problem import Problem
+
+
+class ModelDeployError(Exception):
+    """Base of every error a user may see.
+
+    ``code`` is stable across releases, ``status`` is the HTTP status it answers with,
+    ``exit_code`` what the command line ends with.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def problem(self) -> Problem:
+        """The error as it crosses a process boundary."""
+        return Problem(
+            code=self.code, message=self.message, hint=self.hint, details=list(self.details)
+        )
+
+
+class UsageError(ModelDeployError):
+    code, status, exit_code = "usage", 400, 2
+
+
+class InvalidName(UsageError):
+    code, status = "invalid_name", 422
+
+
+class InvalidModelId(UsageError):
+    code, status = "invalid_model_id", 422
+
+
+class InvalidSetting(UsageError):
+    code, status = "invalid_setting", 422
+
+
+class InvalidRequest(ModelDeployError):
+    """A body that is not what the schema asks for; the message names the field."""
+
+    code, status, exit_code = "invalid_request", 422, 2
+
+
+class MalformedBody(InvalidRequest):
+    code, status = "malformed_body", 400
+
+
+class UnsupportedMediaType(InvalidRequest):
+    code, status = "unsupported_media_type", 415
+
+
+class BodyTooLarge(InvalidRequest):
+    code, status = "body_too_large", 413
+
+
+class InputTooLong(InvalidRequest):
+    code = "input_too_long"
+
+
+class UrlNotAllowed(InvalidRequest):
+    code = "media_url_not_allowed"
+
+
+class Forbidden(ModelDeployError):
+    code, status = "forbidden", 403
+
+
+class MisdirectedRequest(ModelDeployError):
+    code, status = "misdirected_request", 421
+
+
+class NotFound(ModelDeployError):
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(ModelDeployError):
+    code, status = "method_not_allowed", 405
+
+
+class DeploymentNotFound(ModelDeployError):
+    code, status = "deployment_not_found", 404
+
+
+class NameTaken(ModelDeployError):
+    code, status = "name_taken", 409
+
+
+class Conflict(ModelDeployError):
+    """The command does not fit the deployment's present state."""
+
+    code, status = "conflict", 409
+
+
+class PortTaken(ModelDeployError):
+    code, status = "port_taken", 409
+
+
+class NoFreePort(ModelDeployError):
+    code, status = "no_free_port", 409
+
+
+class DeviceUnavailable(ModelDeployError):
+    code, status = "device_unavailable", 422
+
+
+class StateUnreadable(ModelDeployError):
+    code = "state_unreadable"
+
+
+class QueueFull(ModelDeployError):
+    code, status = "queue_full", 429
+
+
+class NotReady(ModelDeployError):
+    code, status = "not_ready", 503
+
+
+class RequestTimeout(ModelDeployError):
+    code, status = "request_timeout", 504
+
+
+class PredictionFailed(ModelDeployError):
+    """The model itself raised on a valid input."""
+
+    code = "prediction_failed"
+
+
+class DaemonUnreachable(ModelDeployError):
+    code, status, exit_code = "daemon_unreachable", 503, 4
+
+
+class DeploymentFailed(ModelDeployError):
+    """A deployment that ended in FAILED; the message is its cause."""
+
+    code, status, exit_code = "deployment_failed", 500, 3
+
+
+class WaitTimeout(ModelDeployError):
+    code, status = "wait_timeout", 504
+
+
+class ModelError(DeploymentFailed):
+    """Something about the model itself: trying again without a change will not help."""
+
+    code, status = "model_error", 422
+
+
+class UnsupportedModel(ModelError):
+    code = "unsupported_model"
+
+
+class AmbiguousTask(ModelError):
+    code = "ambiguous_task"
+
+
+class UnsupportedTask(ModelError):
+    code = "unsupported_task"
+
+
+class WrongTask(ModelError):
+    """The checkpoint has no weights for this task's head."""
+
+    code = "wrong_task"
+
+
+class UnsafeWeights(ModelError):
+    code = "unsafe_weights"
+
+
+class RemoteCodeRefused(ModelError):
+    code = "remote_code_refused"
+
+
+class ModelTooLarge(ModelError):
+    code = "model_too_large"
+
+
+class DownloadError(DeploymentFailed):
+    """Something about getting the model: a later try may well succeed."""
+
+    code, status = "download_failed", 502
+
+
+class ModelNotFound(DownloadError):
+    code, status = "model_not_found", 404
+
+
+class RevisionNotFound(DownloadError):
+    code, status = "revision_not_found", 404
+
+
+class GatedModel(DownloadError):
+    code, status = "gated_model", 403
+
+
+class HubUnauthorized(DownloadError):
+    code, status = "hub_unauthorized", 401
+
+
+class HubRateLimited(DownloadError):
+    code, status = "hub_rate_limited", 429
+
+
+class HubUnavailable(DownloadError):
+    code, status = "hub_unavailable", 502
+
+
+class NoNetwork(DownloadError):
+    code, status = "no_network", 502
+
+
+class DownloadTimeout(DownloadError):
+    code, status = "download_timeout", 504
+
+
+class CorruptDownload(DownloadError):
+    code = "corrupt_download"
+
+
+class DiskFull(DownloadError):
+    code, status = "disk_full", 507
+
+
+class WorkerDied(DeploymentFailed):
+    code = "worker_died"
+
+
+class StartTimeout(DeploymentFailed):
+    code = "start_timeout"
+
+
+def _by_code(root: type[ModelDeployError]) -> dict[str, type[ModelDeployError]]:
+    table = {root.code: root}
+    for child in root.__subclasses__():
+        table.update(_by_code(child))
+    return table
+
+
+def from_problem(problem: Problem) -> ModelDeployError:
+    """The typed error a problem from another process stands for."""
+    kind = _by_code(ModelDeployError).get(problem.code, ModelDeployError)
+    return kind(problem.message, problem.hint, tuple(problem.details))

@@ -1,0 +1,132 @@
+"""Where things live. ``MODELDEPLOY_HOME`` moves everything under one directory.
+
+Directories are 0700 and files 0600 whatever the umask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from modeldeploy.errors import InvalidName, UsageError
+from modeldeploy.schema.deployment import NAME_PATTERN
+
+SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes on Linux and 104 on macOS, the NUL included
+_LONGEST_SOCKET_NAME = len("worker-") + 12 + len(".sock")
+_NAME = re.compile(NAME_PATTERN)
+
+
+def private_dir(path: Path) -> Path:
+    """``path`` as a directory that only its owner may enter, made if it is missing.
+
+    Raises:
+        UsageError: it belongs to another user, or is a link.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        found = path.stat()
+    if found.st_uid != os.getuid():
+        raise UsageError(
+            f"{path} belongs to another user",
+            hint="point MODELDEPLOY_HOME at a directory of your own",
+        )
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        path.chmod(0o700)
+    return path
+
+
+def private_open(path: str | Path, flags: int) -> int:
+    """An opener for ``open`` and ``os.open`` that makes files 0600 whatever the umask."""
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    if flags & os.O_CREAT:
+        os.fchmod(fd, 0o600)
+    return fd
+
+
+def check_name(name: str) -> str:
+    """``name``, if it is one a deployment may bear: the only way from a name to a path.
+
+    Raises:
+        InvalidName: otherwise.
+    """
+    if not _NAME.match(name):
+        raise InvalidName(
+            f"{name!r} is not a name: 1 to 63 of a-z, 0-9 and '-', no '-' at either end",
+            hint="choose another with --name",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Every path of one instance. Reading an attribute touches nothing; ``make`` makes them."""
+
+    home: Path | None
+    state: Path
+    run: Path
+    logs: Path
+    config: Path
+
+    @property
+    def database(self) -> Path:
+        return self.state / "state.db"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "supervisor.lock"
+
+    @property
+    def config_file(self) -> Path:
+        return self.config / "config.toml"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.logs / "supervisor.log"
+
+    def deployment_log(self, name: str) -> Path:
+        return self.logs / "deployments" / f"{check_name(name)}.log"
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of the sockets: ``run``, or a short one of its own where that is too long
+        for the OS (the same for the same ``run``, so that every client finds it)."""
+        if len(os.fsencode(self.run)) + 1 + _LONGEST_SOCKET_NAME <= SOCKET_PATH_MAX:
+            return self.run
+        digest = hashlib.sha256(os.fsencode(self.run)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"modeldeploy-{os.getuid()}-{digest}"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.sockets / "control.sock"
+
+    def worker_socket(self, replica: str) -> Path:
+        return self.sockets / f"worker-{replica}.sock"
+
+    def worker_spec(self, replica: str) -> Path:
+        return self.run / f"worker-{replica}.json"
+
+    def make(self) -> Paths:
+        if self.home:
+            private_dir(self.home)
+        for path in (self.state, self.run, self.logs, self.logs / "deployments", self.config):
+            private_dir(path)
+        private_dir(self.sockets)
+        return self
+
+
+def locate(home: str | None) -> Paths:
+    """The paths under ``home`` (made absolute), or the platform's own."""
+    if home:
+        root = Path(home).expanduser().absolute()
+        return Paths(root, root / "state", root / "run", root / "logs", root / "config")
+    dirs = platformdirs.PlatformDirs("modeldeploy", appauthor=False)
+    state = Path(dirs.user_state_dir)
+    return Paths(None, state / "state", state / "run", state / "logs", Path(dirs.user_config_dir))

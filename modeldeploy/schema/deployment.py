@@ -1,0 +1,101 @@
+"""Deployments: what is asked for (the intent) and what is shown (the view)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.states import Desired, State
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
+DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2}|mps)\Z"
+
+ModelType = Literal["nlp", "vision", "audio", "multimodal"]
+DType = Literal["auto", "float32", "float16", "bfloat16"]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
+
+
+class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user asked to deploy. Stored as it was given, secrets never among it."""
+
+    model_id: Annotated[str, Meta(min_length=1, max_length=4096)]
+    revision: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    task: str | None = None
+    model_type: ModelType | None = None
+    device: Annotated[str, Meta(pattern=DEVICE_PATTERN)] = "auto"
+    dtype: DType = "auto"
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    cache_dir: str
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    force_gpu: bool = False
+    download_timeout: Annotated[float, Meta(gt=0, description="Seconds.")] = 1800.0
+
+
+class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the Hub is and who asks. Kept in memory only."""
+
+    endpoint: str | None = None
+    token: str | None = None
+    offline: bool = False
+
+    def __repr__(self) -> str:
+        return f"HubAccess(endpoint={self.endpoint!r}, token={'***' if self.token else None})"
+
+
+class DeployRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /v1/deployments``. Without a name the model's last segment is made unique."""
+
+    spec: Spec
+    name: Name | None = None
+    hub: HubAccess = field(default_factory=HubAccess)
+
+
+class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /v1/deployments/{name}/start`` and ``.../restart``."""
+
+    hub: HubAccess = field(default_factory=HubAccess)
+
+
+class Replica(Struct, frozen=True, kw_only=True):
+    """One worker process of a deployment."""
+
+    id: str
+    pid: int
+    started_at: float
+    ready: bool
+    memory_bytes: int
+    requests: int
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """A deployment as ``ls``, ``inspect`` and ``deploy --json`` show it. Times are Unix seconds."""
+
+    name: str
+    model_id: str
+    revision: str | None
+    task: str | None
+    model_type: ModelType | None
+    state: State
+    desired: Desired
+    port: int | None
+    url: str | None
+    device: str
+    dtype: str
+    created_at: float
+    ready_at: float | None
+    stage: Stage
+    percent: float
+    message: str
+    restarts: int
+    requests: int
+    memory_bytes: int
+    error: Problem | None
+    replicas: list[Replica]
+    spec: Spec
+    snapshot: str | None
+    endpoints: dict[str, str] = {}
+    example: Any = None

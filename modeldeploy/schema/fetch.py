@@ -1,0 +1,57 @@
+"""What the fetcher is asked and what it answers, a JSON object a line over its pipes."""
+
+from __future__ import annotations
+
+from typing import Union
+
+from msgspec import Struct
+
+from modeldeploy.schema.deployment import HubAccess, ModelType, Spec
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.stages import Stage
+
+
+class FetchRequest(Struct, frozen=True, kw_only=True):
+    """The first line of the fetcher's standard input; at its end the fetcher ends too."""
+
+    spec: Spec
+    hub: HubAccess
+
+
+class ResolvedModel(Struct, frozen=True, kw_only=True):
+    """A model that is whole on this disk.
+
+    ``snapshot`` is a directory in Hub layout, ``commit`` the Hub's 40 hex digits (None for a
+    local directory), ``weights_bytes`` the size of the weight files to be loaded.
+    """
+
+    model_id: str
+    commit: str | None
+    snapshot: str
+    task: str
+    model_type: ModelType
+    architectures: list[str]
+    weights_bytes: int
+    total_bytes: int
+    downloaded_bytes: int
+
+
+class FetchProgress(Struct, frozen=True, kw_only=True, tag="progress"):
+    """Bytes done of the bytes needed (both 0 while validating)."""
+
+    stage: Stage
+    fraction: float
+    message: str
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+
+class FetchDone(Struct, frozen=True, kw_only=True, tag="done"):
+    model: ResolvedModel
+
+
+class FetchFailed(Struct, frozen=True, kw_only=True, tag="failed"):
+    problem: Problem
+
+
+FetchLine = Union[FetchProgress, FetchDone, FetchFailed]

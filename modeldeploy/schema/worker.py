@@ -1,0 +1,75 @@
+"""What a worker is told at its start, and what it reports to its supervisor."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from modeldeploy.schema.deployment import ModelType
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.stages import Stage
+
+Phase = Literal["loading", "ready", "draining", "failed"]
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one deployment accepts; past a limit every dialect answers a 4xx that names it."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_texts: int = 1024
+    max_queue: int = 512
+    request_timeout: float = 60.0
+    generation_timeout: float = 600.0
+    load_wait: float = 5.0
+
+
+class WorkerSpec(Struct, frozen=True, kw_only=True):
+    """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it."""
+
+    deployment: str
+    replica: str
+    model_id: str
+    commit: str | None
+    snapshot: str
+    task: str
+    model_type: ModelType
+    device: str
+    dtype: str
+    trust_remote_code: bool
+    allow_pickle: bool
+    host: str
+    port: int
+    socket: str
+    log_file: str
+    log_max_bytes: int
+    log_files: int
+    drain_timeout: float
+    limits: Limits
+    threads: int
+
+
+class WorkerReport(Struct, frozen=True, kw_only=True):
+    """One line of ``GET /events`` on a worker's private socket, at least one a second.
+
+    ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
+    ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
+    """
+
+    deployment: str
+    replica: str
+    pid: int
+    start_time: float
+    phase: Phase
+    stage: Stage
+    fraction: float
+    message: str
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    device: str = ""
+    dtype: str = ""
+    memory_bytes: int = 0
+    requests: int = 0
+    in_flight: int = 0
+    problem: Problem | None = None
