@@ -17,7 +17,7 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
 
     ``inputs`` is one item to predict, ``parameters`` what steers it, ``output`` the native
     ``result`` for one item. ``many`` names the plural field (``texts`` for ``text``) where a
-    request may carry several items. ``adapter`` is the worker's ``"module:Class"``.
+    request may carry several items. ``smoke`` stands in for an ``example`` that would be slow. ``adapter`` is the worker's ``"module:Class"``.
     """
 
     name: str
@@ -29,6 +29,11 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     adapter: str
     aliases: tuple[str, ...] = ()
     many: tuple[str, str] | None = None
+    smoke: dict[str, Any] | None = None
+
+    def smoke_body(self) -> dict[str, Any]:
+        """The body of the first prediction after a start: the example, or a quicker one."""
+        return self.smoke or self.example
 
     def __hash__(self) -> int:
         return hash(self.name)

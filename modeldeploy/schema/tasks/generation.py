@@ -43,5 +43,6 @@ TEXT_GENERATION = TaskSchema(
     output=list[GeneratedText],
     many=("text", "texts"),
     example={"text": "Once upon a time", "max_new_tokens": 40},
+    smoke={"text": "Once", "max_new_tokens": 2},
     adapter="modeldeploy.worker.tasks.text_generation:TextGeneration",
 )

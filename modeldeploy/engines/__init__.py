@@ -1,0 +1,3 @@
+"""Where workers run, behind one interface."""
+
+from __future__ import annotations

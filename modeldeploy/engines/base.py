@@ -1,0 +1,31 @@
+"""The interface of whatever runs workers."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+from modeldeploy.schema.worker import WorkerSpec
+
+
+class StartedWorker(Protocol):
+    """A worker process that this engine started."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def returncode(self) -> int | None:
+        """How it ended, as in :mod:`subprocess`; None while it runs or if that is not known."""
+        ...
+
+
+class Engine(Protocol):
+    """Starts workers. The worker leads a process group of its own and inherits ``listener``."""
+
+    def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> StartedWorker:
+        """Start a worker with ``spec``, which is in ``spec_file`` too.
+
+        Raises:
+            OSError: no process could be started.
+        """
+        ...

@@ -1,0 +1,74 @@
+"""Workers as processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from modeldeploy import paths
+from modeldeploy.schema.worker import WorkerSpec
+
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+
+
+class LocalWorker:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def returncode(self) -> int | None:
+        return self._process.poll()
+
+
+def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """A worker's environment: offline, without the Hub token, its threads bounded.
+
+    ``OMP_WAIT_POLICY`` and ``GOMP_SPINCOUNT`` must be there before libgomp is loaded: spinning
+    threads of two workers on the same cores cost fifty times (docs/architecture.md).
+    """
+    env = {key: value for key, value in environment.items() if key not in _SECRETS}
+    env.update(
+        HF_HUB_OFFLINE="1",
+        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        DISABLE_SAFETENSORS_CONVERSION="1",
+        TOKENIZERS_PARALLELISM="false",
+        OMP_NUM_THREADS=str(threads),
+        OMP_WAIT_POLICY="PASSIVE",
+        GOMP_SPINCOUNT="5000",
+        OPENBLAS_NUM_THREADS="1",
+        PYTHONUNBUFFERED="1",
+    )
+    return env
+
+
+class LocalEngine:
+    """Starts each worker as a fresh interpreter."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> LocalWorker:
+        env = worker_environment(self._environment, spec.threads)
+        env["MODELDEPLOY_LISTEN_FD"] = str(listener.fileno())
+        log = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "modeldeploy.worker", spec_file],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                cwd="/",
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        return LocalWorker(process)

@@ -1,0 +1,462 @@
+"""One deployment: its record, what is observed of it, and the loop that makes one follow the
+other. Everything here runs in the supervisor's event loop; nothing blocks it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from msgspec.structs import replace as replace_struct
+
+from modeldeploy import paths
+from modeldeploy.engines.base import Engine
+from modeldeploy.errors import ModelDeployError, PortTaken
+from modeldeploy.schema.deployment import HubAccess
+from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.states import SETTLED, Desired, State
+from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.supervisor.events import EventLog
+from modeldeploy.supervisor.fetching import FetchJob
+from modeldeploy.supervisor.plan import Action, FetchSeen, Policy, Seen, plan
+from modeldeploy.supervisor.ports import PortPool, Reservation
+from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.smoke import smoke
+from modeldeploy.supervisor.store import StateNotWritten, Store
+from modeldeploy.supervisor.workers import Worker, new_replica_id
+
+log = logging.getLogger(__name__)
+
+_RETRY_WRITE_SECONDS = 1.0
+_RETIRE_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every deployment of one supervisor shares."""
+
+    paths: paths.Paths
+    store: Store
+    ports: PortPool
+    engine: Engine
+    policy: Policy
+    limits: Limits
+    environment: Mapping[str, str]
+    log_max_bytes: int
+    log_files: int
+    ports_in_use: Callable[[], set[int]]
+    forget: Callable[[str], None]
+
+
+class Actor:
+    """Reconciles one deployment: plan, save, act, and again at every observation."""
+
+    def __init__(self, record: Record, around: Surroundings, hub: HubAccess) -> None:
+        self.record = record
+        self.hub = hub
+        self.events = EventLog()
+        self.worker: Worker | None = None
+        self.reservation: Reservation | None = None
+        self._around = around
+        self._fetch: FetchJob | None = None
+        self._fetch_seen: FetchSeen | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._parked = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._acts: dict[Action, Callable[[], None]] = {
+            Action.FETCH: self._start_fetch,
+            Action.CANCEL_FETCH: self._cancel_fetch,
+            Action.RESERVE: self._reserve,
+            Action.START: self._start_worker,
+            Action.DRAIN: self._drain,
+            Action.KILL: self._kill,
+            Action.SMOKE: self._smoke,
+            Action.HOLD: self._hold,
+            Action.REFUSE: self._refuse,
+            Action.RELEASE: self._release,
+        }
+
+    def accept(self) -> None:
+        """Reserve the port and store the first record of a new deployment.
+
+        Raises:
+            PortTaken, NoFreePort, StateNotWritten: nothing is left behind.
+        """
+        spec, pool = self.record.spec, self._around.ports
+        taken = self._around.ports_in_use()
+        if spec.port:
+            self.reservation = pool.reserve(spec.port)
+        else:
+            self.reservation = pool.reserve_any(None, taken)
+        try:
+            self._save(replace_struct(self.record, port=self.reservation.port))
+        except StateNotWritten:
+            self._release()
+            raise
+
+    # Commands: they change the intent and let the loop do the rest.
+
+    def aim(self, desired: Desired, *, again: bool = False, hub: HubAccess | None = None) -> None:
+        """Record what the user wants. With ``again`` a fresh run is begun in any case.
+
+        Raises:
+            StateNotWritten: nothing was changed.
+        """
+        record = replace_struct(self.record, desired=desired)
+        if desired is Desired.RUNNING and (again or record.state in {State.STOPPED, State.FAILED}):
+            record = self._fresh(record)
+        self._save(record)
+        if hub is not None:
+            self.hub = hub
+        self.kick()
+
+    def _fresh(self, record: Record) -> Record:
+        self.events.begin()
+        record = replace_struct(
+            record, run=record.run + 1, deaths=(), failed_starts=0, retry_at=None
+        )
+        if record.state in {State.STOPPED, State.FAILED, State.BACKOFF, State.FETCHING}:
+            return replace_struct(record, state=State.PENDING, error=None, replica=None)
+        return record
+
+    def resume(self) -> None:
+        """Take up what an earlier supervisor left: adopt its worker, or begin a fresh run."""
+        replica = self.record.replica
+        if replica:
+            self.worker = Worker.adopt(
+                replica, self._around.paths, self.record.name, self._worker_changed
+            )
+        if self.worker and self.record.port:
+            self._readopt(self.record.port)
+        elif self.record.desired is Desired.RUNNING and self.record.state is not State.FAILED:
+            self.record = replace_struct(
+                self.record, state=State.PENDING, run=self.record.run + 1, replica=None
+            )
+        self._announce()
+        self.kick()
+
+    def _readopt(self, port: int) -> None:
+        try:
+            self.reservation = self._around.ports.readopt(port)
+        except PortTaken as error:  # serving matters more than the reservation beside it
+            log.warning("%s: %s", self.record.name, error.message)
+
+    def park(self) -> None:
+        """Stop reconciling: the supervisor is ending."""
+        self._parked = True
+        if self._timer:
+            self._timer.cancel()
+        if self._fetch:
+            self._fetch.cancel()
+        self.events.close()
+
+    def let_go(self) -> None:
+        """Leave the worker serving, for the next supervisor."""
+        self.park()
+        if self.worker:
+            self.worker.let_go()
+        self._release()
+
+    async def retire(self, margin: float) -> None:
+        """End the worker after it answered what it had, then let go. The intent stays."""
+        self.park()
+        worker = self.worker
+        if worker and not worker.seen.ended:
+            self._refuse()
+            worker.drain()
+            deadline = time.monotonic() + self._around.policy.drain_timeout
+            while not worker.seen.ended and time.monotonic() < deadline + margin:
+                if time.monotonic() >= deadline and not worker.seen.killed:
+                    worker.kill()
+                await asyncio.sleep(_RETIRE_POLL_SECONDS)
+        self._release()
+
+    # The loop.
+
+    def kick(self) -> None:
+        """Look again, now."""
+        if self._parked:
+            return
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            self._reconcile()
+        except StateNotWritten as error:
+            log.error("%s: %s", self.record.name, error.message)
+            self._wake_in(_RETRY_WRITE_SECONDS)
+
+    def _reconcile(self) -> None:
+        while True:
+            now = time.time()
+            step = plan(self.record, self._seen(), now, self._around.policy)
+            changed = step.record != self.record
+            if changed:
+                self._become(step.record)
+            for action in step.actions:
+                self._perform(action)
+                if action is Action.FORGET:
+                    return
+            if not changed and not step.actions:
+                if step.wake_at is not None:
+                    self._wake_in(max(0.01, step.wake_at - now))
+                return
+
+    def _become(self, record: Record) -> None:
+        moved = record.state is not self.record.state
+        self._save(record)
+        if record.replica is None and self.worker and self.worker.seen.ended:
+            self.worker = None
+        if moved:
+            log.info("%s is %s", record.name, record.state.value)
+            self._announce()
+
+    def _save(self, record: Record) -> None:
+        self._around.store.save(record)
+        self.record = record
+
+    def _seen(self) -> Seen:
+        return Seen(self._fetch_seen, self.worker.seen if self.worker else None)
+
+    def _wake_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
+
+    def _perform(self, action: Action) -> None:
+        if action is Action.FORGET:
+            self._forget()
+            return
+        try:
+            self._acts[action]()
+        except (ModelDeployError, OSError) as error:
+            log.warning("%s: %s failed: %s", self.record.name, action.value, error)
+            self._act_failed(error)
+
+    def _act_failed(self, error: ModelDeployError | OSError) -> None:
+        """What could not be done is observed like any other failure of that stage."""
+        problem = (
+            error.problem()
+            if isinstance(error, ModelDeployError)
+            else Problem(code="internal_error", message=str(error))
+        )
+        if self.record.state is State.FETCHING:
+            self._fetch_seen = FetchSeen(problem=problem)
+        elif self.record.state in {State.STARTING, State.RUNNING}:
+            self._save(replace_struct(self.record, state=State.FAILED, error=problem, replica=None))
+            self._release()
+            self._announce()
+
+    # Actions.
+
+    def _reserve(self) -> None:
+        if self.reservation:
+            return
+        pool, record = self._around.ports, self.record
+        if record.spec.port:
+            self.reservation = pool.reserve(record.spec.port)
+        else:
+            others = self._around.ports_in_use() - {record.port}
+            self.reservation = pool.reserve_any(record.port, others)
+        if self.reservation.port != record.port:
+            self._save(replace_struct(record, port=self.reservation.port))
+
+    def _hold(self) -> None:
+        if self.reservation:
+            self.reservation.listen()
+
+    def _refuse(self) -> None:
+        if self.reservation:
+            self.reservation.refuse()
+
+    def _release(self) -> None:
+        if self.reservation:
+            self.reservation.close()
+            self.reservation = None
+
+    def _drain(self) -> None:
+        if self.worker:
+            self.worker.drain()
+
+    def _kill(self) -> None:
+        if self.worker:
+            self.worker.kill()
+
+    def _start_fetch(self) -> None:
+        if self._fetch_seen and self._fetch_seen.problem and self._fetch is None:
+            return  # the port could not be had: nothing to download for
+        self._fetch_seen = FetchSeen()
+        self._tell(Stage.VALIDATE, 0.5, "checking the model")
+        spec = self.record.spec
+        model = self.record.model
+        if model and model.commit:
+            # What was deployed is what is started again, whatever the branch became since.
+            spec = replace_struct(spec, revision=model.commit)
+        self._fetch = FetchJob(
+            FetchRequest(spec=spec, hub=self.hub),
+            self._around.paths.deployment_log(self.record.name),
+            self._around.environment,
+            self._fetch_progressed,
+            self._fetch_ended,
+        )
+
+    def _cancel_fetch(self) -> None:
+        if self._fetch and self._fetch_seen:
+            self._fetch_seen = replace(self._fetch_seen, cancelled=True)
+            self._fetch.cancel()
+
+    def _fetch_progressed(self, line: FetchProgress) -> None:
+        self._tell(
+            line.stage,
+            line.fraction,
+            line.message,
+            line.done_bytes,
+            line.total_bytes,
+            "bytes" if line.total_bytes else "",
+        )
+
+    def _fetch_ended(self, model: ResolvedModel | None, problem: Problem | None) -> None:
+        self._fetch = None
+        self._fetch_seen = FetchSeen(model, problem) if model or problem else None
+        if model:
+            size = "cached, nothing to download" if not model.downloaded_bytes else "downloaded"
+            self._tell(Stage.DOWNLOAD, 1.0, size)
+        self.kick()
+
+    def _start_worker(self) -> None:
+        self._reserve()
+        assert self.reservation is not None
+        spec = self._worker_spec()
+        self._fetch_seen = None
+        self._tell(Stage.LOAD, 0.0, "starting a worker")
+        self.worker = Worker.start(
+            self._around.engine,
+            spec,
+            self.record.run,
+            self.reservation,
+            self._around.paths,
+            self._worker_changed,
+        )
+        self._save(replace_struct(self.record, replica=self.worker.record))
+
+    def _worker_spec(self) -> WorkerSpec:
+        record, around = self.record, self._around
+        assert record.model is not None
+        assert self.reservation is not None
+        replica = new_replica_id()
+        return WorkerSpec(
+            deployment=record.name,
+            replica=replica,
+            model_id=record.model.model_id,
+            commit=record.model.commit,
+            snapshot=record.model.snapshot,
+            task=record.model.task,
+            model_type=record.model.model_type,
+            device=record.spec.device,
+            dtype=record.spec.dtype,
+            trust_remote_code=record.spec.trust_remote_code,
+            allow_pickle=record.spec.allow_pickle,
+            host=self.reservation.host,
+            port=self.reservation.port,
+            socket=str(around.paths.worker_socket(replica)),
+            log_file=str(around.paths.deployment_log(record.name)),
+            log_max_bytes=around.log_max_bytes,
+            log_files=around.log_files,
+            drain_timeout=around.policy.drain_timeout,
+            limits=around.limits,
+            threads=thread_budget(),
+        )
+
+    def _worker_changed(self, worker: Worker) -> None:
+        if worker is not self.worker:
+            return
+        report = worker.report
+        if report and report.phase == "loading":
+            self._tell(
+                report.stage,
+                report.fraction,
+                report.message,
+                report.done,
+                report.total,
+                report.unit,
+            )
+        self.kick()
+
+    def _smoke(self) -> None:
+        assert self.worker is not None
+        self.worker.seen = replace(self.worker.seen, smoke="asked")
+        self._tell(Stage.COMPLETE, 0.1, "asking for a first prediction")
+        task = asyncio.get_running_loop().create_task(self._try_smoke(self.worker))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _try_smoke(self, worker: Worker) -> None:
+        assert self.record.model is not None
+        assert self.record.port is not None
+        problem = await asyncio.to_thread(
+            smoke, self._around.ports.host, self.record.port, self.record.model.task
+        )
+        worker.seen = replace(worker.seen, smoke=problem or "passed")
+        self.kick()
+
+    def _forget(self) -> None:
+        self._around.store.delete(self.record.name)
+        self.park()
+        self._around.forget(self.record.name)
+
+    # Telling.
+
+    def _tell(
+        self,
+        stage: Stage,
+        fraction: float,
+        message: str,
+        done: int = 0,
+        total: int = 0,
+        unit: str = "",
+    ) -> None:
+        record = self.record
+        self.events.tell(record.run, record.state, stage, fraction, message, done, total, unit)
+
+    def _announce(self) -> None:
+        """Tell of the state itself; percent stays where the stages brought it."""
+        state, error = self.record.state, self.record.error
+        stage, fraction = _STAGE_OF.get(state, (None, 0.0))
+        latest = self.events.latest
+        if stage is None:
+            stage = latest.stage if latest else Stage.VALIDATE
+        message = error.message if error and state is not State.RUNNING else _WORDS[state]
+        self.events.tell(self.record.run, state, stage, fraction, message, error=error)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen until somebody commands or something dies."""
+        wanted = self.record.desired is Desired.RUNNING
+        return self.record.state in SETTLED and (wanted != (self.record.state is State.STOPPED))
+
+
+def thread_budget() -> int:
+    """CPU threads a worker computes with: the cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+_STAGE_OF: dict[State, tuple[Stage, float]] = {
+    State.PENDING: (Stage.VALIDATE, 0.0),
+    State.RUNNING: (Stage.COMPLETE, 1.0),
+}
+
+_WORDS: dict[State, str] = {
+    State.PENDING: "accepted",
+    State.FETCHING: "checking the model",
+    State.STARTING: "starting a worker",
+    State.RUNNING: "ready",
+    State.DRAINING: "answering what was accepted",
+    State.STOPPED: "stopped",
+    State.BACKOFF: "waiting before another try",
+    State.FAILED: "failed",
+}

@@ -1,0 +1,190 @@
+"""The control API: what the command line, the SDK and ``curl --unix-socket`` speak.
+
+Every answer is JSON, every stream a JSON object a line, every error a
+:class:`~modeldeploy.schema.problem.Problem` with its HTTP status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from modeldeploy.errors import BodyTooLarge, InvalidRequest, MalformedBody, ModelDeployError
+from modeldeploy.schema.control import LogLine, ShutdownRequest
+from modeldeploy.schema.deployment import DeployRequest, StartRequest
+from modeldeploy.schema.events import Event
+from modeldeploy.schema.problem import Problem
+from modeldeploy.supervisor import logs
+from modeldeploy.supervisor.actor import Actor
+from modeldeploy.supervisor.manager import Manager
+from modeldeploy.supervisor.view import deployment_view
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+_MAX_BODY = 1 << 20
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(_encode(value), status, media_type="application/json")
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > _MAX_BODY:
+            raise BodyTooLarge(f"the body is larger than {_MAX_BODY} bytes")
+    try:
+        return msgspec.json.decode(raw or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error), hint="see modeldeploy deploy --help") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"the body is not JSON: {error}") from error
+
+
+def _query(request: Request, name: str, parse: Callable[[str], T]) -> T | None:
+    raw = request.query_params.get(name)
+    if raw is None:
+        return None
+    try:
+        return parse(raw)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}={raw!r} is not a number") from error
+
+
+class ControlApi:
+    """The routes over one manager. ``on_shutdown`` gets ``"drain"`` or ``"keep"``."""
+
+    def __init__(self, manager: Manager, on_shutdown: Callable[[str], None]) -> None:
+        self._manager = manager
+        self._on_shutdown = on_shutdown
+
+    def app(self) -> Starlette:
+        one = "/v1/deployments/{name}"
+        return Starlette(
+            routes=[
+                Route("/v1/status", self.status),
+                Route("/v1/deployments", self.list),
+                Route("/v1/deployments", self.deploy, methods=["POST"]),
+                Route(one, self.show),
+                Route(one, self.remove, methods=["DELETE"]),
+                Route(f"{one}/start", self.start, methods=["POST"]),
+                Route(f"{one}/stop", self.stop, methods=["POST"]),
+                Route(f"{one}/restart", self.restart, methods=["POST"]),
+                Route(f"{one}/events", self.events),
+                Route(f"{one}/logs", self.logs),
+                Route("/v1/shutdown", self.shutdown, methods=["POST"]),
+            ],
+            exception_handlers={
+                ModelDeployError: _known_error,
+                HTTPException: _http_error,
+                Exception: _unknown_error,
+            },
+        )
+
+    def _actor(self, request: Request) -> Actor:
+        return self._manager.actor(request.path_params["name"])
+
+    async def status(self, request: Request) -> Response:
+        return _json(self._manager.status(os.getpid()))
+
+    async def list(self, request: Request) -> Response:
+        return _json(self._manager.views())
+
+    async def deploy(self, request: Request) -> Response:
+        actor = self._manager.deploy(await _body(request, DeployRequest))
+        return _json(deployment_view(actor), 201)
+
+    async def show(self, request: Request) -> Response:
+        return _json(deployment_view(self._actor(request)))
+
+    async def start(self, request: Request) -> Response:
+        order = await _body(request, StartRequest)
+        actor = self._manager.start(request.path_params["name"], order.hub)
+        return _json(deployment_view(actor), 202)
+
+    async def restart(self, request: Request) -> Response:
+        order = await _body(request, StartRequest)
+        actor = self._manager.restart(request.path_params["name"], order.hub)
+        return _json(deployment_view(actor), 202)
+
+    async def stop(self, request: Request) -> Response:
+        return _json(deployment_view(self._manager.stop(request.path_params["name"])), 202)
+
+    async def remove(self, request: Request) -> Response:
+        return _json(deployment_view(self._manager.remove(request.path_params["name"])), 202)
+
+    async def events(self, request: Request) -> Response:
+        actor = self._actor(request)
+        after = _query(request, "after", int) or 0
+        if request.query_params.get("follow") == "true":
+            return _lines(_until_settled(actor, after))
+        return _lines(_each(actor.events.after(after)))
+
+    async def logs(self, request: Request) -> Response:
+        file = self._manager.log_file(self._actor(request))
+        tail, since = _query(request, "tail", int), _query(request, "since", float)
+        if request.query_params.get("follow") == "true":
+            return _lines(logs.follow(file, tail, since))
+        return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since)))
+
+    async def shutdown(self, request: Request) -> Response:
+        order = await _body(request, ShutdownRequest)
+        self._on_shutdown(order.workers)
+        return _json(self._manager.status(os.getpid()), 202)
+
+
+def _lines(items: AsyncIterator[Event] | AsyncIterator[LogLine]) -> StreamingResponse:
+    async def encoded() -> AsyncIterator[bytes]:
+        async for item in items:
+            yield _encode(item) + b"\n"
+
+    return StreamingResponse(encoded(), media_type="application/x-ndjson")
+
+
+async def _each(items: list[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+async def _until_settled(actor: Actor, after: int) -> AsyncIterator[Event]:
+    """Events as they come, until the deployment is where it was told to be, or has failed."""
+    async for event in actor.events.follow(after, until=lambda: actor.settled):
+        yield event
+
+
+def _known_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ModelDeployError)
+    return _json(error.problem(), error.status)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    problem = Problem(code=code, message=message, hint="see docs/architecture.md for the routes")
+    response = _json(problem, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _unknown_error(request: Request, error: Exception) -> Response:
+    log.error("unexpected error in %s", request.url.path, exc_info=error)
+    problem = Problem(
+        code="internal_error",
+        message=f"{type(error).__name__} in the supervisor",
+        hint="see modeldeploy daemon logs",
+    )
+    return _json(problem, 500)

@@ -1,0 +1,90 @@
+"""The line from a worker to its supervisor: reports come one way over its private socket.
+
+The same for a worker that was just started and for one that was found alive: whoever knows the
+socket's path can listen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from modeldeploy.schema.worker import WorkerReport
+from modeldeploy.transport import UnixConnection
+
+_RETRY_SECONDS = 0.05
+_REPLY_SECONDS = 5.0
+_decode = msgspec.json.Decoder(WorkerReport).decode
+
+_BROKEN = (OSError, http.client.HTTPException, msgspec.DecodeError)
+
+
+class WorkerLink:
+    """Listens to one worker's reports in a thread of its own, and connects again as often as
+    needed until it is closed. ``on_report`` is called in the loop that made the link."""
+
+    def __init__(self, socket: Path, on_report: Callable[[WorkerReport], None]) -> None:
+        self._socket = str(socket)
+        self._on_report = on_report
+        self._loop = asyncio.get_running_loop()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="worker-link", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._stream()
+            except _BROKEN:
+                self._closed.wait(_RETRY_SECONDS)
+
+    def _stream(self) -> None:
+        connection = UnixConnection(self._socket, timeout=_REPLY_SECONDS)
+        try:
+            connection.request("GET", "/events")
+            response = connection.getresponse()
+            for line in response:
+                if self._closed.is_set():
+                    return
+                self._deliver(_decode(line))
+            raise http.client.IncompleteRead(b"")
+        finally:
+            connection.close()
+
+    def _deliver(self, report: WorkerReport) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._on_report, report)
+        except RuntimeError:  # the loop is closed: the supervisor is ending
+            self._closed.set()
+
+
+def ask_status(socket: Path) -> WorkerReport | None:
+    """What a worker says of itself now, or None when nobody answers as one would."""
+    connection = UnixConnection(str(socket), timeout=_REPLY_SECONDS)
+    try:
+        connection.request("GET", "/status")
+        return _decode(connection.getresponse().read())
+    except _BROKEN:
+        return None
+    finally:
+        connection.close()
+
+
+def ask_drain(socket: Path) -> bool:
+    """Ask a worker to answer what it has and end. Whether it heard."""
+    connection = UnixConnection(str(socket), timeout=_REPLY_SECONDS)
+    try:
+        connection.request("POST", "/drain")
+        return connection.getresponse().status < 300
+    except _BROKEN:
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,240 @@
+"""All deployments of one instance, and the commands on them.
+
+Commands are checked here and change intents; the actors do the rest. Everything runs in one
+event loop, so two commands never interleave within one of these methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path, PurePath
+
+from modeldeploy import __version__, paths
+from modeldeploy.engines.base import Engine
+from modeldeploy.errors import (
+    Conflict,
+    DeploymentNotFound,
+    InvalidModelId,
+    NameTaken,
+    UnsupportedTask,
+)
+from modeldeploy.schema import tasks
+from modeldeploy.schema.control import DaemonStatus
+from modeldeploy.schema.deployment import Deployment, DeployRequest, HubAccess, Spec
+from modeldeploy.schema.states import Desired, State
+from modeldeploy.schema.worker import Limits
+from modeldeploy.settings import Settings
+from modeldeploy.supervisor import devices
+from modeldeploy.supervisor.actor import Actor, Surroundings
+from modeldeploy.supervisor.plan import Policy
+from modeldeploy.supervisor.ports import PortPool
+from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.view import deployment_view
+
+_MODEL_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?\Z", re.ASCII)
+_DRAIN_MARGIN_SECONDS = 10.0
+
+
+class Manager:
+    """Owns every actor of this supervisor."""
+
+    def __init__(self, settings: Settings, store: Store, engine: Engine) -> None:
+        self._settings = settings
+        self._store = store
+        self._hub = HubAccess(
+            endpoint=settings.environment.get("HF_ENDPOINT"),
+            token=settings.environment.get("HF_TOKEN"),
+            offline=settings.environment.get("HF_HUB_OFFLINE", "") in {"1", "true", "True"},
+        )
+        self._actors: dict[str, Actor] = {}
+        self._started_at = time.time()
+        self._ending = False
+        self._around = Surroundings(
+            paths=settings.paths,
+            store=store,
+            ports=PortPool(*settings.port_range),
+            engine=engine,
+            policy=Policy(
+                start_timeout=settings.start_timeout,
+                drain_timeout=settings.drain_timeout,
+                heartbeat_timeout=settings.heartbeat_timeout,
+            ),
+            limits=Limits(
+                max_body_bytes=settings.max_body_bytes,
+                max_texts=settings.max_texts,
+                max_queue=settings.max_queue,
+                request_timeout=settings.request_timeout,
+                generation_timeout=settings.generation_timeout,
+            ),
+            environment=settings.environment,
+            log_max_bytes=settings.log_max_bytes,
+            log_files=settings.log_files,
+            ports_in_use=self._ports_in_use,
+            forget=self._forget,
+        )
+
+    def resume(self) -> None:
+        """Take up every deployment that the store knows: adopt what lives, start what should."""
+        for record in self._store.records():
+            self._actors[record.name] = Actor(record, self._around, self._hub)
+        for actor in list(self._actors.values()):
+            actor.resume()
+
+    def _ports_in_use(self) -> set[int]:
+        """Ports that a deployment holds or remembers."""
+        return {actor.record.port for actor in self._actors.values() if actor.record.port}
+
+    def _forget(self, name: str) -> None:
+        del self._actors[name]
+        for number in ("", *(f".{n}" for n in range(1, self._settings.log_files + 1))):
+            log_file = self._around.paths.deployment_log(name)
+            log_file.with_name(log_file.name + number).unlink(missing_ok=True)
+
+    # Commands.
+
+    def deploy(self, request: DeployRequest) -> Actor:
+        """Accept a new deployment: checked, named, its port reserved, its record on disk.
+
+        Raises:
+            NameTaken, PortTaken, NoFreePort, DeviceUnavailable, InvalidModelId, UnsupportedTask:
+                nothing was changed.
+        """
+        self._refuse_if_ending()
+        spec = _checked(request.spec)
+        name = self._new_name(request)
+        devices.check(spec.device, spec.force_gpu)
+        record = Record(
+            name=name,
+            spec=spec,
+            desired=Desired.RUNNING,
+            state=State.PENDING,
+            created_at=time.time(),
+        )
+        actor = Actor(record, self._around, request.hub)
+        actor.accept()
+        self._actors[name] = actor
+        actor.kick()
+        return actor
+
+    def _new_name(self, request: DeployRequest) -> str:
+        if request.name is None:
+            return self._unused(default_name(request.spec.model_id))
+        name = paths.check_name(request.name)
+        if name in self._actors:
+            state = self._actors[name].record.state.value
+            raise NameTaken(
+                f"there is a deployment named {name!r} already ({state})",
+                hint=f"choose another --name, or remove it: modeldeploy rm {name}",
+            )
+        return name
+
+    def _unused(self, base: str) -> str:
+        candidate, number = base, 2
+        while candidate in self._actors:
+            candidate = f"{base[: 62 - len(str(number))]}-{number}"
+            number += 1
+        return candidate
+
+    def actor(self, name: str) -> Actor:
+        """
+        Raises:
+            DeploymentNotFound: there is none of that name.
+        """
+        found = self._actors.get(name)
+        if found is None:
+            raise DeploymentNotFound(
+                f"there is no deployment named {name!r}", hint="modeldeploy ls shows what there is"
+            )
+        return found
+
+    def start(self, name: str, hub: HubAccess) -> Actor:
+        self._refuse_if_ending()
+        actor = self.actor(name)
+        actor.aim(Desired.RUNNING, hub=hub)
+        return actor
+
+    def restart(self, name: str, hub: HubAccess) -> Actor:
+        self._refuse_if_ending()
+        actor = self.actor(name)
+        actor.aim(Desired.RUNNING, again=True, hub=hub)
+        return actor
+
+    def stop(self, name: str) -> Actor:
+        actor = self.actor(name)
+        actor.aim(Desired.STOPPED)
+        return actor
+
+    def remove(self, name: str) -> Actor:
+        actor = self.actor(name)
+        actor.aim(Desired.REMOVED)
+        return actor
+
+    def _refuse_if_ending(self) -> None:
+        if self._ending:
+            raise Conflict("the supervisor is ending", hint="try again in a moment")
+
+    # Views.
+
+    def live_replicas(self) -> set[str]:
+        return {actor.worker.record.id for actor in self._actors.values() if actor.worker}
+
+    def log_file(self, actor: Actor) -> Path:
+        return self._around.paths.deployment_log(actor.record.name)
+
+    def views(self) -> list[Deployment]:
+        ordered = sorted(self._actors.values(), key=lambda actor: actor.record.created_at)
+        return [deployment_view(actor) for actor in ordered]
+
+    def status(self, pid: int) -> DaemonStatus:
+        states = [actor.record.state for actor in self._actors.values()]
+        low, high = self._settings.port_range
+        return DaemonStatus(
+            pid=pid,
+            version=__version__,
+            started_at=self._started_at,
+            home=str(self._around.paths.home or self._around.paths.state.parent),
+            socket=str(self._around.paths.control_socket),
+            deployments=len(states),
+            running=states.count(State.RUNNING),
+            ports=f"{low}-{high}",
+        )
+
+    # The end.
+
+    def let_go(self) -> None:
+        """End supervising and leave the workers serving."""
+        self._ending = True
+        for actor in self._actors.values():
+            actor.let_go()
+
+    async def drain(self) -> None:
+        """End every worker after it answered what it had; what is wanted stays recorded."""
+        self._ending = True
+        actors = list(self._actors.values())
+        await asyncio.gather(*(actor.retire(_DRAIN_MARGIN_SECONDS) for actor in actors))
+
+
+def _checked(spec: Spec) -> Spec:
+    """The first look at a model id and a task, before anything is started for them."""
+    model_id = spec.model_id
+    local = model_id.startswith("/")
+    if not local and ("--" in model_id or ".." in model_id or not _MODEL_ID.match(model_id)):
+        raise InvalidModelId(
+            f"{model_id!r} is not a model id",
+            hint="give gpt2, org/name, builtin/sentiment, or a directory such as ./my-model",
+        )
+    if spec.task is not None and tasks.find(spec.task) is None:
+        raise UnsupportedTask(
+            f"there is no task {spec.task!r}", hint=f"known: {', '.join(sorted(tasks.TASKS))}"
+        )
+    return spec
+
+
+def default_name(model_id: str) -> str:
+    """A name for a deployment of this model: the id's last segment, made to fit."""
+    last = PurePath(model_id).name.lower()
+    fitted = re.sub(r"[^a-z0-9-]+", "-", last).strip("-")[:63].strip("-")
+    return fitted or "model"

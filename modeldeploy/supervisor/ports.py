@@ -1,0 +1,124 @@
+"""Ports of the pool: reserved when a deployment is accepted, handed over listening.
+
+A reservation is a socket that is bound and does not listen: nobody else gets the port, and
+no client hangs on a listener that nobody serves. Once a worker is started both hold the same
+listening socket, so that connections that come while a dead worker is being replaced wait in
+one queue and none is lost. After the death of the supervisor itself the next one binds a fresh
+reservation beside the worker's socket (``SO_REUSEPORT``) and listens there when it must.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Collection
+
+from modeldeploy.errors import NoFreePort, PortTaken
+
+BACKLOG = 2048
+_PROBE_SECONDS = 0.2
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def someone_listens(host: str, port: int) -> bool:
+    """Whether a connection to the port is accepted by anybody."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), _PROBE_SECONDS):
+        return True
+    return False
+
+
+class Reservation:
+    """One port that is ours. Not thread-safe; used in the supervisor's loop only."""
+
+    def __init__(self, host: str, port: int, sock: socket.socket) -> None:
+        self.host = host
+        self.port = port
+        self._sock = sock
+
+    def listen(self) -> socket.socket:
+        """Let new connections wait here until a worker takes them; the socket to hand to it."""
+        self._sock.listen(BACKLOG)
+        return self._sock
+
+    def refuse(self) -> None:
+        """Keep the port, and leave new connections to whoever listens beside us, or to nobody."""
+        listening, self._sock = self._sock, _bind(self.host, self.port)
+        listening.close()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class PortPool:
+    """Finds and reserves ports between ``low`` and ``high``, both included."""
+
+    def __init__(
+        self,
+        low: int,
+        high: int,
+        host: str = "127.0.0.1",
+        taken_by_stranger: Callable[[str, int], bool] = someone_listens,
+    ) -> None:
+        self.low, self.high, self.host = low, high, host
+        self._taken_by_stranger = taken_by_stranger
+
+    def reserve(self, port: int) -> Reservation:
+        """Exactly this port.
+
+        Raises:
+            PortTaken: somebody else has it.
+        """
+        try:
+            if self._taken_by_stranger(self.host, port):
+                raise OSError(errno.EADDRINUSE, "somebody listens there")
+            return Reservation(self.host, port, _bind(self.host, port))
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise PortTaken(
+                    f"port {port} needs rights that this user does not have",
+                    hint="choose a port above 1023",
+                ) from error
+            raise PortTaken(
+                f"port {port} is taken by another program",
+                hint="choose another with --port, or leave it out to take one from the pool",
+            ) from error
+
+    def reserve_any(self, preferred: int | None, ours: Collection[int]) -> Reservation:
+        """``preferred`` if it can be had, else the first free port that is not in ``ours``.
+
+        Raises:
+            NoFreePort: the pool is empty.
+        """
+        candidates = range(self.low, self.high + 1)
+        for port in [preferred, *candidates] if preferred else candidates:
+            if port in ours:
+                continue
+            with contextlib.suppress(PortTaken):
+                return self.reserve(port)
+        raise NoFreePort(
+            f"no free port between {self.low} and {self.high}",
+            hint="remove a deployment (modeldeploy rm NAME), or widen MODELDEPLOY_PORT_RANGE "
+            "and run modeldeploy daemon restart",
+        )
+
+    def readopt(self, port: int) -> Reservation:
+        """The reservation beside a live worker of ours that listens on ``port``.
+
+        Raises:
+            PortTaken: the port cannot be bound beside it.
+        """
+        try:
+            return Reservation(self.host, port, _bind(self.host, port))
+        except OSError as error:
+            raise PortTaken(f"port {port} cannot be reserved again ({error})") from error

@@ -1,0 +1,45 @@
+"""What the store keeps of one deployment: the intent, and how far it came."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from modeldeploy.schema.deployment import Spec
+from modeldeploy.schema.fetch import ResolvedModel
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.states import Desired, State
+from modeldeploy.supervisor.processes import Identity
+
+
+class ReplicaRecord(Struct, frozen=True, kw_only=True):
+    """A worker that was started: enough to find it again, and to know it from a stranger."""
+
+    id: str
+    identity: Identity
+    started_at: float
+    run: int
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One deployment. Times are Unix seconds.
+
+    ``run`` grows at each start that a worker gets; a live replica of an older run is replaced.
+    ``deaths`` are the recent ends of workers that had been ready, ``failed_starts`` the
+    consecutive ends of workers that never were.
+    """
+
+    name: str
+    spec: Spec
+    desired: Desired
+    state: State
+    created_at: float
+    port: int | None = None
+    model: ResolvedModel | None = None
+    run: int = 1
+    replica: ReplicaRecord | None = None
+    ready_at: float | None = None
+    deaths: tuple[float, ...] = ()
+    failed_starts: int = 0
+    restarts: int = 0
+    retry_at: float | None = None
+    error: Problem | None = None

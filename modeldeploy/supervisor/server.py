@@ -1,0 +1,157 @@
+"""The supervisor process: one per home, however many are started at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from modeldeploy import paths
+from modeldeploy.engines.local import LocalEngine
+from modeldeploy.settings import Settings
+from modeldeploy.supervisor.api import ControlApi
+from modeldeploy.supervisor.manager import Manager
+from modeldeploy.supervisor.store import Store
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 512
+_CLOSE_SECONDS = 2
+
+
+class AlreadyRunning(Exception):
+    """Another supervisor holds this home's lock."""
+
+
+class _PeerChecked(HttpToolsProtocol):
+    """Hears only processes of the same user (and root's), whatever the file modes say."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
+        if not _is_ours(transport.get_extra_info("socket")):
+            transport.abort()
+            return
+        super().connection_made(transport)
+
+
+def _is_ours(peer: socket.socket) -> bool:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # macOS: the 0700 directory holds alone
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid = struct.unpack("3i", credentials)[1]
+    return uid in {os.getuid(), 0}
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _lock(file: Path) -> Iterator[None]:
+    """Hold the home's lock. The kernel frees it however we end, so no file is ever stale.
+
+    Raises:
+        AlreadyRunning: somebody else holds it.
+    """
+    fd = paths.private_open(file, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AlreadyRunning(str(file)) from error
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(fd)
+
+
+def _control_socket(path: Path) -> socket.socket:
+    """A socket of our own at ``path``, 0600. Called with the lock held: what is there is stale."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _sweep(where: paths.Paths, live: set[str]) -> None:
+    """Remove what dead workers left: their sockets and their orders."""
+    for directory in {where.run, where.sockets}:
+        for file in directory.glob("worker-*"):
+            if file.stem.removeprefix("worker-") not in live:
+                file.unlink(missing_ok=True)
+
+
+def _server(api: ControlApi) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            api.app(),
+            http=_PeerChecked,
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_CLOSE_SECONDS,
+        )
+    )
+
+
+async def _serve(settings: Settings, store: Store) -> None:
+    orders: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, orders.put_nowait, "drain")
+    manager = Manager(settings, store, LocalEngine(settings.environment))
+    manager.resume()
+    where = settings.paths
+    _sweep(where, manager.live_replicas())
+    server = _server(ControlApi(manager, orders.put_nowait))
+    serving = asyncio.ensure_future(server.serve([_control_socket(where.control_socket)]))
+    log.info("supervising %s", where.home or where.state)
+    order = await orders.get()
+    log.info("ending; workers: %s", order)
+    if order == "keep":
+        manager.let_go()
+    else:
+        await manager.drain()
+    server.should_exit = True
+    await serving
+    where.control_socket.unlink(missing_ok=True)
+
+
+def run(settings: Settings) -> None:
+    """Supervise until told to end.
+
+    Raises:
+        AlreadyRunning: another supervisor has this home.
+        StateUnreadable: the state is not for this version to touch.
+    """
+    where = settings.paths.make()
+    with _lock(where.lock):
+        store = Store(where.database)
+        if store.set_aside:
+            log.error("the state was damaged; it is kept at %s", store.set_aside)
+        try:
+            asyncio.run(_serve(settings, store))
+        finally:
+            store.close()

@@ -1,0 +1,44 @@
+"""One real prediction through the deployment's own port: the last stage of every start."""
+
+from __future__ import annotations
+
+import http.client
+
+import msgspec
+
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.tasks import TASKS
+
+_SECONDS = 300.0
+
+
+def smoke(host: str, port: int, task: str) -> Problem | None:
+    """Send the task's own example; None when it was answered with 200."""
+    body = msgspec.json.encode(TASKS[task].smoke_body())
+    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    try:
+        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        answer = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return _failed(f"it did not answer ({error})")
+    finally:
+        connection.close()
+    if response.status == 200:
+        return None
+    return _failed(f"it answered {response.status}: {_message(answer)}")
+
+
+def _failed(why: str) -> Problem:
+    return Problem(
+        code="smoke_failed",
+        message=f"the model was loaded, but its first prediction failed: {why}",
+        hint="see modeldeploy logs NAME; is --task the right one for this model?",
+    )
+
+
+def _message(answer: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(answer)["error"]["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return answer[:200].decode("utf-8", "replace")

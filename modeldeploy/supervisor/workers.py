@@ -1,0 +1,162 @@
+"""One worker process as its supervisor sees it: started here, or found alive and adopted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from modeldeploy import paths
+from modeldeploy.engines.base import Engine, StartedWorker
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.worker import WorkerReport, WorkerSpec
+from modeldeploy.supervisor import links, processes
+from modeldeploy.supervisor.logs import last_lines
+from modeldeploy.supervisor.plan import WorkerSeen
+from modeldeploy.supervisor.ports import Reservation
+from modeldeploy.supervisor.processes import Identity
+from modeldeploy.supervisor.record import ReplicaRecord
+
+_DETAIL_LINES = 15
+
+
+def new_replica_id() -> str:
+    return secrets.token_hex(6)
+
+
+class Worker:
+    """A live worker: its process is watched, its reports are heard.
+
+    ``seen`` is what the planner gets; ``on_change`` is called in the loop whenever that or the
+    latest ``report`` changed.
+    """
+
+    def __init__(
+        self,
+        record: ReplicaRecord,
+        where: paths.Paths,
+        deployment: str,
+        on_change: Callable[[Worker], None],
+        started: StartedWorker | None = None,
+    ) -> None:
+        self.record = record
+        self.report: WorkerReport | None = None
+        now = time.time()
+        self.seen = WorkerSeen(run=record.run, started_at=record.started_at, last_heard=now)
+        self._paths = where
+        self._deployment = deployment
+        self._on_change = on_change
+        self._started = started
+        self._oom_kills = processes.oom_kills()
+        self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
+        self._stop_watching = processes.watch(record.identity, self._ended)
+
+    @classmethod
+    def start(
+        cls,
+        engine: Engine,
+        spec: WorkerSpec,
+        run: int,
+        listener: Reservation,
+        where: paths.Paths,
+        on_change: Callable[[Worker], None],
+    ) -> Worker:
+        """Start a worker that accepts from ``listener``.
+
+        Raises:
+            OSError: no process could be started.
+        """
+        spec_file = where.worker_spec(spec.replica)
+        with open(spec_file, "wb", opener=paths.private_open) as file:
+            file.write(msgspec.json.encode(spec))
+        started = engine.start(spec, str(spec_file), listener.listen())
+        identity = processes.identify(started.pid) or Identity(started.pid, -1.0, "", "")
+        record = ReplicaRecord(id=spec.replica, identity=identity, started_at=time.time(), run=run)
+        return cls(record, where, spec.deployment, on_change, started)
+
+    @classmethod
+    def adopt(
+        cls,
+        record: ReplicaRecord,
+        where: paths.Paths,
+        deployment: str,
+        on_change: Callable[[Worker], None],
+    ) -> Worker | None:
+        """The worker of an earlier supervisor, if it lives and says that it is the one."""
+        if not processes.is_alive(record.identity):
+            return None
+        report = links.ask_status(where.worker_socket(record.id))
+        if report is None:
+            # The process is the right one (identity says so) but does not answer: no use to us.
+            processes.kill_group(record.identity)
+            return None
+        if (report.replica, report.pid) != (record.id, record.identity.pid):
+            return None
+        worker = cls(record, where, deployment, on_change)
+        worker._take(report)
+        return worker
+
+    def _heard(self, report: WorkerReport) -> None:
+        if report.replica == self.record.id and self.seen.ended is None:
+            self._take(report)
+            self._on_change(self)
+
+    def _take(self, report: WorkerReport) -> None:
+        self.report = report
+        self.seen = replace(
+            self.seen,
+            last_heard=time.time(),
+            ready=report.phase == "ready",
+            problem=report.problem if report.phase == "failed" else None,
+        )
+
+    def _ended(self) -> None:
+        self._link.close()
+        processes.kill_group(self.record.identity)  # what it started must not outlive it
+        out_of_memory = processes.oom_kills() > self._oom_kills
+        returncode = self._started.returncode() if self._started else None
+        how = processes.describe_exit(returncode, out_of_memory)
+        self.seen = replace(
+            self.seen,
+            ended=Problem(
+                code="worker_died",
+                message=f"the worker process {how}",
+                hint=f"see modeldeploy logs {self._deployment}",
+                details=last_lines(self._paths.deployment_log(self._deployment), _DETAIL_LINES),
+            ),
+        )
+        self._clean_up()
+        self._on_change(self)
+
+    def _clean_up(self) -> None:
+        for file in (
+            self._paths.worker_socket(self.record.id),
+            self._paths.worker_spec(self.record.id),
+        ):
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def drain(self) -> None:
+        """Ask it to answer what it has accepted and end."""
+        self.seen = replace(self.seen, drain_since=time.time())
+        asyncio.get_running_loop().run_in_executor(None, self._ask_drain)
+
+    def _ask_drain(self) -> None:
+        if not links.ask_drain(self._paths.worker_socket(self.record.id)):
+            processes.kill_group(self.record.identity, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End its whole process group, whatever it ignores."""
+        self.seen = replace(self.seen, killed=True)
+        processes.kill_group(self.record.identity)
+
+    def let_go(self) -> None:
+        """Stop watching and listening; the process goes on."""
+        self._link.close()
+        self._stop_watching()
