@@ -60,12 +60,13 @@ class Store:
     def _migrated(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.file, isolation_level=None, timeout=10)
         try:
+            version = self._known_version(db)  # first: a newer file is not touched at all
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA foreign_keys=ON")
             if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
-            self._migrate(db)
+            self._migrate(db, version)
             for suffix in ("-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self.file}{suffix}").chmod(0o600)
@@ -74,14 +75,17 @@ class Store:
             raise
         return db
 
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+    def _known_version(self, db: sqlite3.Connection) -> int:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > len(MIGRATIONS):
             raise StateUnreadable(
                 f"{self.file} was written by a newer modeldeploy (format {version}; "
                 f"this one knows {len(MIGRATIONS)})",
                 hint="upgrade modeldeploy, or set MODELDEPLOY_HOME to another directory",
             )
+        return version
+
+    def _migrate(self, db: sqlite3.Connection, version: int) -> None:
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
             db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
 

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from modeldeploy.errors import NoFreePort, PortTaken
+from modeldeploy.supervisor.ports import PortPool, someone_listens
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def pool() -> PortPool:
+    port = free_port()
+    return PortPool(port, port)
+
+
+def test_a_reserved_port_is_refused_to_strangers_and_to_clients(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    try:
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", pool.low))
+        assert not someone_listens("127.0.0.1", pool.low)
+    finally:
+        reservation.close()
+
+
+def test_connections_wait_while_nobody_serves_and_reach_the_replacement(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    try:
+        first = reservation.listen().dup()
+        first.close()  # the worker died
+        with socket.create_connection(("127.0.0.1", pool.low), timeout=5) as client:
+            second = reservation.listen().dup()
+            accepted, _ = second.accept()
+            accepted.sendall(b"hello")
+            assert client.recv(5) == b"hello"
+            accepted.close()
+            second.close()
+    finally:
+        reservation.close()
+
+
+def test_refuse_keeps_the_port_and_turns_clients_away(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    try:
+        reservation.listen()
+        reservation.refuse()
+        assert not someone_listens("127.0.0.1", pool.low)
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", pool.low))
+    finally:
+        reservation.close()
+
+
+def test_a_port_of_a_stranger_is_skipped_and_an_empty_pool_says_so(pool: PortPool) -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", pool.low))
+        stranger.listen()
+        with pytest.raises(PortTaken):
+            pool.reserve(pool.low)
+        with pytest.raises(NoFreePort, match=str(pool.low)):
+            pool.reserve_any(None, ())
+
+
+def test_a_stranger_who_shares_ports_is_still_a_stranger(pool: PortPool) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(("127.0.0.1", pool.low))
+        stranger.listen()
+        with pytest.raises(PortTaken):
+            pool.reserve(pool.low)
+
+
+def test_the_remembered_port_is_preferred_and_ours_are_left_alone() -> None:
+    low = free_port()
+    pool = PortPool(low, min(low + 50, 65535), taken_by_stranger=lambda host, port: False)
+    first = pool.reserve_any(low, ours=())
+    second = pool.reserve_any(None, ours={low, low + 1})
+    try:
+        assert first.port == low
+        assert second.port > low + 1
+    finally:
+        first.close()
+        second.close()
+
+
+def test_a_reservation_can_be_taken_back_beside_a_live_worker(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    worker = reservation.listen().dup()
+    reservation.close()  # the supervisor died
+    again = pool.readopt(pool.low)
+    try:
+        with socket.create_connection(("127.0.0.1", pool.low), timeout=5):
+            accepted, _ = worker.accept()
+            accepted.close()
+    finally:
+        worker.close()
+        again.close()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from modeldeploy.errors import StateUnreadable
+from modeldeploy.schema.deployment import Spec
+from modeldeploy.schema.states import Desired, State
+from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.store import StateNotWritten, Store
+
+
+def record(name: str, created_at: float = 1.0) -> Record:
+    return Record(
+        name=name,
+        spec=Spec(model_id="gpt2", cache_dir="/c"),
+        desired=Desired.RUNNING,
+        state=State.PENDING,
+        created_at=created_at,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+def test_records_come_back_oldest_first_and_updated(file: Path) -> None:
+    store = Store(file)
+    store.save(record("b", 2.0))
+    store.save(record("a", 3.0))
+    store.save(replace(record("b", 2.0), port=8101))
+    store.close()
+    again = Store(file)
+    assert [(r.name, r.port) for r in again.records()] == [("b", 8101), ("a", None)]
+    again.delete("b")
+    assert [r.name for r in again.records()] == ["a"]
+    again.close()
+
+
+def test_files_are_private_whatever_the_umask(file: Path) -> None:
+    store = Store(file)
+    store.save(record("a"))
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in file.parent.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    store.close()
+
+
+def test_a_damaged_file_is_set_aside_never_overwritten(file: Path) -> None:
+    file.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    store = Store(file)
+    assert store.set_aside is not None
+    assert store.set_aside.read_bytes().endswith(b"\xff" * 100)
+    assert store.records() == []
+    store.close()
+
+
+def test_a_newer_format_is_left_as_it_is(file: Path) -> None:
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    before = file.read_bytes()
+    with pytest.raises(StateUnreadable, match="newer"):
+        Store(file)
+    assert file.read_bytes() == before
+
+
+def test_a_write_that_fails_changes_nothing_and_says_so(file: Path) -> None:
+    store = Store(file)
+    store.save(record("a"))
+    store._db.execute("PRAGMA max_page_count=1")
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count={pages}")
+    big = replace(record("b"), spec=Spec(model_id="x" * 4000, cache_dir="/" + "y" * 200_000))
+    with pytest.raises(StateNotWritten, match="full"):
+        store.save(big)
+    assert [r.name for r in store.records()] == ["a"]
+    store.close()
