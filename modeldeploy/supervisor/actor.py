@@ -120,7 +120,7 @@ class Actor:
         record = replace_struct(
             record, run=record.run + 1, deaths=(), failed_starts=0, retry_at=None
         )
-        if record.state in {State.STOPPED, State.FAILED, State.BACKOFF, State.FETCHING}:
+        if record.state in {State.STOPPED, State.FAILED, State.BACKOFF}:
             return replace_struct(record, state=State.PENDING, error=None, replica=None)
         return record
 
@@ -199,9 +199,11 @@ class Actor:
             if changed:
                 self._become(step.record)
             for action in step.actions:
-                self._perform(action)
                 if action is Action.FORGET:
+                    self._forget()
                     return
+                if not self._perform(action):
+                    break
             if not changed and not step.actions:
                 if step.wake_at is not None:
                     self._wake_in(max(0.01, step.wake_at - now))
@@ -226,15 +228,17 @@ class Actor:
     def _wake_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
 
-    def _perform(self, action: Action) -> None:
-        if action is Action.FORGET:
-            self._forget()
-            return
+    def _perform(self, action: Action) -> bool:
+        """Whether it was done; what could not be done is observed, and planned for again."""
         try:
             self._acts[action]()
         except (ModelDeployError, OSError) as error:
+            if isinstance(error, StateNotWritten):
+                raise
             log.warning("%s: %s failed: %s", self.record.name, action.value, error)
             self._act_failed(error)
+            return False
+        return True
 
     def _act_failed(self, error: ModelDeployError | OSError) -> None:
         """What could not be done is observed like any other failure of that stage."""
@@ -286,8 +290,6 @@ class Actor:
             self.worker.kill()
 
     def _start_fetch(self) -> None:
-        if self._fetch_seen and self._fetch_seen.problem and self._fetch is None:
-            return  # the port could not be had: nothing to download for
         self._fetch_seen = FetchSeen()
         self._tell(Stage.VALIDATE, 0.5, "checking the model")
         spec = self.record.spec
