@@ -192,6 +192,7 @@ class Actor:
             self._wake_in(_RETRY_WRITE_SECONDS)
 
     def _reconcile(self) -> None:
+        self._remember_worker()  # in case the disk refused when it was started
         while True:
             now = time.time()
             step = plan(self.record, self._seen(), now, self._around.policy)
@@ -323,9 +324,6 @@ class Actor:
     def _fetch_ended(self, model: ResolvedModel | None, problem: Problem | None) -> None:
         self._fetch = None
         self._fetch_seen = FetchSeen(model, problem) if model or problem else None
-        if model:
-            size = "cached, nothing to download" if not model.downloaded_bytes else "downloaded"
-            self._tell(Stage.DOWNLOAD, 1.0, size)
         self.kick()
 
     def _start_worker(self) -> None:
@@ -342,7 +340,13 @@ class Actor:
             self._around.paths,
             self._worker_changed,
         )
-        self._save(replace_struct(self.record, replica=self.worker.record))
+        self._remember_worker()
+
+    def _remember_worker(self) -> None:
+        """Have the record name the live worker, so that the next supervisor finds it."""
+        worker = self.worker
+        if worker and not worker.seen.ended and self.record.replica != worker.record:
+            self._save(replace_struct(self.record, replica=worker.record))
 
     def _worker_spec(self) -> WorkerSpec:
         record, around = self.record, self._around
@@ -430,7 +434,9 @@ class Actor:
         latest = self.events.latest
         if stage is None:
             stage = latest.stage if latest else Stage.VALIDATE
-        message = error.message if error and state is not State.RUNNING else _WORDS[state]
+        if state not in {State.BACKOFF, State.FAILED}:
+            error = None  # that of the try before is over
+        message = error.message if error else _WORDS[state]
         self.events.tell(self.record.run, state, stage, fraction, message, error=error)
 
     @property
@@ -455,7 +461,7 @@ _STAGE_OF: dict[State, tuple[Stage, float]] = {
 _WORDS: dict[State, str] = {
     State.PENDING: "accepted",
     State.FETCHING: "checking the model",
-    State.STARTING: "starting a worker",
+    State.STARTING: "the model is on this disk",
     State.RUNNING: "ready",
     State.DRAINING: "answering what was accepted",
     State.STOPPED: "stopped",

@@ -53,12 +53,18 @@ def read(log: Path, tail: int | None = None, since: float | None = None) -> list
     return list(wanted if tail is None else deque(wanted, maxlen=tail))
 
 
-def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log as text, from its last 256 KiB."""
+def size(log: Path) -> int:
+    """Bytes in the log now, 0 when there is none."""
+    return _end_of(log)[0]
+
+
+def last_lines(log: Path, count: int, start: int = 0) -> list[str]:
+    """The last lines of a log as text, from its last 256 KiB and not from before ``start``
+    (a byte, unless the log was rotated since)."""
     try:
         with log.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
+            end = file.seek(0, 2)
+            file.seek(max(0, start if start <= end else 0, end - _TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []

@@ -16,8 +16,7 @@ from modeldeploy import paths
 from modeldeploy.engines.base import Engine, StartedWorker
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.worker import WorkerReport, WorkerSpec
-from modeldeploy.supervisor import links, processes
-from modeldeploy.supervisor.logs import last_lines
+from modeldeploy.supervisor import links, logs, processes
 from modeldeploy.supervisor.plan import WorkerSeen
 from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.processes import Identity
@@ -44,6 +43,7 @@ class Worker:
         deployment: str,
         on_change: Callable[[Worker], None],
         started: StartedWorker | None = None,
+        log_start: int = 0,
     ) -> None:
         self.record = record
         self.report: WorkerReport | None = None
@@ -54,6 +54,7 @@ class Worker:
         self._on_change = on_change
         self._started = started
         self._oom_kills = processes.oom_kills()
+        self._log_start = log_start
         self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
         self._stop_watching = processes.watch(record.identity, self._ended)
 
@@ -75,10 +76,11 @@ class Worker:
         spec_file = where.worker_spec(spec.replica)
         with open(spec_file, "wb", opener=paths.private_open) as file:
             file.write(msgspec.json.encode(spec))
+        log_start = logs.size(where.deployment_log(spec.deployment))
         started = engine.start(spec, str(spec_file), listener.listen())
         identity = processes.identify(started.pid) or Identity(started.pid, -1.0, "", "")
         record = ReplicaRecord(id=spec.replica, identity=identity, started_at=time.time(), run=run)
-        return cls(record, where, spec.deployment, on_change, started)
+        return cls(record, where, spec.deployment, on_change, started, log_start)
 
     @classmethod
     def adopt(
@@ -128,7 +130,9 @@ class Worker:
                 code="worker_died",
                 message=f"the worker process {how}",
                 hint=f"see modeldeploy logs {self._deployment}",
-                details=last_lines(self._paths.deployment_log(self._deployment), _DETAIL_LINES),
+                details=logs.last_lines(
+                    self._paths.deployment_log(self._deployment), _DETAIL_LINES, self._log_start
+                ),
             ),
         )
         self._clean_up()

@@ -1,0 +1,85 @@
+"""From the names in ``config.architectures`` to tasks, without importing transformers (2.7 s).
+
+The names follow transformers' habit ``<Model>For<Head>``; the exceptions come first. Tasks are the
+Hub's (https://huggingface.co/tasks), those that we do not serve included, so that an error can
+name them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SPEECH = "Wav2Vec2|Hubert|WavLM|UniSpeech|SEW|Data2VecAudio|Whisper|AST|Speech|WhisperFor"
+_WRITES_TEXT_FROM_TEXT = ("translation", "summarization", "text2text-generation")
+_TEXT_TO_TEXT = "T5|MT5|UMT5|LongT5|Bart|MBart|Pegasus|PegasusX|BigBirdPegasus|Blenderbot|BlenderbotSmall|LED|M2M100|ProphetNet|PLBart|FSMT|SwitchTransformers|NllbMoe|Mvp"
+
+# A pattern that the whole name matches → the tasks it may be for, the likeliest first.
+_TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"Echo", ("echo",)),
+    (rf"(?:{_SPEECH})\w*ForSequenceClassification", ("audio-classification",)),
+    (rf"(?:{_SPEECH})\w*ForConditionalGeneration", ("automatic-speech-recognition",)),
+    (r"Tapas\w*ForQuestionAnswering", ("table-question-answering",)),
+    (r"Layout\w*ForQuestionAnswering", ("document-question-answering",)),
+    (r"(?:Vilt|Lxmert|Blip\w*)ForQuestionAnswering", ("visual-question-answering",)),
+    (rf"(?:{_TEXT_TO_TEXT})ForConditionalGeneration", _WRITES_TEXT_FROM_TEXT),
+    (r"MarianMTModel", ("translation",)),
+    (
+        r"(?:CLIP|Siglip|Siglip2|ChineseCLIP|AltCLIP|Align)Model",
+        ("zero-shot-image-classification",),
+    ),
+    (r"Clap\w*Model", ("zero-shot-audio-classification",)),
+    (r"(?:Vits|Bark|SpeechT5|MusicGen|Musicgen|FastSpeech2)\w*", ("text-to-audio",)),
+    (
+        r"(?:ViT|Dinov2|DINOv3\w*|Beit|Swin|Swinv2|ConvNext|ConvNextV2|ResNet)Model",
+        ("image-feature-extraction",),
+    ),
+    (r"\w*ForSequenceClassification", ("text-classification",)),
+    (r"\w*ForQuestionAnswering(?:Simple)?", ("question-answering",)),
+    (r"\w*For(?:Image|Video)TextToText", ("image-text-to-text",)),
+    (r"\w*ForVisualQuestionAnswering", ("visual-question-answering",)),
+    (r"\w*(?:ForCausalLM|LMHeadModel)", ("text-generation",)),
+    (
+        r"\w*ForImageClassification(?:WithTeacher|Fourier|LearnedPositionEmbeddings)?",
+        ("image-classification",),
+    ),
+    (r"\w*(?:ForMaskedLM|WithLMHeadModel)", ("fill-mask",)),
+    (r"\w*ForTokenClassification", ("token-classification",)),
+    (r"\w*ForVideoClassification", ("video-classification",)),
+    (r"\w*ForAudioClassification", ("audio-classification",)),
+    (r"\w*(?:ForCTC|ForSpeechSeq2Seq|ForTDT|ForRNNT)", ("automatic-speech-recognition",)),
+    (
+        r"\w*ForZeroShotObjectDetection|(?:OwlViT|Owlv2|GroundingDino)ForObjectDetection",
+        ("zero-shot-object-detection",),
+    ),
+    (r"\w*ForObjectDetection", ("object-detection",)),
+    (r"\w*For(?:Semantic|Instance|Universal|Image|Panoptic)Segmentation", ("image-segmentation",)),
+    (r"\w*ForDepthEstimation", ("depth-estimation",)),
+    (r"\w*ForKeypoint(?:Detection|Matching)", ("keypoint-matching",)),
+    (r"\w*For(?:TextToWaveform|TextToSpectrogram)", ("text-to-audio",)),
+    (r"\w*ForImageToImage|\w*ForImageSuperResolution", ("image-to-image",)),
+    (r"\w*ForMultipleChoice", ("multiple-choice",)),
+    (r"Sam\d?\w*Model", ("mask-generation",)),
+    (r"\w*ForSeq2SeqLM", _WRITES_TEXT_FROM_TEXT),
+    (r"\w*ForConditionalGeneration", ("image-text-to-text", *_WRITES_TEXT_FROM_TEXT)),
+    (r"\w*Model", ("feature-extraction",)),
+)
+
+HUB_TASKS = frozenset(
+    {task for _, tasks in _TABLE for task in tasks}
+    | {
+        *("any-to-any", "image-to-text", "sentence-similarity", "text-ranking", "text-to-speech"),
+        *("zero-shot-classification", "tabular-classification", "tabular-regression"),
+        *("text-to-image", "text-to-video", "image-to-video", "unconditional-image-generation"),
+        *("reinforcement-learning", "robotics", "graph-ml", "time-series-forecasting"),
+        *("video-text-to-text", "visual-document-retrieval", "audio-to-audio", "image-to-3d"),
+        *("voice-activity-detection", "audio-text-to-text", "text-to-3d", "image-text-to-image"),
+    }
+)
+
+
+def tasks_of(architecture: str) -> tuple[str, ...]:
+    """The tasks a class of that name may be for, the likeliest first; none for an unknown name."""
+    for pattern, tasks in _TABLE:
+        if re.fullmatch(pattern, architecture):
+            return tasks
+    return ()

@@ -1,0 +1,40 @@
+"""What ``config.json`` says, as far as the fetcher needs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from modeldeploy.errors import UnsupportedModel
+
+ECHO = "echo"
+
+
+class ModelConfig(Struct, frozen=True):
+    model_type: str | None
+    architectures: list[str]
+
+    @property
+    def needs_weights(self) -> bool:
+        """False for the model that our own tests are made with."""
+        return self.model_type != ECHO
+
+
+def read(content: bytes) -> ModelConfig:
+    """Raises UnsupportedModel where it is not a JSON object."""
+    try:
+        fields = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise UnsupportedModel(
+            f"its config.json cannot be read: {error}",
+            hint="the upload is damaged: try another revision, or ask its author",
+        ) from error
+    model_type = fields.get("model_type")
+    architectures = fields.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    return ModelConfig(
+        model_type=model_type if isinstance(model_type, str) else None,
+        architectures=[name for name in names if isinstance(name, str)],
+    )

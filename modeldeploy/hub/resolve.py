@@ -1,0 +1,57 @@
+"""From a request to a model that is whole on this disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modeldeploy.errors import UnsupportedModel
+from modeldeploy.hub import local
+from modeldeploy.hub.ids import BuiltinModel, HubModel, LocalModel, parse
+from modeldeploy.hub.limits import Limits
+from modeldeploy.hub.remote import RemoteFetch
+from modeldeploy.hub.secrets import Redactor
+from modeldeploy.hub.wire import Reporter
+from modeldeploy.schema.deployment import Spec
+from modeldeploy.schema.fetch import FetchRequest, ResolvedModel
+from modeldeploy.schema.stages import Stage
+
+
+def resolve(
+    request: FetchRequest, reporter: Reporter, limits: Limits, redact: Redactor
+) -> ResolvedModel:
+    """Have the model of ``request`` on this disk, whole and verified.
+
+    Raises:
+        InvalidModelId: the id is none.
+        ModelError: the model cannot be served as asked.
+        DownloadError: it cannot be had now.
+    """
+    source = parse(request.spec.model_id, request.spec.revision)
+    reporter.say(Stage.VALIDATE, 0.0, f"looking at {request.spec.model_id}")
+    if isinstance(source, HubModel):
+        return _remote(source, request, reporter, limits, redact)
+    return _local(source, request.spec, reporter)
+
+
+def _remote(
+    source: HubModel, request: FetchRequest, reporter: Reporter, limits: Limits, redact: Redactor
+) -> ResolvedModel:
+    try:
+        return RemoteFetch(source, request, reporter, limits, redact).run()
+    except OSError as error:
+        from modeldeploy.hub.errors import from_os
+
+        raise from_os(error, Path(request.spec.cache_dir)) from error
+
+
+def _local(source: LocalModel | BuiltinModel, spec: Spec, reporter: Reporter) -> ResolvedModel:
+    try:
+        model = local.resolve(source, spec)
+    except OSError as error:
+        raise UnsupportedModel(
+            f"{error.filename or spec.model_id} cannot be read: {error.strerror or error}",
+            hint="check its permissions",
+        ) from error
+    total = model.total_bytes
+    reporter.say(Stage.DOWNLOAD, 1.0, "on this disk: nothing to download", total, total)
+    return model
