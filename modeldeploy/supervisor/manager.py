@@ -220,8 +220,9 @@ class Manager:
 def _checked(spec: Spec) -> Spec:
     """The first look at a model id and a task, before anything is started for them."""
     model_id = spec.model_id
+    repo, _, _ = model_id.partition("@")
     local = model_id.startswith("/")
-    if not local and ("--" in model_id or ".." in model_id or not _MODEL_ID.match(model_id)):
+    if not local and ("--" in repo or ".." in repo or not _MODEL_ID.match(repo)):
         raise InvalidModelId(
             f"{model_id!r} is not a model id",
             hint="give gpt2, org/name, builtin/sentiment, or a directory such as ./my-model",
@@ -235,6 +236,6 @@ def _checked(spec: Spec) -> Spec:
 
 def default_name(model_id: str) -> str:
     """A name for a deployment of this model: the id's last segment, made to fit."""
-    last = PurePath(model_id).name.lower()
+    last = PurePath(model_id.partition("@")[0]).name.lower()
     fitted = re.sub(r"[^a-z0-9-]+", "-", last).strip("-")[:63].strip("-")
     return fitted or "model"
