@@ -1,0 +1,1 @@
+"""Scripts that train the models embedded in `modeldeploy.builtin`; not part of the wheel."""
