@@ -44,6 +44,7 @@ test: lint types contracts  ## lint, types, import contracts, all tests
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m tools.reference
 
 bench: $(VENV)/.dev  ## time the commands that must feel instant
 	$(BIN)/python -m bench.cli

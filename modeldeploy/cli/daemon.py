@@ -1,0 +1,171 @@
+"""``daemon``: the supervisor itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from modeldeploy import settings
+from modeldeploy.cli import options, output
+from modeldeploy.cli.lazy import Entry, LazyGroup
+from modeldeploy.cli.logs import follow as follow_option
+from modeldeploy.cli.logs import tail as tail_option
+from modeldeploy.cli.session import connect
+from modeldeploy.cli.units import span
+from modeldeploy.client import Client, supervisor_command
+from modeldeploy.errors import DaemonUnreachable, WaitTimeout
+from modeldeploy.schema.control import DaemonStatus
+
+_HERE = "modeldeploy.cli.daemon"
+_POLL_SECONDS = 0.05
+_FOLLOW_SECONDS = 0.2
+_END_SECONDS = 60.0  # beyond the drain
+
+ENTRIES = {
+    "start": Entry(f"{_HERE}:start", "Start it in the background, if it does not run."),
+    "stop": Entry(f"{_HERE}:stop", "End it, and every worker."),
+    "status": Entry(f"{_HERE}:status", "Whether it runs (0) or not (4)."),
+    "logs": Entry(f"{_HERE}:logs", "What it wrote."),
+    "run": Entry(f"{_HERE}:run", "Run it in the foreground."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=ENTRIES,
+    no_args_is_help=False,
+    short_help="Start, stop and watch the supervisor.",
+)
+def daemon() -> None:
+    """The supervisor keeps deployments running. It starts by itself when it is needed."""
+
+
+@click.command(short_help="Start it in the background, if it does not run.")
+@options.json_output
+def start() -> None:
+    """Start the supervisor in the background, if it does not run."""
+    _show(connect().status())
+
+
+@click.command(short_help="Whether it runs (0) or not (4).")
+@options.json_output
+def status() -> None:
+    """Whether the supervisor runs (exit code 0) or not (4). Starts nothing."""
+    _show(_client_of_a_running_one().status())
+
+
+@click.command(short_help="End it, and every worker.")
+@click.option("--keep-workers", is_flag=True, help="Leave the workers serving.")
+@options.json_output
+def stop(keep_workers: bool) -> None:
+    """End the supervisor, and every worker after it answered what it had accepted.
+
+    What was running comes back with the next command.
+    """
+    values = settings.load()
+    client = Client(values.paths.control_socket)
+    try:
+        found = client.status()
+    except DaemonUnreachable:
+        _say_stopped(None, "the supervisor was not running")
+        return
+    client.shutdown(keep_workers=keep_workers)
+    _wait_for_the_end_of(found.pid, values.drain_timeout + _END_SECONDS)
+    kept = " (its workers go on serving)" if keep_workers and found.running else ""
+    _say_stopped(found.pid, f"the supervisor has ended{kept}")
+
+
+@click.command(short_help="What it wrote.")
+@follow_option
+@tail_option
+@options.json_output
+def logs(follow: bool, tail: int | None) -> None:
+    """What the supervisor wrote."""
+    file = settings.load().paths.supervisor_log
+    for text in _read(file, tail, follow):
+        if output.as_json():
+            output.json({"text": text}, line=True)
+        else:
+            output.data(text)
+
+
+@click.command(short_help="Run it in the foreground.")
+def run() -> None:
+    """Run the supervisor in the foreground: for systemd, containers, and the curious."""
+    argv, env = supervisor_command(settings.load())
+    os.execve(argv[0], [*argv, "--foreground"], env)  # noqa: S606 - no shell is wanted
+
+
+def _client_of_a_running_one() -> Client:
+    client = Client(settings.load().paths.control_socket)
+    try:
+        client.status()
+    except DaemonUnreachable as error:
+        raise DaemonUnreachable(
+            "the supervisor is not running", hint="modeldeploy daemon start"
+        ) from error
+    return client
+
+
+def _show(found: DaemonStatus) -> None:
+    if output.as_json():
+        output.json(found)
+        return
+    output.data(f"running   {span(time.time() - found.started_at)}, pid {found.pid}")
+    output.data(f"version   {found.version}")
+    output.data(f"home      {found.home}")
+    output.data(f"socket    {found.socket}")
+    output.data(f"ports     {found.ports}")
+    output.data(f"serving   {found.running} of {found.deployments} deployments")
+
+
+def _say_stopped(pid: int | None, text: str) -> None:
+    if output.as_json():
+        output.json({"stopped": pid is not None, "pid": pid})
+    else:
+        output.note(text)
+
+
+def _wait_for_the_end_of(pid: int, seconds: float) -> None:
+    """It is a child of whoever started it, so it cannot be waited for, only looked at."""
+    import psutil
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(_POLL_SECONDS)
+    raise WaitTimeout(
+        f"the supervisor (pid {pid}) has not ended within {seconds:g} seconds",
+        hint="modeldeploy daemon logs tells what it waits for",
+    )
+
+
+def _read(file: Path, tail: int | None, follow: bool) -> Iterator[str]:
+    """The last lines, then what comes, across rotation."""
+    while follow and not file.exists():
+        time.sleep(_FOLLOW_SECONDS)
+    if not file.exists():
+        return
+    opened = file.open(errors="replace")
+    try:
+        yield from (line.rstrip("\n") for line in deque(opened, maxlen=tail))
+        while follow:
+            line = opened.readline()
+            if line:
+                yield line.rstrip("\n")
+            elif file.exists() and file.stat().st_ino != os.fstat(opened.fileno()).st_ino:
+                opened.close()
+                opened = file.open(errors="replace")
+            else:
+                time.sleep(_FOLLOW_SECONDS)
+    finally:
+        opened.close()

@@ -1,0 +1,96 @@
+"""``deploy``: from a model id to an endpoint, with its progress on screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from modeldeploy import paths, settings
+from modeldeploy.cli import deployfile, follow, options, output
+from modeldeploy.cli.model import parse_model
+from modeldeploy.cli.session import connect
+from modeldeploy.client import hub_access
+from modeldeploy.errors import InvalidRequest
+from modeldeploy.schema.deployment import Deployment, DeployRequest, Spec
+from modeldeploy.settings import DTYPES, Settings
+
+_EPILOG = """\b
+MODEL is one of
+  gpt2, org/name       a model of the Hugging Face Hub
+  org/name@revision    at a branch, tag or commit
+  ./my-model           a directory
+  builtin/sentiment    a model that comes with modeldeploy (also: builtin/digits)
+"""
+
+
+@click.command(short_help="From a model id to an HTTP endpoint.", epilog=_EPILOG)
+@click.argument("model", required=False)
+@click.option("--name", help="The deployment's name.  [default: the model's, made unique]")
+@click.option("--task", help="What it does, such as text-classification.  [default: found out]")
+@click.option(
+    "--type",
+    "model_type",
+    type=click.Choice(["nlp", "vision", "audio", "multimodal"]),
+    help="The kind of model, to check what was found out.",
+)
+@click.option("--revision", help="A branch, tag or commit of the model.")
+@click.option("--device", metavar="[auto|cpu|cuda|cuda:N|mps]", callback=options.check_device)
+@click.option("--dtype", type=click.Choice(DTYPES), help="The precision it runs in.")
+@click.option("--port", type=click.IntRange(1, 65535), help="A port of its own.")
+@click.option("--cache-dir", help="Where models are kept.  [default: the Hub's own cache]")
+@click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository.")
+@click.option("--allow-pickle", is_flag=True, help="Load weights that can run code.")
+@click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
+@options.detach
+@options.timeout
+@options.json_output
+def deploy(file: str | None, **typed: Any) -> None:
+    """From a model id to an HTTP endpoint."""
+    given = {key: value for key, value in typed.items() if value not in (None, False)}
+    wanted = deployfile.read(file).over(given) if file else deployfile.Wanted(**given)
+    values = settings.load(wanted.flags())
+    request = _request(wanted, values)
+    client = connect(values)
+    deployment = client.deploy(request)
+    if wanted.detach:
+        _detached(deployment)
+        return
+    follow.until_ready(client, deployment.name, wanted.timeout)
+
+
+def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
+    if wanted.model is None:
+        raise click.UsageError("missing MODEL: a model id, a directory, or builtin/sentiment")
+    model_id, revision = parse_model(wanted.model, wanted.revision)
+    request = DeployRequest(
+        name=None if wanted.name is None else paths.check_name(wanted.name),
+        hub=hub_access(values),
+        spec=Spec(
+            model_id=model_id,
+            revision=revision,
+            task=wanted.task,
+            model_type=wanted.model_type,
+            device=values.device,
+            dtype=values.dtype,  # type: ignore[arg-type] # checked below, with all the others
+            port=wanted.port,
+            cache_dir=str(settings.hub_cache(values)),
+            trust_remote_code=wanted.trust_remote_code,
+            allow_pickle=wanted.allow_pickle,
+            force_gpu=values.force_gpu,
+            download_timeout=values.max_download_timeout,
+        ),
+    )
+    try:
+        return msgspec.convert(msgspec.to_builtins(request), DeployRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error), hint="see modeldeploy deploy --help") from error
+
+
+def _detached(deployment: Deployment) -> None:
+    if output.as_json():
+        output.json(deployment)
+        return
+    output.data(deployment.name)
+    output.aside(f"modeldeploy wait {deployment.name} shows how it goes")

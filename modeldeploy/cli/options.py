@@ -1,0 +1,68 @@
+"""Options and arguments that several verbs share."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+import click
+from click.shell_completion import CompletionItem
+
+from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.deployment import DEVICE_PATTERN
+
+json_output = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,  # `output` knows: it must, also where parsing fails
+    help="Print the result, or the error, as JSON.",
+)
+detach = click.option("-d", "--detach", is_flag=True, help="Do not wait until it is done.")
+timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long to wait; the deployment itself goes on.",
+)
+every = click.option("--all", "every", is_flag=True, help="All of them.")
+
+
+def _complete(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of deployments; nothing is started for that."""
+    from modeldeploy import settings
+    from modeldeploy.client import Client
+
+    with contextlib.suppress(ModelDeployError):
+        client = Client(settings.load().paths.control_socket)
+        return [
+            CompletionItem(one.name, help=one.model_id)
+            for one in client.deployments()
+            if one.name.startswith(typed)
+        ]
+    return []
+
+
+name = click.argument("name", shell_complete=_complete)
+names = click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=_complete
+)
+names_or_all = click.argument("names", nargs=-1, metavar="NAME...", shell_complete=_complete)
+
+
+def check_device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    if value is not None and not re.match(DEVICE_PATTERN, value):
+        raise click.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps")
+    return value
+
+
+def some(names: tuple[str, ...], every: bool) -> None:
+    """Either names or ``--all``.
+
+    Raises:
+        click.UsageError: both, or neither.
+    """
+    if bool(names) == every:
+        raise click.UsageError(
+            "give names, or --all" if every else "give at least one name, or --all"
+        )

@@ -1,0 +1,98 @@
+"""The one place that prints. stdout is data; stderr is progress, hints and warnings.
+
+With ``--json`` stdout gets exactly one JSON document (or one a line for a stream), failures
+included.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+import msgspec
+
+from modeldeploy.schema.problem import Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_as_json = False
+
+
+def begin(*, as_json: bool) -> None:
+    """Once for each command line: whether it asked for JSON."""
+    global _as_json
+    _as_json = as_json
+
+
+def as_json() -> bool:
+    return _as_json
+
+
+def _plain(stream: TextIO) -> bool:
+    env = os.environ
+    return bool(env.get("NO_COLOR")) or env.get("TERM") == "dumb" or not stream.isatty()
+
+
+def data(text: str = "") -> None:
+    """A line of the result."""
+    click.echo(text, color=not _plain(sys.stdout))
+
+
+def json(value: Any, *, line: bool = False) -> None:
+    """The result as JSON: indented, or as one line of a stream."""
+    raw = msgspec.json.encode(value)
+    click.echo((raw if line else msgspec.json.format(raw, indent=2)).decode(), color=False)
+
+
+def note(text: str = "") -> None:
+    """A line beside the result."""
+    click.echo(text, err=True, color=not _plain(sys.stderr))
+
+
+def aside(text: str) -> None:
+    """A quieter one."""
+    note(click.style(text, dim=True))
+
+
+def warn(text: str) -> None:
+    note(f"{click.style('Warning:', fg='yellow')} {text}")
+
+
+def problem(what: Problem) -> None:
+    """An error: what happened, the last lines of whatever died, what to do next."""
+    if _as_json:
+        json({"error": what})
+        return
+    note(f"{click.style('Error:', fg='red', bold=True)} {what.message}")
+    details(what.details)
+    if what.hint:
+        note(f"{click.style('Next:', bold=True)}  {what.hint}")
+
+
+def details(lines: Sequence[str]) -> None:
+    for line in lines:
+        aside(f"  | {line}")
+
+
+def is_terminal() -> bool:
+    """Whether a person looks at the result."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def progress_console() -> Console | None:
+    """Where live progress may be drawn, or None where only plain lines fit."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return None
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def result_console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)

@@ -1,0 +1,85 @@
+"""The end of a deploy: where it answers, and a line to paste."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from modeldeploy.cli import output
+from modeldeploy.cli.units import size
+from modeldeploy.schema.deployment import Deployment
+
+ROUTES: tuple[str, ...] = ("predict", "health", "info", "docs")
+
+
+def facts(deployment: Deployment) -> list[tuple[str, str]]:
+    one = deployment
+    at = f"@{one.revision[:12]}" if one.revision else ""
+    runs = [part for part in (one.device, one.dtype) if part != "auto"]
+    memory = [size(one.memory_bytes)] if one.memory_bytes else []
+    routes = [
+        ("endpoint" if route == "predict" else route, one.endpoints[route])
+        for route in ROUTES
+        if route in one.endpoints
+    ]
+    return [
+        *routes,
+        ("model", f"{one.model_id}{at}"),
+        ("task", one.task or ""),
+        ("runs on", ", ".join([*runs, *memory])),
+    ]
+
+
+def curl(deployment: Deployment) -> str:
+    """A command that works when pasted: the task's own example, sent to this deployment."""
+    body = json.dumps(deployment.example, ensure_ascii=False)
+    url = deployment.endpoints.get("predict", f"{deployment.url}/predict")
+    return f"curl {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def show(deployment: Deployment) -> None:
+    """The facts: a box on a terminal, plain lines elsewhere, an object with ``--json``.
+
+    The curl line stands outside the box and is never wrapped, so that it can be copied.
+    """
+    if output.as_json():
+        output.json(deployment)
+        return
+    if output.is_terminal():
+        _box(deployment)
+    else:
+        output.data(f"{'name':<9} {deployment.name}")
+        for label, value in facts(deployment):
+            output.data(f"{label:<9} {value}")
+    output.data()
+    output.data(curl(deployment))
+    if output.is_terminal():
+        name = deployment.name
+        output.data()
+        output.aside(
+            f"modeldeploy logs -f {name} · modeldeploy stop {name} · modeldeploy rm -f {name}"
+        )
+
+
+def _box(deployment: Deployment) -> None:
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in facts(deployment):
+        grid.add_row(label, Text(value, style="bold cyan" if label == "endpoint" else ""))
+    console = output.result_console()
+    title = Text.assemble(" ", (deployment.name, "bold"), " is running ")
+    panel = Panel(
+        grid,
+        title=title,
+        title_align="left",
+        border_style="green",
+        padding=(0, 1),
+        width=min(console.width, 80),
+    )
+    console.print()
+    console.print(panel)

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tools.reference import DOCS, PAGES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reference_pages_say_what_the_code_says(name: str) -> None:
+    assert (DOCS / name).read_text("utf-8") == PAGES[name](), "run make format"
