@@ -19,9 +19,10 @@ class ModelDeployError(Exception):
     ``exit_code`` what the command line ends with.
     """
 
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    retry_after: int | None = None  # seconds, where an answer over HTTP should name them
 
     def __init__(self, message: str, hint: str = "", details: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -68,6 +69,12 @@ class UnsupportedMediaType(InvalidRequest):
 
 class BodyTooLarge(InvalidRequest):
     code, status = "body_too_large", 413
+
+
+class SlowBody(InvalidRequest):
+    """The request's body did not arrive in time."""
+
+    code, status = "request_body_timeout", 408
 
 
 class InputTooLong(InvalidRequest):
@@ -256,4 +263,6 @@ def _by_code(root: type[ModelDeployError]) -> dict[str, type[ModelDeployError]]:
 def from_problem(problem: Problem) -> ModelDeployError:
     """The typed error a problem from another process stands for."""
     kind = _by_code(ModelDeployError).get(problem.code, ModelDeployError)
-    return kind(problem.message, problem.hint, tuple(problem.details))
+    error = kind(problem.message, problem.hint, tuple(problem.details))
+    error.code = problem.code  # also where a newer version knows a code that we do not
+    return error

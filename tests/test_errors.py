@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from modeldeploy import errors
+from modeldeploy.schema.problem import Problem
 
 
 def kinds(root: type[errors.ModelDeployError]) -> list[type[errors.ModelDeployError]]:
@@ -21,5 +22,5 @@ def test_every_code_is_of_one_kind_only() -> None:
 
 
 def test_an_unknown_code_of_a_newer_version_is_still_an_error() -> None:
-    problem = errors.Problem(code="from_the_future", message="what")
+    problem = Problem(code="from_the_future", message="what")
     assert type(errors.from_problem(problem)) is errors.ModelDeployError

@@ -21,7 +21,7 @@ def watch(client: Client, name: str, timeout: float | None) -> Deployment:
         DeploymentFailed, WaitTimeout, DeploymentNotFound: as :meth:`Client.wait`.
     """
     try:
-        with progress.reporter() as report:
+        with progress.reporter(name) as report:
             found = client.wait(name, timeout, report)
     except KeyboardInterrupt:
         _say_detached(name)
@@ -39,7 +39,6 @@ def until_ready(client: Client, name: str, timeout: float | None) -> None:
 def _say_detached(name: str) -> None:
     if output.as_json():
         output.json({"error": {"code": "detached", "message": f"{name} goes on without us"}})
-    output.note()
     output.note(f"Detached; {name} goes on.")
     output.note(f"  modeldeploy wait {name}     re-attaches")
     output.note(f"  modeldeploy rm -f {name}    removes it")

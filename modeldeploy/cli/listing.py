@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 
 import click
@@ -14,7 +15,6 @@ from modeldeploy.schema.deployment import Deployment
 from modeldeploy.schema.states import State
 
 COLUMNS = ("NAME", "MODEL", "TASK", "STATE", "PORT", "DEVICE", "MEMORY", "REQUESTS", "UPTIME")
-_GAP = "  "
 _RIGHT = frozenset({"MEMORY", "REQUESTS", "UPTIME"})
 _MAY_SHRINK = {"MODEL": 8, "TASK": 8, "NAME": 12}  # to these widths, the widest first
 _COLOURS = {
@@ -51,10 +51,10 @@ def inspect(names: tuple[str, ...]) -> None:
 
 def _table(found: list[Deployment]) -> None:
     rows = [_row(one, time.time()) for one in found]
-    widths = _widths(rows)
-    output.data(_line(COLUMNS, widths))
+    widths, gap = _layout(rows)
+    output.data(_line(COLUMNS, widths, gap))
     for one, row in zip(found, rows, strict=True):
-        output.data(_line(row, widths, _COLOURS.get(one.state, "yellow")))
+        output.data(_line(row, widths, gap, _COLOURS.get(one.state, "yellow")))
     if not output.is_terminal():
         return
     if not found:
@@ -78,13 +78,13 @@ def _row(one: Deployment, now: float) -> tuple[str, ...]:
     )
 
 
-def _widths(rows: list[tuple[str, ...]]) -> list[int]:
-    """As wide as the widest cell; on a terminal some columns give way until all fits."""
+def _layout(rows: list[tuple[str, ...]]) -> tuple[list[int], str]:
+    """The widths and the gap: on a terminal the gap and some columns give way until all fits."""
     widths = [max(map(len, cells)) for cells in zip(COLUMNS, *rows, strict=True)]
-    if not output.is_terminal():
-        return widths
-    too_wide = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
-    for _ in range(too_wide):
+    room = shutil.get_terminal_size().columns if output.is_terminal() else sys.maxsize
+    if sum(widths) + 2 * (len(widths) - 1) <= room:
+        return widths, "  "
+    for _ in range(sum(widths) + len(widths) - 1 - room):
         spare = {
             at: widths[at]
             for at, column in enumerate(COLUMNS)
@@ -93,16 +93,16 @@ def _widths(rows: list[tuple[str, ...]]) -> list[int]:
         if not spare:
             break
         widths[max(spare, key=lambda at: spare[at])] -= 1
-    return widths
+    return widths, " "
 
 
-def _line(cells: tuple[str, ...], widths: list[int], colour: str | None = None) -> str:
+def _line(cells: tuple[str, ...], widths: list[int], gap: str, colour: str | None = None) -> str:
     shown = []
     for column, cell, width in zip(COLUMNS, cells, widths, strict=True):
         fitted = _fit(cell, width)
         text = fitted.rjust(width) if column in _RIGHT else fitted.ljust(width)
         shown.append(click.style(text, fg=colour) if column == "STATE" and colour else text)
-    return _GAP.join(shown).rstrip()
+    return gap.join(shown).rstrip()
 
 
 def _fit(cell: str, width: int) -> str:

@@ -25,7 +25,8 @@ _NAME, _TIME = 10, 8
 class LiveStages(Silent):
     """Draws on ``console`` (stderr) while it is open, and leaves the last frame standing."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, name: str) -> None:
+        self._name = name
         self._track = Track()
         self._marks = _UNICODE if console.encoding.startswith("utf") else _ASCII
         self._live = Live(
@@ -40,11 +41,13 @@ class LiveStages(Silent):
         self._track.add(event)
 
     def __enter__(self) -> LiveStages:
+        self._live.console.print(Text.assemble("\nDeploying ", (self._name, "bold"), "\n"))
         self._live.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        self._live.console.print()
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions

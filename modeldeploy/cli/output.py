@@ -7,8 +7,9 @@ included.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -67,15 +68,23 @@ def problem(what: Problem) -> None:
     if _as_json:
         json({"error": what})
         return
-    note(f"{click.style('Error:', fg='red', bold=True)} {what.message}")
-    details(what.details)
-    if what.hint:
-        note(f"{click.style('Next:', bold=True)}  {what.hint}")
-
-
-def details(lines: Sequence[str]) -> None:
-    for line in lines:
+    _paragraph("Error:", what.message, "red")
+    for line in what.details:
         aside(f"  | {line}")
+    if what.hint:
+        _paragraph("Next:", what.hint)
+
+
+def _paragraph(title: str, text: str, colour: str | None = None) -> None:
+    """Wrapped between words on a terminal; elsewhere one line."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+    indent = " " * 7
+    first, *rest = textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    ) or [""]
+    note(f"{click.style(f'{title:<7}', fg=colour, bold=True)}{first[len(indent) :]}")
+    for line in rest:
+        note(line)
 
 
 def is_terminal() -> bool:

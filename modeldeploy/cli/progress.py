@@ -67,11 +67,11 @@ class Lines(Silent):
             output.note(f"[{self._told}/{len(STAGES)}] {stage.value:<9} {words}")
 
 
-def reporter() -> Silent | LiveStages:
+def reporter(name: str) -> Silent | LiveStages:
     """The one that fits where stderr goes."""
     console = output.progress_console()
     if console is None:
         return Silent() if output.as_json() else Lines()
     from modeldeploy.cli.live import LiveStages
 
-    return LiveStages(console)
+    return LiveStages(console, name)

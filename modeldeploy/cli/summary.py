@@ -56,9 +56,7 @@ def show(deployment: Deployment) -> None:
     if output.is_terminal():
         name = deployment.name
         output.data()
-        output.aside(
-            f"modeldeploy logs -f {name} · modeldeploy stop {name} · modeldeploy rm -f {name}"
-        )
+        output.aside(f"modeldeploy logs -f {name} · modeldeploy stop {name}")
 
 
 def _box(deployment: Deployment) -> None:
@@ -72,7 +70,7 @@ def _box(deployment: Deployment) -> None:
     for label, value in facts(deployment):
         grid.add_row(label, Text(value, style="bold cyan" if label == "endpoint" else ""))
     console = output.result_console()
-    title = Text.assemble(" ", (deployment.name, "bold"), " is running ")
+    title = Text.assemble((deployment.name, "bold"), " is running")
     panel = Panel(
         grid,
         title=title,
@@ -81,5 +79,4 @@ def _box(deployment: Deployment) -> None:
         padding=(0, 1),
         width=min(console.width, 80),
     )
-    console.print()
     console.print(panel)

@@ -74,6 +74,8 @@ class Track:
     def _is_news(self, event: Event) -> bool:
         """Whether it says more of its stage than what was said of it before."""
         last = self.last
+        if event.state is State.FAILED:
+            return False  # the error is told at length, below
         if last is None or event.stage is not last.stage or event.error:
             return True
         only_the_state = event.state is not last.state

@@ -30,7 +30,8 @@ _TRACEBACK_LINES = 8
 
 
 def main(limits: Limits | None = None) -> NoReturn:
-    """Answer the request on standard input and end: 0 after ``done``, 1 after ``failed``."""
+    """Answer the request on standard input and end: 0 after ``done``, 1 after ``failed``, 3 without
+    a last word when nobody is there to hear it."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # ends at once, whatever was inherited
     redact = Redactor()

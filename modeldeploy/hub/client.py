@@ -40,8 +40,9 @@ _log = logging.getLogger(__name__)
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _ERROR_BODY = 1024 * 1024
 
-# What an answer that is no Hub's makes of huggingface_hub: JSON that is none, fields that miss.
-_STRANGE = (ValueError, KeyError, TypeError, AttributeError)
+# What an endpoint or an answer that is no Hub's makes of huggingface_hub: JSON that is none,
+# fields that miss.
+_STRANGE = (httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Stopped(Exception):

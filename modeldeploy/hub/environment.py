@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
+from modeldeploy.errors import InvalidSetting
 from modeldeploy.schema.deployment import HubAccess
 
 
@@ -12,7 +14,11 @@ def prepare(access: HubAccess) -> None:
 
     ``access`` decides whether we are offline, not a variable that the supervisor inherited from
     whoever happened to start it. ``HF_DEBUG`` would log requests with their headers.
+
+    Raises:
+        InvalidSetting: the endpoint is no address; huggingface_hub could not even be imported.
     """
+    _check(access.endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     if access.endpoint:
         os.environ["HF_ENDPOINT"] = access.endpoint
     os.environ.update(
@@ -24,3 +30,16 @@ def prepare(access: HubAccess) -> None:
         HF_HUB_DISABLE_PROGRESS_BARS="1",
         HF_HUB_DISABLE_UPDATE_CHECK="1",
     )
+
+
+def _check(endpoint: str) -> None:
+    try:
+        parts = urlsplit(endpoint)
+        well_formed = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket that never closes, a port that is no number
+        well_formed = False
+    if not well_formed:  # not quoted: it may hold a password
+        raise InvalidSetting(
+            "the Hub's endpoint is not an http or https address",
+            hint="set HF_ENDPOINT to one like https://huggingface.co, or unset it",
+        )

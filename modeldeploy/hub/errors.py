@@ -34,6 +34,7 @@ from modeldeploy.hub.hf import httpx
 
 _AGAIN = "`modeldeploy start NAME` goes on where it stopped"
 _LOGIN = "log in with `hf auth login` or set HF_TOKEN"
+_NO_HUB = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -59,7 +60,7 @@ def translate(error: Exception, asked: Asked) -> ModelDeployError:
         return error
     if isinstance(error, HfHubHTTPError):
         return _http(error, asked)
-    if isinstance(error, httpx.HTTPError):
+    if isinstance(error, httpx.TransportError) and not isinstance(error, _NO_HUB):
         return _transport(error, asked)
     return DownloadError(
         f"{asked.host} does not answer as a Hub does ({type(error).__name__})",
@@ -166,7 +167,7 @@ def _unauthorized(asked: Asked) -> _Words:
     )
 
 
-def _transport(error: httpx.HTTPError, asked: Asked) -> ModelDeployError:
+def _transport(error: httpx.TransportError, asked: Asked) -> ModelDeployError:
     if isinstance(error, httpx.ProxyError):
         return NoNetwork(
             f"the proxy on the way to {asked.host} refuses",

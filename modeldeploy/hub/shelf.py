@@ -40,7 +40,10 @@ class Shelf:
         for name, file in there.items():
             if name not in damaged:
                 self.meter.present(file.etag, file.size)
-        return {n: f for n, f in wanted.items() if n not in there or n in damaged}
+        missing = {n: f for n, f in wanted.items() if n not in there or n in damaged}
+        for file in missing.values():
+            self.meter.present(file.etag, self._begun(file))
+        return missing
 
     def accept(self, files: Iterable[RepoFile]) -> None:
         """Remember that these were just downloaded and verified."""
@@ -58,7 +61,7 @@ class Shelf:
 
     def bytes_to_come(self, files: Iterable[RepoFile]) -> int:
         """Bytes that ``files`` still need on the disk, beside what is begun."""
-        return sum(file.size - min(file.size, self._begun(file)) for file in files)
+        return sum(file.size - self._begun(file) for file in files)
 
     def _blob(self, file: RepoFile) -> Path:
         return self.cache.blob(file.etag)
@@ -67,8 +70,10 @@ class Shelf:
         return self._blob(file).is_file()
 
     def _begun(self, file: RepoFile) -> int:
+        """Bytes that an earlier fetch left; more than the file has are none of it."""
         partial = self.cache.partial(file.etag)
-        return partial.stat().st_size if partial.is_file() else 0
+        size = partial.stat().st_size if partial.is_file() else 0
+        return size if size <= file.size else 0
 
     def _damaged(self, files: dict[str, RepoFile], on_hashed: _Hashed) -> set[str]:
         total = sum(file.size for file in files.values())

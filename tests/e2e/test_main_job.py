@@ -54,7 +54,7 @@ def test_progress_in_a_pipe_is_a_line_a_stage(instance: Instance) -> None:
     done = instance.run("deploy", "builtin/sentiment")
     lines = done.stderr.splitlines()
     for stage in ("validate", "download", "load", "pipeline", "server", "complete"):
-        assert sum(stage in line.lower() for line in lines) == 1, done.stderr
+        assert sum(f"] {stage} " in line for line in lines) == 1, done.stderr
     assert "\x1b" not in done.stderr + done.stdout
 
 

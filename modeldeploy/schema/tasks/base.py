@@ -17,7 +17,9 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
 
     ``inputs`` is one item to predict, ``parameters`` what steers it, ``output`` the native
     ``result`` for one item. ``many`` names the plural field (``texts`` for ``text``) where a
-    request may carry several items. ``smoke`` stands in for an ``example`` that would be slow. ``adapter`` is the worker's ``"module:Class"``.
+    request may carry several items. ``media`` are the media types (``image/*``) of a raw body
+    that is the first input field itself. ``smoke`` stands in for an ``example`` that would be
+    slow. ``adapter`` is the worker's ``"module:Class"``.
     """
 
     name: str
@@ -29,6 +31,7 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     adapter: str
     aliases: tuple[str, ...] = ()
     many: tuple[str, str] | None = None
+    media: tuple[str, ...] = ()
     smoke: dict[str, Any] | None = None
 
     def smoke_body(self) -> dict[str, Any]:
@@ -50,8 +53,8 @@ def _as_argument(owner: type[Struct], info: FieldInfo) -> tuple[str, Any, Any]:
 def native_request(task: TaskSchema) -> type[Struct]:
     """The body of ``POST /predict``: inputs and parameters side by side, unknown fields refused.
 
-    Where the task takes many, the singular and the plural field are both optional here and
-    :func:`split` demands exactly one of them.
+    Where the task takes many, the singular and the plural field are both optional here; the
+    native dialect demands exactly one of them.
     """
     columns: list[Any] = []
     for info in fields(task.inputs):

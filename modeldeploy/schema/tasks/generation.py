@@ -14,7 +14,13 @@ Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class TextGenerationParameters(Struct, frozen=True, kw_only=True):
-    """Sampling is on when ``do_sample`` says so, or when a sampling parameter is given."""
+    """Sampling is on when ``do_sample`` says so; when it says nothing, then if ``temperature``
+    (not 0), ``top_k`` or ``top_p`` is given, or more than one sequence is asked for.
+
+    Of ``max_length`` and ``max_new_tokens`` the shorter holds; with neither, the model's own
+    ``max_new_tokens`` or 50, as far as its window allows. With a ``seed`` the same request gets
+    the same text.
+    """
 
     max_length: Annotated[Tokens, Meta(description="Prompt and new tokens together.")] | None = None
     max_new_tokens: Annotated[Tokens, Meta(description="New tokens alone.")] | None = None
@@ -23,7 +29,7 @@ class TextGenerationParameters(Struct, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=100)] | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
     stop: Stop | Annotated[list[Stop], Meta(max_length=16)] | None = None
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     return_full_text: Annotated[

@@ -56,7 +56,12 @@ class QuestionContext(Struct, frozen=True, kw_only=True):
 class QuestionAnsweringParameters(Struct, frozen=True, kw_only=True):
     top_k: Annotated[int, Meta(ge=1, le=100, description="How many answers, best first.")] = 1
     doc_stride: Annotated[
-        int, Meta(ge=1, le=4096, description="Tokens that neighbouring windows share.")
+        int,
+        Meta(
+            ge=1,
+            le=4096,
+            description="Tokens that neighbouring windows share, at most half of their context.",
+        ),
     ] = 128
     max_answer_len: Annotated[int, Meta(ge=1, le=4096, description="Tokens.")] = 15
     max_seq_len: Annotated[

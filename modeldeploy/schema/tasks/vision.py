@@ -9,10 +9,8 @@ from msgspec import Meta, Struct
 from modeldeploy.schema.tasks.base import TaskSchema
 from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
 
-# A 2x2 grey PNG: the smallest body that shows the shape of a request and works when sent.
-EXAMPLE_PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAAC0lEQVR42mNoAAIAAwgBgTYGVkgAAAAASUVORK5CYII="
-)
+# An 8x8 grey PNG: the smallest body that shows the shape of a request and works when sent.
+EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
 
 
 class Image(Struct, frozen=True):
@@ -34,6 +32,7 @@ IMAGE_CLASSIFICATION = TaskSchema(
     parameters=ImageClassificationParameters,
     output=list[Label],
     many=("image", "images"),
+    media=("image/*", "application/octet-stream"),
     example={"image": EXAMPLE_PNG},
     adapter="modeldeploy.worker.tasks.image_classification:ImageClassification",
 )

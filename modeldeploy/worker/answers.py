@@ -1,0 +1,64 @@
+"""Answers that are not predictions, and how every answer becomes bytes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+
+from modeldeploy.schema.deployment import ModelType
+from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.worker import Limits
+
+_encode = msgspec.json.Encoder().encode
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    return Response(_encode(value), status, media_type="application/json")
+
+
+class Healthy(Struct, frozen=True, kw_only=True):
+    """``GET /health`` when a prediction would be answered now."""
+
+    status: Literal["healthy"] = "healthy"
+    model_id: str
+    deployment_id: str
+
+
+class NotHealthy(Struct, frozen=True, kw_only=True):
+    """``GET /health`` otherwise, with 503; ``percent`` is of the whole deployment."""
+
+    status: Literal["loading", "draining", "unhealthy"]
+    stage: Stage
+    percent: float
+    message: str
+    model_id: str
+    deployment_id: str
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    method: str
+    path: str
+    description: str
+    example: Any = None
+
+
+class Info(Struct, frozen=True, kw_only=True):
+    """``GET /info``. What is only known once the model is loaded is null before."""
+
+    model_id: str
+    deployment_id: str
+    revision: str | None
+    task: str
+    model_type: ModelType
+    dtype: str | None
+    device: str | None
+    parameters: int | None
+    max_input_length: int | None
+    memory_bytes: int
+    limits: Limits
+    versions: dict[str, str]
+    uptime_s: float
+    endpoints: list[Endpoint]

@@ -1,0 +1,144 @@
+"""A worker's life: its sockets answer first, then the model is loaded, then it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.worker import loading, logs, servers
+from modeldeploy.worker.app import PublicApp
+from modeldeploy.worker.insider import insider_app
+from modeldeploy.worker.service import Service
+from modeldeploy.worker.state import WorkerState
+
+log = logging.getLogger(__name__)
+
+LISTEN_FD = "MODELDEPLOY_LISTEN_FD"
+_UNHEARD_SECONDS = 60.0
+_INSIDER_SECONDS = 1
+_TICK = 0.01
+
+
+def main(arguments: list[str]) -> int:
+    """Serve as the spec in ``arguments[1]`` says, until told to end. Does not return normally:
+    threads of foreign libraries must not see the interpreter go down around them."""
+    spec = msgspec.json.decode(Path(arguments[1]).read_bytes(), type=WorkerSpec)
+    listener = servers.inherited_socket(int(os.environ.pop(LISTEN_FD)))
+    logs.set_up()
+    logs.Rotation(Path(spec.log_file), spec.log_max_bytes, spec.log_files).start()
+    _raise_file_limit()
+    code = 1
+    try:
+        code = uvloop.run(_serve(spec, listener))
+    except Exception:  # the process's boundary
+        log.exception("the worker failed")
+    finally:
+        Path(spec.socket).unlink(missing_ok=True)
+        logging.shutdown()
+        os._exit(code)
+
+
+def _raise_file_limit() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class _Orders:
+    """To end: given by signal handlers and by the insider app, obeyed by the loop."""
+
+    def __init__(self, socket_file: str) -> None:
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._socket_file = socket_file
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        self._before = False
+
+    def _signalled(self, number: int) -> None:
+        if self._before:
+            log.warning("told to end again: ending at once")
+            Path(self._socket_file).unlink(missing_ok=True)
+            os._exit(128 + number)
+        self._before = True
+        self.drain()
+
+    def drain(self) -> None:
+        self._queue.put_nowait("drain")
+
+    async def wait(self) -> None:
+        await self._queue.get()
+
+
+async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
+    state = WorkerState(spec)
+    service = Service(state, loading.find_task(spec))
+    orders = _Orders(spec.socket)
+    public = servers.server(PublicApp(service), spec.drain_timeout)
+    insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
+    private = servers.private_socket(Path(spec.socket))
+    serving = [
+        asyncio.ensure_future(public.serve([listener])),
+        asyncio.ensure_future(insider.serve([private])),
+    ]
+    while not (public.started and insider.started):
+        await asyncio.sleep(_TICK)
+        _raise_if_ended(serving)
+    log.info("serving %s (%s) as %s", spec.model_id, spec.task, spec.deployment)
+    loading.start(state, service.loaded)
+    code = await _until_told(state, orders, serving)
+    log.info("ending: answering what was accepted")
+    state.update(phase="draining", message="answering what was accepted")
+    public.should_exit = True
+    await serving[0]
+    state.end()
+    insider.should_exit = True
+    await serving[1]
+    service.close()
+    log.info("ended")
+    return code
+
+
+def _raise_if_ended(serving: Sequence[asyncio.Future[None]]) -> None:
+    for one in serving:
+        if one.done():
+            one.result()
+            raise RuntimeError("a server ended by itself")
+
+
+async def _until_told(
+    state: WorkerState, orders: _Orders, serving: Sequence[asyncio.Future[None]]
+) -> int:
+    """Wait for the order to end, and answer the exit code: 1 if nobody cares for a failure."""
+    told = asyncio.ensure_future(orders.wait())
+    unheard = asyncio.ensure_future(_failed_and_unheard(state))
+    try:
+        await asyncio.wait({told, unheard, *serving}, return_when=asyncio.FIRST_COMPLETED)
+        _raise_if_ended(serving)
+        return 0 if told.done() else 1
+    finally:
+        told.cancel()
+        unheard.cancel()
+
+
+async def _failed_and_unheard(state: WorkerState) -> None:
+    """Returns when loading has failed and for a minute nobody has listened."""
+    failed_at: float | None = None
+    while True:
+        await asyncio.sleep(1.0)
+        if state.now.phase == "failed":
+            failed_at = failed_at or time.monotonic()
+            if time.monotonic() - max(failed_at, state.listeners_seen_at) > _UNHEARD_SECONDS:
+                return

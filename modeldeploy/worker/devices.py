@@ -1,0 +1,93 @@
+"""Where a model runs and in which dtype."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+from modeldeploy.errors import DeviceUnavailable
+
+_NATIVE_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # the last one is Arm's
+_CPUINFO = Path("/proc/cpuinfo")
+_DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``auto`` and ``cuda``
+    take the GPU with the most free memory.
+
+    Raises:
+        DeviceUnavailable: it is not on this machine.
+    """
+    if asked == "cpu":
+        return torch.device("cpu")
+    if asked == "mps":
+        return _mps()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto" and not gpus:
+        return _mps() if _has_mps() else torch.device("cpu")
+    if not gpus:
+        raise DeviceUnavailable(
+            f"--device {asked}: torch sees no NVIDIA GPU here", hint="use --device auto or cpu"
+        )
+    if asked in {"auto", "cuda"}:
+        free = [torch.cuda.mem_get_info(index)[0] for index in range(gpus)]
+        return torch.device("cuda", free.index(max(free)))
+    index = int(asked.partition(":")[2])
+    if index >= gpus:
+        raise DeviceUnavailable(
+            f"--device {asked}: torch sees {gpus} GPU(s) here (cuda:0 is the first)",
+            hint="use --device auto",
+        )
+    return torch.device("cuda", index)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _mps() -> torch.device:
+    if not _has_mps():
+        raise DeviceUnavailable("there is no Apple GPU here", hint="use --device auto or cpu")
+    return torch.device("mps")
+
+
+def choose_dtype(
+    asked: str, checkpoint: torch.dtype | None, device: torch.device, *, cpu_bf16: bool
+) -> torch.dtype:
+    """The dtype for ``auto`` or one of the names. ``checkpoint`` is the config's own.
+
+    A GPU computes in float16, or in bfloat16 where the checkpoint is bfloat16 and the GPU has it;
+    a CPU in float32, except that bfloat16 stays where the CPU computes it natively.
+    """
+    if asked != "auto":
+        return _DTYPES[asked]
+    stored_bf16 = checkpoint is torch.bfloat16
+    if device.type == "cpu":
+        return torch.bfloat16 if stored_bf16 and cpu_bf16 else torch.float32
+    if stored_bf16 and (device.type == "mps" or torch.cuda.is_bf16_supported()):
+        return torch.bfloat16
+    return torch.float16
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether the CPU has bfloat16 arithmetic (AVX-512 BF16, AMX, Arm's BF16)."""
+    if platform.system() != "Linux":
+        return False
+    try:
+        text = _CPUINFO.read_text()
+    except OSError:
+        return False
+    line = next((at for at in text.splitlines() if at.startswith(("flags", "Features"))), "")
+    return bool(_NATIVE_BF16.search(line))
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

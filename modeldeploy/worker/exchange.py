@@ -1,0 +1,90 @@
+"""One request and its answer: identity, times, the body within its limits, the client's leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+
+from starlette.types import Receive, Scope
+
+from modeldeploy.errors import BodyTooLarge, MalformedBody, SlowBody
+
+_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
+_BODY_SECONDS = 30.0
+_KEY = "modeldeploy.exchange"
+
+
+class ClientGone(Exception):
+    """Nobody is there to be answered."""
+
+
+class Exchange:
+    """``queue_ms`` and ``inference_ms`` are set by whoever ran the prediction."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.request_id = self._given_id() or secrets.token_hex(8)
+        self.started = time.monotonic()
+        self.queue_ms = 0.0
+        self.inference_ms = 0.0
+        self.is_prediction = False
+        scope[_KEY] = self
+
+    def headers(self, name: bytes) -> list[bytes]:
+        """The values of a header, which is named in lower case."""
+        return [value for key, value in self.scope["headers"] if key == name]
+
+    def _given_id(self) -> str | None:
+        given = self.headers(b"x-request-id")
+        return given[0].decode("ascii") if len(given) == 1 and _ID.match(given[0]) else None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, refused before it is buffered where it is too large.
+
+        Raises:
+            BodyTooLarge, SlowBody, MalformedBody, ClientGone
+        """
+        for value in self.headers(b"content-length"):
+            if not value.isdigit():
+                raise MalformedBody("content-length is not a number")
+            if int(value) > limit:
+                raise _too_large(limit)
+        try:
+            return await asyncio.wait_for(self._receive_all(limit), _BODY_SECONDS)
+        except asyncio.TimeoutError as error:
+            raise SlowBody(
+                f"the body did not arrive within {_BODY_SECONDS:.0f} seconds",
+                hint="send it faster, or less of it",
+            ) from error
+
+    async def _receive_all(self, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    async def gone(self) -> None:
+        """Returns when the client has left. The body must have been read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    found: Exchange = scope[_KEY]
+    return found
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit} bytes", hint="send less in one request")

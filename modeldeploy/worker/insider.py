@@ -1,0 +1,56 @@
+"""The app on the private socket: what the supervisor hears and asks.
+
+``GET /events`` is NDJSON of :class:`~modeldeploy.schema.worker.WorkerReport`, a line at each
+change (at most ten a second) and at least one a second; ``GET /status`` is one of them;
+``POST /drain`` begins the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from modeldeploy.worker.state import WorkerState
+
+_SHORTEST_PAUSE = 0.1
+_HEARTBEAT_SECONDS = 0.8
+_encode = msgspec.json.Encoder().encode
+
+
+async def _reports(state: WorkerState) -> AsyncIterator[bytes]:
+    with state.listening() as changed:
+        while not state.ended:
+            changed.clear()
+            yield _encode(state.report()) + b"\n"
+            state.listeners_seen_at = time.monotonic()
+            await asyncio.sleep(_SHORTEST_PAUSE)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(changed.wait(), _HEARTBEAT_SECONDS)
+
+
+def insider_app(state: WorkerState, drain: Callable[[], None]) -> Starlette:
+    async def events(request: Request) -> Response:
+        return StreamingResponse(_reports(state), media_type="application/x-ndjson")
+
+    async def status(request: Request) -> Response:
+        return Response(_encode(state.report()), media_type="application/json")
+
+    async def begin_drain(request: Request) -> Response:
+        drain()
+        return Response(_encode(state.report()), 202, media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/events", events, methods=["GET"]),
+            Route("/status", status, methods=["GET"]),
+            Route("/drain", begin_drain, methods=["POST"]),
+        ]
+    )

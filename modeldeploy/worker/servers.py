@@ -1,0 +1,122 @@
+"""uvicorn, made to serve ready-made sockets, to leave signals to us and to cut idlers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+HEAD_SECONDS = 15.0
+MAX_HEAD_BYTES = 64 * 1024
+_LAST_WORDS_SECONDS = 0.05
+
+
+class _Protocol(HttpToolsProtocol):
+    """With a deadline and a size for a request's head; uvicorn has neither."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request's head is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_came()
+        self._in_head = True
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _head_came(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Signals are ours; and what came in on an accepted connection is read before it is closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LAST_WORDS_SECONDS)
+        await super().shutdown(sockets)
+
+
+def server(app: Any, drain_seconds: float) -> Server:
+    """A server of ``app`` that answers for at most ``drain_seconds`` after it was told to end."""
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(drain_seconds)),
+    )
+    return Server(config)
+
+
+def inherited_socket(fd: int) -> socket.socket:
+    """The listening socket that the engine left open for us; our children do not get it."""
+    os.set_inheritable(fd, False)
+    return socket.socket(fileno=fd)
+
+
+def private_socket(path: Path) -> socket.socket:
+    """A listening Unix socket at ``path``, 0600; what a dead worker left there is removed."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    sock.listen(BACKLOG)
+    return sock

@@ -1,0 +1,220 @@
+"""What every dialect asks for a prediction: readiness, limits, time, the model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from msgspec.structs import astuple
+
+from modeldeploy.errors import (
+    InvalidRequest,
+    ModelDeployError,
+    NotReady,
+    PredictionFailed,
+    RequestTimeout,
+)
+from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.worker.batcher import Batcher
+from modeldeploy.worker.exchange import ClientGone, Exchange
+from modeldeploy.worker.failures import one_line, panics_as_errors
+from modeldeploy.worker.state import WorkerState
+from modeldeploy.worker.tasks.base import Adapter, Item
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+AnyAdapter = Adapter[Any, Any]
+
+_QUICK = 4096  # characters, bytes or results that are worked on in the event loop
+_ASIDE_THREADS = 2
+_BEING_READ = 64  # requests that may be read beside those in the queue
+_RETRY_LOADING = 5
+
+
+class Service:
+    """Made in the event loop. The model comes later, and from then on there is a batcher."""
+
+    def __init__(self, state: WorkerState, task: TaskSchema) -> None:
+        self.state = state
+        self.task = task
+        self.limits = state.spec.limits
+        self.adapter: AnyAdapter | None = None
+        self.batcher: Batcher | None = None
+        self._loop = asyncio.get_running_loop()
+        self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
+
+    def loaded(self, adapter: AnyAdapter) -> None:
+        """The model is there. Called in the loading thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+            self._loop.call_soon_threadsafe(self._go_live, adapter)
+
+    def _go_live(self, adapter: AnyAdapter) -> None:
+        self.adapter = adapter
+        self.batcher = Batcher(adapter.core, adapter.batch, self.limits.max_queue)
+        phase = self.state.now.phase
+        self.state.update(
+            phase="ready" if phase == "loading" else phase,
+            stage=Stage.SERVER,
+            fraction=1.0,
+            message="ready",
+        )
+        log.info("ready")
+
+    def close(self) -> None:
+        if self.batcher:
+            self.batcher.close()
+        self._aside.shutdown(wait=False, cancel_futures=True)
+
+    @contextlib.contextmanager
+    def admitted(self, exchange: Exchange) -> Iterator[None]:
+        """Around everything that a prediction costs, its body included.
+
+        Raises:
+            QueueFull: so many are here already that this one could only wait.
+        """
+        exchange.is_prediction = True
+        if self.batcher and self.state.in_flight >= self.limits.max_queue + _BEING_READ:
+            raise self.batcher.full(self.batcher.depth)
+        self.state.requests += 1
+        self.state.in_flight += 1
+        try:
+            yield
+        finally:
+            self.state.in_flight -= 1
+
+    async def model(self) -> tuple[AnyAdapter, Batcher]:
+        """The loaded model, waited for a little.
+
+        Raises:
+            NotReady: with stage and progress.
+        """
+        if self.adapter is None:
+            await self.state.settled(self.limits.load_wait)
+        if self.adapter is None or self.batcher is None:
+            raise self._not_ready()
+        return self.adapter, self.batcher
+
+    def _not_ready(self) -> NotReady:
+        now = self.state.now
+        if now.phase == "failed":
+            return NotReady(
+                f"the model could not be loaded: {now.message}",
+                hint=now.problem.hint if now.problem else "",
+            )
+        error = NotReady(
+            f"the model is not ready: {now.phase}, stage {now.stage.value}, {now.percent} %",
+            hint="try again after the seconds named in Retry-After; GET /health shows the progress",
+        )
+        error.retry_after = _RETRY_LOADING
+        return error
+
+    async def aside(self, weight: int, function: Callable[..., T], *arguments: Any) -> T:
+        """``function`` here, or off the event loop where ``weight`` says that it takes long."""
+        if weight <= _QUICK:
+            return function(*arguments)
+        return await self._loop.run_in_executor(self._aside, function, *arguments)
+
+    async def predict(
+        self, inputs: Sequence[Any], parameters: Any, exchange: Exchange
+    ) -> list[Any]:
+        """One of the task's ``output`` for each of ``inputs``, in order.
+
+        Raises:
+            NotReady, QueueFull, RequestTimeout, InvalidRequest, PredictionFailed; ClientGone.
+        """
+        adapter, batcher = await self.model()
+        seconds = (
+            self.limits.generation_timeout if adapter.generates else self.limits.request_timeout
+        )
+        work = asyncio.ensure_future(self._work(adapter, batcher, inputs, parameters, exchange))
+        gone = asyncio.ensure_future(exchange.gone())
+        try:
+            await asyncio.wait({work, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if gone.done():
+                raise ClientGone
+            raise RequestTimeout(
+                f"the request was not done within {math.ceil(seconds)} seconds",
+                hint="ask for less, or try again when there is less to do",
+            )
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    async def _work(
+        self,
+        adapter: AnyAdapter,
+        batcher: Batcher,
+        inputs: Sequence[Any],
+        parameters: Any,
+        exchange: Exchange,
+    ) -> list[Any]:
+        weight = sum(map(_weight, inputs)) if adapter.quick_pre else _QUICK + 1
+        made = await self.aside(weight, self._pre, adapter, inputs, parameters)
+        ticket = await batcher.run([item for items in made for item in items])
+        exchange.queue_ms = ticket.queue_seconds * 1000
+        exchange.inference_ms = ticket.inference_seconds * 1000
+        return await self.aside(
+            weight + len(ticket.raws), _post, adapter, made, ticket.raws, inputs, parameters
+        )
+
+    def _pre(self, adapter: AnyAdapter, inputs: Sequence[Any], parameters: Any) -> list[list[Item]]:
+        made: list[list[Item]] = []
+        for index, one in enumerate(inputs):
+            with _contained():
+                try:
+                    made.append(adapter.pre(one, parameters))
+                except InvalidRequest as error:
+                    if len(inputs) > 1 and self.task.many:
+                        error.message = f"{self.task.many[1]}[{index}]: {error.message}"
+                    raise
+        return made
+
+
+def _post(
+    adapter: AnyAdapter,
+    made: list[list[Item]],
+    raws: list[Any],
+    inputs: Sequence[Any],
+    parameters: Any,
+) -> list[Any]:
+    results = []
+    start = 0
+    for items, one in zip(made, inputs, strict=True):
+        with _contained():
+            results.append(adapter.post(raws[start : start + len(items)], one, parameters))
+        start += len(items)
+    return results
+
+
+def _weight(inputs: Any) -> int:
+    """Characters or bytes of one input."""
+    return sum(len(value) for value in astuple(inputs) if isinstance(value, str | bytes))
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """The boundary around an adapter's ``pre`` and ``post``: a model may raise anything there.
+
+    Raises:
+        PredictionFailed: for whatever is not an error of ours already.
+    """
+    try:
+        with panics_as_errors():
+            yield
+    except ModelDeployError:
+        raise
+    except Exception as error:
+        log.exception("the model failed on an input")
+        raise PredictionFailed(
+            f"the model failed on this input: {one_line(error)}",
+            hint="the worker's log has the whole story; other requests are not affected",
+        ) from error

@@ -1,0 +1,111 @@
+"""The small interface of a task: data in, items to batch, data out.
+
+The way of one input: ``pre`` makes items of it (any thread), ``core`` runs a batch of items that
+share a key (the inference thread only, never two at once), ``post`` makes the result of the
+raw outputs (any thread).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from msgspec import Struct
+
+from modeldeploy.schema.tasks import TaskSchema
+
+Inputs = TypeVar("Inputs")
+Parameters = TypeVar("Parameters")
+
+
+@dataclass(eq=False)
+class Item:
+    """A unit of work for ``core``.
+
+    ``size`` is its cost (tokens where there are any), items with an equal ``key`` may share a
+    call. ``dropped`` is set when nobody wants the answer any more: a long ``core`` looks at it.
+    """
+
+    data: Any
+    size: int = 1
+    key: Hashable = None
+    dropped: bool = False
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """At most ``items`` in a call of ``core``, and at most ``size``, counted as padding makes it:
+    the number of items times the size of the largest (a single item may be larger)."""
+
+    items: int = 32
+    size: int = 2048
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to load and how. ``progress`` takes tensors done and tensors in all."""
+
+    snapshot: str
+    task: TaskSchema
+    device: str
+    dtype: str
+    threads: int
+    trust_remote_code: bool
+    allow_pickle: bool
+    progress: Callable[[int, int], None]
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """What a loaded model tells of itself; ``max_input_length`` is in tokens."""
+
+    device: str = "cpu"
+    dtype: str = ""
+    parameters: int = 0
+    max_input_length: int | None = None
+
+
+class Adapter(ABC, Generic[Inputs, Parameters]):
+    """A task on one model. ``quick_pre`` says whether ``pre`` of a short input may run in the
+    event loop, ``generates`` whether the longer time limit is its own."""
+
+    quick_pre: ClassVar[bool] = True
+    generates: ClassVar[bool] = False
+    batch: BatchLimits = BatchLimits()
+
+    @abstractmethod
+    def load(self, source: Source) -> None:
+        """Load the weights.
+
+        Raises:
+            ModelError, DeviceUnavailable: with one line of cause.
+        """
+
+    @abstractmethod
+    def prepare(self, source: Source) -> None:
+        """Load the tokenizer or processor.
+
+        Raises:
+            ModelError: with one line of cause.
+        """
+
+    @abstractmethod
+    def pre(self, inputs: Inputs, parameters: Parameters) -> list[Item]:
+        """The items of one input.
+
+        Raises:
+            InvalidRequest: this model cannot take this input.
+        """
+
+    @abstractmethod
+    def core(self, items: list[Item]) -> list[Any]:
+        """One raw output for each item, in order. Whatever it raises fails one item alone."""
+
+    @abstractmethod
+    def post(self, raws: list[Any], inputs: Inputs, parameters: Parameters) -> Any:
+        """The task's ``output`` for one input, from the raw outputs of its items in order."""
+
+    @abstractmethod
+    def info(self) -> ModelInfo:
+        """Valid after ``prepare``."""

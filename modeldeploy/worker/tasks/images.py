@@ -1,0 +1,97 @@
+"""Images from bytes, decoded by us: never a URL, never a path, nothing larger than it looks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from modeldeploy.errors import InputTooLong, InvalidRequest, UrlNotAllowed
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_PIXELS = 50_000_000
+# A processor that scales the shorter side up would make a giant of a line.
+MAX_ASPECT = 100
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w.=+-]+)*;base64,", re.IGNORECASE | re.ASCII)
+_PATH = re.compile(r"^[~./\\]|\.(png|jpe?g|webp|gif|bmp|tiff?)\Z", re.IGNORECASE)
+_SEND = "send the file's bytes as the body (content-type: image/*), or as base64"
+_DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def decode(image: str | bytes) -> Image.Image:
+    """The first frame of an image, upright, as RGB or L (one channel stays one).
+
+    Raises:
+        UrlNotAllowed: it names a place instead of being an image. InvalidRequest: it is none of
+            the allowed formats, damaged, or not base64. InputTooLong: it has too many pixels.
+    """
+    if isinstance(image, bytes):
+        return _open(image)
+    raw = _from_text(image)
+    try:
+        return _open(raw)
+    except InvalidRequest:
+        if _PATH.search(image[:4096]):  # some paths are valid base64
+            raise _not_a_place() from None
+        raise
+
+
+def _from_text(text: str) -> bytes:
+    found = _DATA_URI.match(text[:256])
+    if found:
+        text = text[found.end() :]
+    elif _SCHEME.match(text[:64]):
+        raise _not_a_place()
+    compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(compact, validate=True)
+    except (binascii.Error, ValueError) as error:
+        if _PATH.search(text[:4096]):
+            raise _not_a_place() from error
+        raise InvalidRequest(f"image: this is not base64 ({error})", hint=_SEND) from error
+
+
+def _not_a_place() -> UrlNotAllowed:
+    return UrlNotAllowed("image: URLs and file paths are not opened", hint=_SEND)
+
+
+def _open(raw: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            _check_size(*image.size)
+            image.seek(0)
+            image.load()
+            return _plain(ImageOps.exif_transpose(image))
+    except InvalidRequest:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+        raise InvalidRequest(
+            f"image: it cannot be decoded ({type(error).__name__}); "
+            f"allowed are {', '.join(FORMATS)}",
+            hint=_SEND,
+        ) from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputTooLong(
+            f"image: it has {width} x {height} pixels, the limit is {MAX_PIXELS}",
+            hint="scale it down",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InvalidRequest(
+            f"image: one side of {width} x {height} is more than {MAX_ASPECT} times the other",
+            hint="cut it to the part that matters",
+        )
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        deep = np.asarray(image).astype(np.uint16)
+        return Image.fromarray((deep >> 8).astype(np.uint8))
+    return image if image.mode in {"L", "RGB"} else image.convert("RGB")

@@ -1,0 +1,59 @@
+"""Logits to labels and scores, as transformers' classification pipelines do it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modeldeploy.errors import PredictionFailed
+from modeldeploy.schema.tasks.text import FunctionToApply, Label
+
+Floats = npt.NDArray[np.float32]
+
+
+def default_function(config: Any) -> FunctionToApply:
+    """What the model's config says: its ``problem_type``, else the number of its labels."""
+    problem = getattr(config, "problem_type", None)
+    if problem == "regression":
+        return "none"
+    if problem == "multi_label_classification" or config.num_labels == 1:
+        return "sigmoid"
+    return "softmax"
+
+
+def softmax(logits: Floats) -> Floats:
+    powers: Floats = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]  # numpy's sum is Any
+
+
+def sigmoid(logits: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+
+
+_FUNCTIONS: dict[FunctionToApply, Callable[[Floats], Floats]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "none": np.asarray,
+}
+
+
+def labels(
+    logits: Floats, function: FunctionToApply, names: dict[int, str], top_k: int
+) -> list[Label]:
+    """The ``top_k`` best labels of one row of logits, best first.
+
+    Raises:
+        PredictionFailed: the model computed something that is not a number.
+    """
+    scores = _FUNCTIONS[function](logits)
+    if not np.isfinite(scores).all():
+        raise PredictionFailed(
+            "the model's scores are not numbers for this input",
+            hint="a wider dtype may help: --dtype float32",
+        )
+    best = np.argsort(-scores, kind="stable")[:top_k]
+    return [Label(str(names.get(int(at), f"LABEL_{at}")), float(scores[at])) for at in best]

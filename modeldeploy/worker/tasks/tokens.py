@@ -1,0 +1,183 @@
+"""Texts to token ids and to padded tensors, from any thread.
+
+Encoding goes straight to the Rust tokenizer and never truncates or pads there: both are state of
+the tokenizer that calls from several threads would change under each other.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from modeldeploy.errors import InputTooLong
+from modeldeploy.worker.failures import panics_as_errors
+
+_NO_LIMIT = 10**9  # tokenizers without a limit say 10^30
+_CHARACTERS_PER_TOKEN = 100
+_LEAST_CHARACTERS = 100_000
+# Their position ids begin after the padding id.
+_OFFSET_POSITIONS = frozenset(
+    {
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "longformer",
+        "data2vec-text",
+        "mpnet",
+    }
+    | {"roberta-prelayernorm", "xmod", "esm", "luke", "ibert"}
+)
+
+
+@dataclass
+class Encoded:
+    """One text, or a pair, with special tokens. ``sequence`` says for each token which text it
+    is of (None: special), ``offsets`` where in it, ``words`` the index of its word there."""
+
+    ids: list[int]
+    types: list[int]
+    special: list[int]
+    sequence: list[int | None]
+    offsets: list[tuple[int, int]]
+    words: list[int | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def window_of(config: Any, tokenizer: Any) -> int | None:
+    """Tokens that the model takes at most, by its positions and by its tokenizer."""
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if isinstance(positions, int) and text.model_type in _OFFSET_POSITIONS:
+        positions -= (text.pad_token_id or 0) + 1
+    limits = [
+        limit
+        for limit in (positions, tokenizer.model_max_length)
+        if isinstance(limit, int) and 0 < limit < _NO_LIMIT
+    ]
+    return min(limits, default=None)
+
+
+class Tokens:
+    """A tokenizer, and the window of its model (tokens; None: no limit known)."""
+
+    def __init__(self, tokenizer: Any, config: Any) -> None:
+        self.tokenizer = tokenizer
+        self.window = window_of(config, tokenizer)
+        self._wants_types = "token_type_ids" in tokenizer.model_input_names
+        self._left = tokenizer.padding_side == "left"
+        self._slow = threading.Lock()
+        self._rust = getattr(tokenizer, "backend_tokenizer", None)
+        if self._rust is not None:
+            self._rust.no_truncation()
+            self._rust.no_padding()
+        self.pad_id = self._pad_id()
+
+    def _pad_id(self) -> int | None:
+        for token_id in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if token_id is not None:
+                return int(token_id)
+        return None
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether tokens know where in the text they are."""
+        return self._rust is not None
+
+    def encode(self, text: str, pair: str | None = None) -> Encoded:
+        """All tokens of a text, however many."""
+        if self._rust is None:
+            return self._encode_slowly(text, pair)
+        with panics_as_errors():
+            raw = self._rust.encode(text, pair)
+        return Encoded(
+            raw.ids,
+            raw.type_ids,
+            raw.special_tokens_mask,
+            raw.sequence_ids,
+            raw.offsets,
+            raw.word_ids,
+        )
+
+    def _encode_slowly(self, text: str, pair: str | None) -> Encoded:
+        with self._slow, panics_as_errors():
+            raw = self.tokenizer(text, pair, return_special_tokens_mask=True)
+        ids = list(raw["input_ids"])
+        nothing = [None] * len(ids)
+        types = list(raw.get("token_type_ids") or [0] * len(ids))
+        special = list(raw["special_tokens_mask"])
+        return Encoded(ids, types, special, [*nothing], [(0, 0)] * len(ids), [*nothing])
+
+    def fitted(self, text: str, *, truncate: bool) -> Encoded:
+        """The tokens of one text, cut to the window where ``truncate`` says so.
+
+        Raises:
+            InputTooLong: there are more, and they may not be cut.
+        """
+        if self.window is None:
+            return self.encode(text)
+        most = max(_LEAST_CHARACTERS, self.window * _CHARACTERS_PER_TOKEN)
+        if len(text) > most:
+            if not truncate:
+                raise _too_long(f"{len(text)} characters", self.window)
+            text = text[:most]
+        encoded = self.encode(text)
+        if len(encoded) > self.window:
+            if not truncate:
+                raise _too_long(f"{len(encoded)} tokens", self.window)
+            _cut(encoded, self.window)
+        return encoded
+
+    def pad(self, rows: list[Encoded]) -> dict[str, torch.Tensor]:
+        """Tensors of shape (rows, longest row)."""
+        tensors = {
+            "input_ids": self._matrix([row.ids for row in rows], self.pad_id or 0),
+            "attention_mask": self._matrix([[1] * len(row) for row in rows], 0),
+        }
+        if self._wants_types:
+            tensors["token_type_ids"] = self._matrix([row.types for row in rows], 0)
+        return tensors
+
+    def unpadded(self, matrix: torch.Tensor, lengths: list[int]) -> list[npt.NDArray[np.float32]]:
+        """The rows of a padded (rows, longest row) tensor at their own lengths."""
+        rows = matrix.float().cpu().numpy()
+        if self._left:
+            return [row[len(row) - length :] for row, length in zip(rows, lengths, strict=True)]
+        return [row[:length] for row, length in zip(rows, lengths, strict=True)]
+
+    def _matrix(self, rows: list[list[int]], filling: int) -> torch.Tensor:
+        return matrix(rows, filling, left=self._left)
+
+
+def matrix(rows: list[list[int]], filling: int, *, left: bool) -> torch.Tensor:
+    """Rows of different lengths as one int64 tensor, filled up on one side."""
+    width = max(map(len, rows))
+    if left:
+        return torch.tensor([[filling] * (width - len(row)) + row for row in rows])
+    return torch.tensor([row + [filling] * (width - len(row)) for row in rows])
+
+
+def _cut(encoded: Encoded, window: int) -> None:
+    """Cut at the end of the text, keeping the special tokens that follow it."""
+    closing = 0
+    while closing < len(encoded) and encoded.special[-1 - closing]:
+        closing += 1
+    keep = max(0, window - closing)
+    end = len(encoded) - closing
+    encoded.ids = encoded.ids[:keep] + encoded.ids[end:]
+    encoded.types = encoded.types[:keep] + encoded.types[end:]
+    encoded.special = encoded.special[:keep] + encoded.special[end:]
+
+
+def _too_long(length: str, window: int) -> InputTooLong:
+    return InputTooLong(
+        f"the text has {length}, the model's window is {window} tokens",
+        hint='shorten it, or send "truncate": true to have its end cut off',
+    )
