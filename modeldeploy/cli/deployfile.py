@@ -71,10 +71,14 @@ def read(path: str) -> Wanted:
     try:
         found = msgspec.json.decode(Path(path).read_bytes(), type=DeploymentFile)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", hint="give a JSON file"
+        ) from error
+    except msgspec.ValidationError as error:
         known = ", ".join(DeploymentFile.__struct_fields__)
         raise UsageError(f"{path}: {error}", hint=f"it may have {known}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not JSON: {error}", hint="mend it, or give flags") from error
     values = msgspec.structs.asdict(found)
     for one, other in _TWO_NAMES.items():
         values[other] = _either(path, values, one, other)

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import textwrap
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -27,6 +28,9 @@ def begin(*, as_json: bool) -> None:
     """Once for each command line: whether it asked for JSON."""
     global _as_json
     _as_json = as_json
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # no terminal is too old for our signs
+            stream.reconfigure(errors="backslashreplace")
 
 
 def as_json() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -32,14 +32,12 @@ _ERRORS = {
 @cache
 def document(task: TaskSchema, limits: Limits, title: str) -> bytes:
     """OpenAPI 3.1 as JSON."""
-    output: Any = task.output
-    if task.many:
-        output = Union[output, list[output]]
-    types: list[Any] = [native_request(task), Success, Failure, Healthy, NotHealthy, Info, output]
+    types = [native_request(task), Success, Failure, Healthy, NotHealthy, Info, task.output]
     (request, success, failure, healthy, not_healthy, info, result), parts = (
         msgspec.json.schema_components(types, ref_template=_REF)
     )
     if task.many:
+        result = {"anyOf": [result, {"type": "array", "items": result}]}
         _exactly_one(parts[native_request(task).__name__], task.many, limits.max_texts)
     parts["Success"]["properties"]["result"] = result
     content = {"application/json": {"schema": request, "example": task.example}}

@@ -63,6 +63,7 @@ def test_the_supervisor_is_killed_and_not_one_request_fails(
     assert adopted["replicas"][0]["pid"] == worker
     assert set(fates) == {200}
     os.kill(worker, signal.SIGKILL)  # the adopted one is watched like any other
+    eventually(lambda: _if_state(instance, "RUNNING") and _ready_pid(instance) != worker)
     assert post(f"{url}/predict", {"text": "again"})[0] == 200
 
 
@@ -83,8 +84,8 @@ def test_stop_answers_what_was_accepted_and_leaves_nothing(
     slow.join()
     assert answers[0][0] == 200
     assert not Path(f"/proc/{pid}").exists()
-    with socket.socket() as mine:
-        mine.bind(("127.0.0.1", shown["port"]))
+    with pytest.raises(ConnectionRefusedError):
+        get(f"{shown['url']}/health")
     assert instance.inspect("e")["state"] == "STOPPED"
     instance.run("daemon", "stop")
     assert instance.inspect("e")["state"] == "STOPPED", "what was stopped stays stopped"
