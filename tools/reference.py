@@ -43,20 +43,22 @@ def settings_page() -> str:
 def cli_page() -> str:
     """Every command's own help, in the order of ``modeldeploy --help``."""
     parts = ["# Commands", "", _MADE]
-    for path, command in _commands("modeldeploy", cli):
-        context = click.Context(command, info_name=path, terminal_width=88, max_content_width=88)
-        parts += ["", f"## {path}", "", "```", command.get_help(context), "```"]
+    for context in _contexts("modeldeploy", cli, None):
+        parts += ["", f"## {context.command_path}", "", "```", context.get_help(), "```"]
     return "\n".join(parts) + "\n"
 
 
-def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    yield path, command
+def _contexts(
+    name: str, command: click.Command, parent: click.Context | None
+) -> Iterator[click.Context]:
+    settings = {"terminal_width": 88, "max_content_width": 88, **command.context_settings}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield context
     if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
+        for verb in command.list_commands(context):
+            found = command.get_command(context, verb)
             if found is not None:
-                yield from _commands(f"{path} {name}", found)
+                yield from _contexts(verb, found, context)
 
 
 PAGES = {"settings.md": settings_page, "cli.md": cli_page}
