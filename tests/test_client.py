@@ -24,7 +24,8 @@ from modeldeploy.schema.events import Event
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.settings import Settings
-from tests.cli.fake_supervisor import NO_MEMORY, FakeSupervisor, deployment, story
+from tests.cli.fake_supervisor import FakeSupervisor
+from tests.cli.stories import NO_MEMORY, deployment, story
 
 REQUEST = DeployRequest(spec=Spec(model_id="gpt2", cache_dir="/c"))
 

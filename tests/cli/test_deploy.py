@@ -15,7 +15,8 @@ import pytest
 from modeldeploy.cli.model import parse_model
 from modeldeploy.errors import UsageError
 from tests.cli.conftest import Run
-from tests.cli.fake_supervisor import NO_MEMORY, FakeSupervisor, deployment, story
+from tests.cli.fake_supervisor import FakeSupervisor
+from tests.cli.stories import NO_MEMORY, deployment, story
 
 
 def asked(fake: FakeSupervisor) -> Any:

@@ -11,7 +11,8 @@ from modeldeploy import __version__
 from modeldeploy.cli import daemon, main, output
 from modeldeploy.cli.lazy import LazyGroup
 from tests.cli.conftest import Run
-from tests.cli.fake_supervisor import FakeSupervisor, deployment
+from tests.cli.fake_supervisor import FakeSupervisor
+from tests.cli.stories import deployment
 
 
 def groups() -> list[LazyGroup]:

@@ -11,7 +11,7 @@ from modeldeploy.cli.track import Track
 from modeldeploy.cli.units import clock, moment, size, span, stamp
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.stages import Stage
-from tests.cli.fake_supervisor import NO_MEMORY, story
+from tests.cli.stories import NO_MEMORY, story
 
 
 def told(events: list[Event]) -> Track:

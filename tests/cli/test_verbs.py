@@ -12,7 +12,8 @@ from modeldeploy.cli import listing, output
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.tasks import TASKS
 from tests.cli.conftest import Run
-from tests.cli.fake_supervisor import NO_MEMORY, FakeSupervisor, deployment
+from tests.cli.fake_supervisor import FakeSupervisor
+from tests.cli.stories import NO_MEMORY, deployment
 
 
 @pytest.fixture

@@ -72,6 +72,15 @@ def test_each_cause_is_named(fake_hub: FakeHub, fetcher: Fetcher, case: str) -> 
     assert not list(fetcher.cache.glob("models--*/snapshots/*/*"))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gated_model_is_known_by_its_info_too(
+    fake_hub: FakeHub, fetcher: Fetcher, status: int
+) -> None:
+    fake_hub.add("org/gated", files(), gated=True)
+    fake_hub.fault("*/resolve/*", status=status)
+    assert fetcher.problem("org/gated").code == "gated_model"
+
+
 def test_the_messages_all_differ() -> None:
     statuses = (401, 403, 404, 418, 429, 503)
     asked = Asked("org/model", "main", "https://huggingface.co", has_token=True)
