@@ -31,9 +31,9 @@ from modeldeploy.hub.hf import (
     httpx,
     parse_ratelimit_headers,
 )
-from modeldeploy.hub.ids import HubModel, is_commit
 from modeldeploy.hub.limits import Limits
 from modeldeploy.hub.listing import Listing, RepoFile, is_etag, is_safe_name
+from modeldeploy.modelids import HubModel, is_commit
 from modeldeploy.schema.deployment import HubAccess
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modeldeploy.errors import ModelNotFound, UnsupportedModel
 from modeldeploy.hub import config, fit, select, tasks
-from modeldeploy.hub.ids import BuiltinModel, LocalModel
+from modeldeploy.modelids import BuiltinModel, LocalModel
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import ResolvedModel
 

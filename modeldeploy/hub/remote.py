@@ -23,7 +23,6 @@ from modeldeploy.errors import (
 )
 from modeldeploy.hub import config, environment, fit, record, select, tasks
 from modeldeploy.hub.fit import human
-from modeldeploy.hub.ids import HubModel
 from modeldeploy.hub.layout import RepoCache
 from modeldeploy.hub.limits import Limits
 from modeldeploy.hub.listing import Listing, RepoFile
@@ -32,6 +31,7 @@ from modeldeploy.hub.meter import Meter
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.shelf import Shelf
 from modeldeploy.hub.wire import Reporter
+from modeldeploy.modelids import HubModel
 from modeldeploy.schema.fetch import FetchRequest, ResolvedModel
 from modeldeploy.schema.stages import Stage
 

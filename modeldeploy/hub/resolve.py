@@ -6,11 +6,11 @@ from pathlib import Path
 
 from modeldeploy.errors import UnsupportedModel
 from modeldeploy.hub import local
-from modeldeploy.hub.ids import BuiltinModel, HubModel, LocalModel, parse
 from modeldeploy.hub.limits import Limits
 from modeldeploy.hub.remote import RemoteFetch
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.wire import Reporter
+from modeldeploy.modelids import BuiltinModel, HubModel, LocalModel, parse
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import FetchRequest, ResolvedModel
 from modeldeploy.schema.stages import Stage

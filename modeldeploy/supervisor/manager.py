@@ -11,12 +11,11 @@ import re
 import time
 from pathlib import Path, PurePath
 
-from modeldeploy import __version__, paths
+from modeldeploy import __version__, modelids, paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.errors import (
     Conflict,
     DeploymentNotFound,
-    InvalidModelId,
     NameTaken,
     UnsupportedTask,
 )
@@ -34,7 +33,6 @@ from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.view import deployment_view
 
-_MODEL_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?\Z", re.ASCII)
 _DRAIN_MARGIN_SECONDS = 10.0
 
 
@@ -219,14 +217,7 @@ class Manager:
 
 def _checked(spec: Spec) -> Spec:
     """The first look at a model id and a task, before anything is started for them."""
-    model_id = spec.model_id
-    repo, _, _ = model_id.partition("@")
-    local = model_id.startswith("/")
-    if not local and ("--" in repo or ".." in repo or not _MODEL_ID.match(repo)):
-        raise InvalidModelId(
-            f"{model_id!r} is not a model id",
-            hint="give gpt2, org/name, builtin/sentiment, or a directory such as ./my-model",
-        )
+    modelids.parse(spec.model_id, spec.revision)
     if spec.task is not None and tasks.find(spec.task) is None:
         raise UnsupportedTask(
             f"there is no task {spec.task!r}", hint=f"known: {', '.join(sorted(tasks.TASKS))}"

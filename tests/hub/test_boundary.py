@@ -119,7 +119,7 @@ def test_the_supervisors_offline_variable_does_not_decide(
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = (
-        "import sys, json, modeldeploy.hub, modeldeploy.hub.ids, modeldeploy.hub.__main__;"
+        "import sys, json, modeldeploy.hub, modeldeploy.modelids, modeldeploy.hub.__main__;"
         "print(json.dumps([m for m in ('huggingface_hub', 'httpx2', 'torch', 'transformers')"
         " if m in sys.modules]))"
     )

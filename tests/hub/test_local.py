@@ -12,10 +12,10 @@ import pytest
 
 from modeldeploy.errors import ModelDeployError, UnsupportedModel
 from modeldeploy.hub import local
-from modeldeploy.hub.ids import BuiltinModel, LocalModel
 from modeldeploy.hub.resolve import resolve as run_here
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.wire import Reporter
+from modeldeploy.modelids import BuiltinModel, LocalModel
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import ResolvedModel
 from tests.hub.conftest import config, files, needed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modeldeploy.errors import InvalidModelId
-from modeldeploy.hub.ids import BuiltinModel, HubModel, LocalModel, Source, parse
+from modeldeploy.modelids import BuiltinModel, HubModel, LocalModel, Source, parse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
