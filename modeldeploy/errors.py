@@ -139,6 +139,12 @@ class NotReady(ModelDeployError):
     code, status = "not_ready", 503
 
 
+class ShuttingDown(NotReady):
+    """The deployment ends, and this request was not done within its drain deadline."""
+
+    code = "shutting_down"
+
+
 class RequestTimeout(ModelDeployError):
     code, status = "request_timeout", 504
 

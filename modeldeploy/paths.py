@@ -110,6 +110,10 @@ class Paths:
     def worker_socket(self, replica: str) -> Path:
         return self.sockets / f"worker-{replica}.sock"
 
+    def worker_handover(self, replica: str) -> Path:
+        """Where a worker gives its listening socket to the next supervisor."""
+        return self.sockets / f"worker-{replica}.port"
+
     def worker_spec(self, replica: str) -> Path:
         return self.run / f"worker-{replica}.json"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -29,6 +30,7 @@ _END_SECONDS = 60.0  # beyond the drain
 ENTRIES = {
     "start": Entry(f"{_HERE}:start", "Start it in the background, if it does not run."),
     "stop": Entry(f"{_HERE}:stop", "End it, and every worker."),
+    "restart": Entry(f"{_HERE}:restart", "Replace it; its workers go on serving."),
     "status": Entry(f"{_HERE}:status", "Whether it runs (0) or not (4)."),
     "logs": Entry(f"{_HERE}:logs", "What it wrote."),
     "run": Entry(f"{_HERE}:run", "Run it in the foreground."),
@@ -74,10 +76,23 @@ def stop(keep_workers: bool) -> None:
     except DaemonUnreachable:
         _say_stopped(None, "the supervisor was not running")
         return
-    client.shutdown(keep_workers=keep_workers)
-    _wait_for_the_end_of(found.pid, values.drain_timeout + _END_SECONDS)
+    _end(client, found.pid, values, keep_workers=keep_workers)
     kept = " (its workers go on serving)" if keep_workers and found.running else ""
     _say_stopped(found.pid, f"the supervisor has ended{kept}")
+
+
+@click.command(short_help="Replace it; its workers go on serving.")
+@options.json_output
+def restart() -> None:
+    """Replace the supervisor by a fresh one, which reads the settings anew.
+
+    Workers go on serving, and the new supervisor takes them over: no request is lost.
+    """
+    values = settings.load()
+    client = Client(values.paths.control_socket)
+    with contextlib.suppress(DaemonUnreachable):
+        _end(client, client.status().pid, values, keep_workers=True)
+    _show(connect(values).status())
 
 
 @click.command(short_help="What it wrote.")
@@ -99,6 +114,11 @@ def run() -> None:
     """Run the supervisor in the foreground: for systemd, containers, and the curious."""
     argv, env = supervisor_command(settings.load())
     os.execve(argv[0], [*argv, "--foreground"], env)  # noqa: S606 - no shell is wanted
+
+
+def _end(client: Client, pid: int, values: settings.Settings, *, keep_workers: bool) -> None:
+    client.shutdown(keep_workers=keep_workers)
+    _wait_for_the_end_of(pid, values.drain_timeout + _END_SECONDS)
 
 
 def _client_of_a_running_one() -> Client:

@@ -19,10 +19,16 @@ import msgspec
 from modeldeploy.errors import DownloadTimeout, InvalidRequest, ModelDeployError
 from modeldeploy.hub.fit import human
 from modeldeploy.hub.limits import Limits, from_environ
-from modeldeploy.hub.resolve import resolve
+from modeldeploy.hub.resolve import discard, resolve
 from modeldeploy.hub.secrets import RedactingFormatter, Redactor
 from modeldeploy.hub.wire import Reporter, Wire
-from modeldeploy.schema.fetch import FetchDone, FetchFailed, FetchRequest
+from modeldeploy.schema.fetch import (
+    FetchDiscarded,
+    FetchDone,
+    FetchEnding,
+    FetchFailed,
+    FetchRequest,
+)
 from modeldeploy.schema.problem import Problem
 
 DONE, FAILED, ABANDONED = 0, 1, 3
@@ -58,9 +64,7 @@ def _log_to_stderr(redact: Redactor) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def _answer(
-    stdin: BinaryIO, wire: Wire, redact: Redactor, limits: Limits
-) -> FetchDone | FetchFailed:
+def _answer(stdin: BinaryIO, wire: Wire, redact: Redactor, limits: Limits) -> FetchEnding:
     """The one boundary where errors become words."""
     try:
         request = _read(stdin)
@@ -68,6 +72,9 @@ def _answer(
         reporter = Reporter(wire.send)
         _watch(stdin)
         _start_deadline(request.spec.download_timeout, wire, reporter)
+        if request.discard:
+            discard(request.spec)
+            return FetchDiscarded()
         return FetchDone(model=resolve(request, reporter, limits, redact))
     except BrokenPipeError:
         raise
@@ -129,11 +136,11 @@ def _unexpected(error: Exception) -> Problem:
     )
 
 
-def _end(wire: Wire, line: FetchDone | FetchFailed) -> NoReturn:
+def _end(wire: Wire, line: FetchEnding) -> NoReturn:
     """Say the last word, unless another thread has, and end without waiting for any thread."""
     if wire.end(line):
         sys.stderr.flush()
-        os._exit(DONE if isinstance(line, FetchDone) else FAILED)
+        os._exit(FAILED if isinstance(line, FetchFailed) else DONE)
     threading.Event().wait()  # the thread that spoke first ends the process
     raise AssertionError("unreachable")
 

@@ -46,6 +46,11 @@ class RepoCache:
     def partial(self, etag: str) -> Path:
         return self.folder / "blobs" / f"{etag}.partial"
 
+    def remove_partials(self) -> None:
+        """Remove what unfinished downloads left. Called with the lock held."""
+        for partial in self.folder.glob("blobs/*.partial"):
+            partial.unlink(missing_ok=True)
+
     def damaged(self, etag: str) -> Path:
         return self.folder / "blobs" / f"{etag}.damaged"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from modeldeploy.errors import UnsupportedModel
 from modeldeploy.hub import local
+from modeldeploy.hub.layout import RepoCache
 from modeldeploy.hub.limits import Limits
+from modeldeploy.hub.lock import exclusive
 from modeldeploy.hub.remote import RemoteFetch
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.wire import Reporter
@@ -31,6 +34,23 @@ def resolve(
     if isinstance(source, HubModel):
         return _remote(source, request, reporter, limits, redact)
     return _local(source, request.spec, reporter)
+
+
+def discard(spec: Spec) -> None:
+    """Remove what unfinished downloads of the model left in the cache, unless one is under way."""
+    source = parse(spec.model_id, spec.revision)
+    if isinstance(source, HubModel):
+        cache = RepoCache(Path(spec.cache_dir), source.repo_id)
+        with contextlib.suppress(_UnderWay), exclusive(cache.lock, _give_way):
+            cache.remove_partials()
+
+
+class _UnderWay(Exception):
+    """Another fetcher is at it, and what is unfinished is its own."""
+
+
+def _give_way() -> None:
+    raise _UnderWay
 
 
 def _remote(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from modeldeploy.hub.secrets import Redactor
-from modeldeploy.schema.fetch import FetchDone, FetchFailed, FetchLine, FetchProgress
+from modeldeploy.schema.fetch import FetchEnding, FetchFailed, FetchLine, FetchProgress
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 
@@ -34,7 +34,7 @@ class Wire:
             if not self._ended:
                 self._write(line)
 
-    def end(self, line: FetchDone | FetchFailed) -> bool:
+    def end(self, line: FetchEnding) -> bool:
         """Send the last line; False if another thread has ended the conversation already."""
         with self._lock:
             if self._ended:

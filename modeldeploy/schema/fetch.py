@@ -12,10 +12,14 @@ from modeldeploy.schema.stages import Stage
 
 
 class FetchRequest(Struct, frozen=True, kw_only=True):
-    """The first line of the fetcher's standard input; at its end the fetcher ends too."""
+    """The first line of the fetcher's standard input; at its end the fetcher ends too.
+
+    With ``discard`` nothing is fetched: what unfinished downloads of the model left is removed.
+    """
 
     spec: Spec
     hub: HubAccess
+    discard: bool = False
 
 
 class ResolvedModel(Struct, frozen=True, kw_only=True):
@@ -50,8 +54,13 @@ class FetchDone(Struct, frozen=True, kw_only=True, tag="done"):
     model: ResolvedModel
 
 
+class FetchDiscarded(Struct, frozen=True, kw_only=True, tag="discarded"):
+    """What was unfinished is gone."""
+
+
 class FetchFailed(Struct, frozen=True, kw_only=True, tag="failed"):
     problem: Problem
 
 
-FetchLine = Union[FetchProgress, FetchDone, FetchFailed]
+FetchEnding = Union[FetchDone, FetchDiscarded, FetchFailed]
+FetchLine = Union[FetchProgress, FetchEnding]

@@ -41,6 +41,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     socket: str
+    handover: str
     log_file: str
     log_max_bytes: int
     log_files: int

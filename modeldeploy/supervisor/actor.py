@@ -5,52 +5,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 from msgspec.structs import replace as replace_struct
 
-from modeldeploy import paths
-from modeldeploy.engines.base import Engine
 from modeldeploy.errors import ModelDeployError, PortTaken
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import SETTLED, Desired, State
-from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.supervisor import links
 from modeldeploy.supervisor.events import EventLog
 from modeldeploy.supervisor.fetching import FetchJob
-from modeldeploy.supervisor.plan import Action, FetchSeen, Policy, Seen, plan
-from modeldeploy.supervisor.ports import PortPool, Reservation
+from modeldeploy.supervisor.plan import Action, FetchSeen, Seen, plan
+from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.smoke import smoke
-from modeldeploy.supervisor.store import StateNotWritten, Store
-from modeldeploy.supervisor.workers import Worker, new_replica_id
+from modeldeploy.supervisor.store import StateNotWritten
+from modeldeploy.supervisor.surroundings import Surroundings, worker_spec
+from modeldeploy.supervisor.workers import Worker
 
 log = logging.getLogger(__name__)
 
 _RETRY_WRITE_SECONDS = 1.0
 _RETIRE_POLL_SECONDS = 0.02
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every deployment of one supervisor shares."""
-
-    paths: paths.Paths
-    store: Store
-    ports: PortPool
-    engine: Engine
-    policy: Policy
-    limits: Limits
-    environment: Mapping[str, str]
-    log_max_bytes: int
-    log_files: int
-    ports_in_use: Callable[[], set[int]]
-    forget: Callable[[str], None]
 
 
 class Actor:
@@ -65,12 +47,14 @@ class Actor:
         self._around = around
         self._fetch: FetchJob | None = None
         self._fetch_seen: FetchSeen | None = None
+        self._discard_seen: Literal["asked", "done"] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._parked = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts: dict[Action, Callable[[], None]] = {
             Action.FETCH: self._start_fetch,
             Action.CANCEL_FETCH: self._cancel_fetch,
+            Action.DISCARD: self._discard,
             Action.RESERVE: self._reserve,
             Action.START: self._start_worker,
             Action.DRAIN: self._drain,
@@ -131,8 +115,8 @@ class Actor:
             self.worker = Worker.adopt(
                 replica, self._around.paths, self.record.name, self._worker_changed
             )
-        if self.worker and self.record.port:
-            self._readopt(self.record.port)
+        if replica and self.worker and self.record.port:
+            self._readopt(self.record.port, replica.id)
         elif self.record.desired is Desired.RUNNING and self.record.state is not State.FAILED:
             self.record = replace_struct(
                 self.record, state=State.PENDING, run=self.record.run + 1, replica=None
@@ -140,9 +124,10 @@ class Actor:
         self._announce()
         self.kick()
 
-    def _readopt(self, port: int) -> None:
+    def _readopt(self, port: int, replica: str) -> None:
+        listener = links.ask_listener(self._around.paths.worker_handover(replica))
         try:
-            self.reservation = self._around.ports.readopt(port)
+            self.reservation = self._around.ports.readopt(port, listener)
         except PortTaken as error:  # serving matters more than the reservation beside it
             log.warning("%s: %s", self.record.name, error.message)
 
@@ -224,7 +209,8 @@ class Actor:
         self.record = record
 
     def _seen(self) -> Seen:
-        return Seen(self._fetch_seen, self.worker.seen if self.worker else None)
+        worker = self.worker.seen if self.worker else None
+        return Seen(self._fetch_seen, worker, self._discard_seen)
 
     def _wake_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
@@ -298,13 +284,15 @@ class Actor:
         if model and model.commit:
             # What was deployed is what is started again, whatever the branch became since.
             spec = replace_struct(spec, revision=model.commit)
-        self._fetch = FetchJob(
-            FetchRequest(spec=spec, hub=self.hub),
-            self._around.paths.deployment_log(self.record.name),
-            self._around.environment,
-            self._fetch_progressed,
-            self._fetch_ended,
-        )
+        self._fetch = self._ask_fetcher(FetchRequest(spec=spec, hub=self.hub), self._fetch_ended)
+
+    def _ask_fetcher(
+        self,
+        request: FetchRequest,
+        on_end: Callable[[ResolvedModel | None, Problem | None], None],
+    ) -> FetchJob:
+        log_file = self._around.paths.deployment_log(self.record.name)
+        return FetchJob(request, log_file, self._around.environment, self._fetch_progressed, on_end)
 
     def _cancel_fetch(self) -> None:
         if self._fetch and self._fetch_seen:
@@ -326,10 +314,23 @@ class Actor:
         self._fetch_seen = FetchSeen(model, problem) if model or problem else None
         self.kick()
 
+    def _discard(self) -> None:
+        """Another deployment may be waiting to go on with the same download: then it stays."""
+        self._discard_seen = "done" if self._around.is_shared(self.record.spec) else "asked"
+        if self._discard_seen == "asked":
+            request = FetchRequest(spec=self.record.spec, hub=self.hub, discard=True)
+            self._fetch = self._ask_fetcher(request, self._discarded)
+
+    def _discarded(self, model: ResolvedModel | None, problem: Problem | None) -> None:
+        if problem:  # it is only disk space; the deployment goes in any case
+            log.warning("%s: %s", self.record.name, problem.message)
+        self._fetch, self._discard_seen = None, "done"
+        self.kick()
+
     def _start_worker(self) -> None:
         self._reserve()
         assert self.reservation is not None
-        spec = self._worker_spec()
+        spec = worker_spec(self.record, self.reservation, self._around)
         self._fetch_seen = None
         self._tell(Stage.LOAD, 0.0, "starting a worker")
         self.worker = Worker.start(
@@ -347,34 +348,6 @@ class Actor:
         worker = self.worker
         if worker and not worker.seen.ended and self.record.replica != worker.record:
             self._save(replace_struct(self.record, replica=worker.record))
-
-    def _worker_spec(self) -> WorkerSpec:
-        record, around = self.record, self._around
-        assert record.model is not None
-        assert self.reservation is not None
-        replica = new_replica_id()
-        return WorkerSpec(
-            deployment=record.name,
-            replica=replica,
-            model_id=record.model.model_id,
-            commit=record.model.commit,
-            snapshot=record.model.snapshot,
-            task=record.model.task,
-            model_type=record.model.model_type,
-            device=record.spec.device,
-            dtype=record.spec.dtype,
-            trust_remote_code=record.spec.trust_remote_code,
-            allow_pickle=record.spec.allow_pickle,
-            host=self.reservation.host,
-            port=self.reservation.port,
-            socket=str(around.paths.worker_socket(replica)),
-            log_file=str(around.paths.deployment_log(record.name)),
-            log_max_bytes=around.log_max_bytes,
-            log_files=around.log_files,
-            drain_timeout=around.policy.drain_timeout,
-            limits=around.limits,
-            threads=thread_budget(),
-        )
 
     def _worker_changed(self, worker: Worker) -> None:
         if worker is not self.worker:
@@ -444,13 +417,6 @@ class Actor:
         """Whether nothing more will happen until somebody commands or something dies."""
         wanted = self.record.desired is Desired.RUNNING
         return self.record.state in SETTLED and (wanted != (self.record.state is State.STOPPED))
-
-
-def thread_budget() -> int:
-    """CPU threads a worker computes with: the cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 _STAGE_OF: dict[State, tuple[Stage, float]] = {

@@ -9,11 +9,13 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Union
 
 import msgspec
 
 from modeldeploy import paths
 from modeldeploy.schema.fetch import (
+    FetchDiscarded,
     FetchDone,
     FetchFailed,
     FetchLine,
@@ -26,6 +28,7 @@ from modeldeploy.supervisor import processes
 
 _GRACE_SECONDS = 5.0
 _LINE_BYTES = 1 << 20
+_Outcome = Union[ResolvedModel, FetchDiscarded, Problem]
 _decode = msgspec.json.Decoder(FetchLine).decode
 
 
@@ -33,7 +36,7 @@ class FetchJob:
     """One run of the fetcher for one deployment.
 
     ``on_progress`` gets each line of progress, ``on_end`` once the model, a problem, or neither
-    when it was cancelled. Both are called in the running loop.
+    when it was cancelled or was to discard. Both are called in the running loop.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class FetchJob:
         self._cancelled.set()
 
     async def _run(self) -> None:
+        outcome: _Outcome
         try:
             outcome = await self._fetch()
         except OSError as error:
@@ -66,9 +70,9 @@ class FetchJob:
         elif isinstance(outcome, ResolvedModel):
             self._on_end(outcome, None)
         else:
-            self._on_end(None, outcome)
+            self._on_end(None, outcome if isinstance(outcome, Problem) else None)
 
-    async def _fetch(self) -> ResolvedModel | Problem:
+    async def _fetch(self) -> _Outcome:
         process = await self._spawn()
         reader = asyncio.ensure_future(self._read(process))
         cancelled = asyncio.ensure_future(self._cancelled.wait())
@@ -104,9 +108,9 @@ class FetchJob:
         process.stdin.write(msgspec.json.encode(self._request) + b"\n")
         return process
 
-    async def _read(self, process: asyncio.subprocess.Process) -> ResolvedModel | Problem | None:
+    async def _read(self, process: asyncio.subprocess.Process) -> _Outcome | None:
         assert process.stdout is not None
-        outcome: ResolvedModel | Problem | None = None
+        outcome: _Outcome | None = None
         async for raw in process.stdout:
             line = _decode(raw)
             if isinstance(line, FetchProgress):
@@ -115,6 +119,8 @@ class FetchJob:
                 outcome = line.model
             elif isinstance(line, FetchFailed):
                 outcome = line.problem
+            else:
+                outcome = line
         return outcome
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:

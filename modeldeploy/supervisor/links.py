@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import os
+import socket as sockets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +78,20 @@ def ask_status(socket: Path) -> WorkerReport | None:
         return None
     finally:
         connection.close()
+
+
+def ask_listener(handover: Path) -> sockets.socket | None:
+    """A copy of the socket that a worker listens on, or None when it does not give it."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as door:
+        door.settimeout(_REPLY_SECONDS)
+        try:
+            door.connect(str(handover))
+            _, fds, _, _ = sockets.recv_fds(door, 1, 1)
+        except OSError:
+            return None
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return sockets.socket(fileno=fds[0]) if fds else None
 
 
 def ask_drain(socket: Path) -> bool:

@@ -26,11 +26,12 @@ from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor import devices
-from modeldeploy.supervisor.actor import Actor, Surroundings
+from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.surroundings import Surroundings
 from modeldeploy.supervisor.view import deployment_view
 
 _DRAIN_MARGIN_SECONDS = 10.0
@@ -71,6 +72,7 @@ class Manager:
             log_max_bytes=settings.log_max_bytes,
             log_files=settings.log_files,
             ports_in_use=self._ports_in_use,
+            is_shared=self._is_shared,
             forget=self._forget,
         )
 
@@ -84,6 +86,12 @@ class Manager:
     def _ports_in_use(self) -> set[int]:
         """Ports that a deployment holds or remembers."""
         return {actor.record.port for actor in self._actors.values() if actor.record.port}
+
+    def _is_shared(self, spec: Spec) -> bool:
+        """Whether several deployments stand to download the model of ``spec`` to the same place."""
+        wanted = (spec.model_id, spec.cache_dir)
+        specs = [a.record.spec for a in self._actors.values() if a.record.model is None]
+        return sum((one.model_id, one.cache_dir) == wanted for one in specs) > 1
 
     def _forget(self, name: str) -> None:
         del self._actors[name]

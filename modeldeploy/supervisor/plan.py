@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from modeldeploy.supervisor.record import Record
 class Action(str, Enum):
     FETCH = "fetch"
     CANCEL_FETCH = "cancel fetch"
+    DISCARD = "remove the unfinished download"
     RESERVE = "reserve the port"
     START = "start worker"
     DRAIN = "drain worker"
@@ -81,8 +83,11 @@ class WorkerSeen:
 
 @dataclass(frozen=True)
 class Seen:
+    """``discard`` is how far the removal of an unfinished download is."""
+
     fetch: FetchSeen | None = None
     worker: WorkerSeen | None = None
+    discard: Literal["asked", "done"] | None = None
 
 
 @dataclass(frozen=True)
@@ -280,8 +285,14 @@ def _towards_stop(record: Record, seen: Seen, now: float, policy: Policy) -> Pla
     if record.state is not State.STOPPED:
         return Plan(_to(record, State.STOPPED, **_AT_REST), (Action.RELEASE,))
     if record.desired is Desired.REMOVED:
-        return Plan(record, (Action.RELEASE, Action.FORGET))
+        return _remove(record, seen)
     return Plan(record)
+
+
+def _remove(record: Record, seen: Seen) -> Plan:
+    if record.model is None and seen.discard != "done":
+        return Plan(record, () if seen.discard else (Action.DISCARD,))
+    return Plan(record, (Action.RELEASE, Action.FORGET))
 
 
 _AT_REST: dict[str, object] = {"replica": None, "retry_at": None, "ready_at": None, "error": None}

@@ -3,8 +3,8 @@
 A reservation is a socket that is bound and does not listen: nobody else gets the port, and
 no client hangs on a listener that nobody serves. Once a worker is started both hold the same
 listening socket, so that connections that come while a dead worker is being replaced wait in
-one queue and none is lost. After the death of the supervisor itself the next one binds a fresh
-reservation beside the worker's socket (``SO_REUSEPORT``) and listens there when it must.
+one queue and none is lost. After the death of the supervisor itself the worker gives the next one
+a copy of that socket; where it cannot, a fresh reservation is bound beside it (``SO_REUSEPORT``).
 """
 
 from __future__ import annotations
@@ -112,12 +112,15 @@ class PortPool:
             "and run modeldeploy daemon restart",
         )
 
-    def readopt(self, port: int) -> Reservation:
-        """The reservation beside a live worker of ours that listens on ``port``.
+    def readopt(self, port: int, listener: socket.socket | None) -> Reservation:
+        """The reservation of a ``port`` that a live worker of ours listens on: the ``listener``
+        that it gave us, or else a socket bound beside it.
 
         Raises:
             PortTaken: the port cannot be bound beside it.
         """
+        if listener and listener.getsockname() == (self.host, port):
+            return Reservation(self.host, port, listener)
         try:
             return Reservation(self.host, port, _bind(self.host, port))
         except OSError as error:

@@ -141,6 +141,7 @@ class Worker:
     def _clean_up(self) -> None:
         for file in (
             self._paths.worker_socket(self.record.id),
+            self._paths.worker_handover(self.record.id),
             self._paths.worker_spec(self.record.id),
         ):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The public app: routes of every dialect, health and info, one boundary around them all."""
+"""The public app: routes of every dialect and the pages, one boundary around them all."""
 
 from __future__ import annotations
 
@@ -7,118 +7,30 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from importlib import metadata
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modeldeploy import __version__
 from modeldeploy.errors import (
     BodyTooLarge,
     MethodNotAllowed,
     ModelDeployError,
     NotFound,
+    ShuttingDown,
     SlowBody,
 )
-from modeldeploy.worker import guards, openapi
-from modeldeploy.worker.answers import Endpoint, Healthy, Info, NotHealthy, json_answer
+from modeldeploy.worker import guards
 from modeldeploy.worker.dialects import Dialect, dialects
 from modeldeploy.worker.exchange import ClientGone, Exchange
+from modeldeploy.worker.pages import Pages
 from modeldeploy.worker.service import Service
 
 log = logging.getLogger(__name__)
 
 _HEAR_OUT_SECONDS = 2.0
-_PACKAGES = ("transformers", "torch")
-
-
-class _Pages:
-    """What is told about the deployment without running it."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._state = service.state
-        self._spec = service.state.spec
-
-    def routes(self) -> list[Route]:
-        return [
-            Route("/health", self._health, methods=["GET"]),
-            Route("/readyz", self._health, methods=["GET"]),
-            Route("/livez", self._livez, methods=["GET"]),
-            Route("/info", self._info, methods=["GET"]),
-            Route("/openapi.json", self._openapi, methods=["GET"]),
-        ]
-
-    async def _livez(self, request: Request) -> Response:
-        return json_answer({"status": "alive", "deployment_id": self._spec.deployment})
-
-    async def _health(self, request: Request) -> Response:
-        now, batcher = self._state.now, self._service.batcher
-        model_id, name = self._spec.model_id, self._spec.deployment
-        if now.phase == "ready" and batcher and batcher.alive:
-            return json_answer(Healthy(model_id=model_id, deployment_id=name))
-        answer = json_answer(
-            NotHealthy(
-                status=now.phase if now.phase in {"loading", "draining"} else "unhealthy",
-                stage=now.stage,
-                percent=now.percent,
-                message=now.message,
-                model_id=model_id,
-                deployment_id=name,
-            ),
-            503,
-        )
-        if now.phase in {"loading", "draining"}:
-            answer.headers["retry-after"] = "1"
-        return answer
-
-    async def _info(self, request: Request) -> Response:
-        task, adapter = self._service.task, self._service.adapter
-        model = adapter.info() if adapter else None
-        return json_answer(
-            Info(
-                model_id=self._spec.model_id,
-                deployment_id=self._spec.deployment,
-                revision=self._spec.commit,
-                task=task.name,
-                model_type=task.model_type,
-                dtype=model.dtype if model else None,
-                device=model.device if model else None,
-                parameters=model.parameters if model else None,
-                max_input_length=model.max_input_length if model else None,
-                memory_bytes=self._state.memory(),
-                limits=self._spec.limits,
-                versions=_versions(),
-                uptime_s=round(time.time() - self._state.started_at, 3),
-                endpoints=self._endpoints(),
-            )
-        )
-
-    def _endpoints(self) -> list[Endpoint]:
-        example = self._service.task.example
-        return [
-            Endpoint(method="POST", path="/predict", description="a prediction", example=example),
-            Endpoint(method="GET", path="/health", description="200 when it would be answered now"),
-            Endpoint(method="GET", path="/info", description="what is deployed here"),
-            Endpoint(method="GET", path="/openapi.json", description="the schema of all this"),
-        ]
-
-    async def _openapi(self, request: Request) -> Response:
-        body = openapi.document(
-            self._service.task, self._spec.limits, f"{self._spec.deployment}: {self._spec.model_id}"
-        )
-        return Response(body, media_type="application/json")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"modeldeploy": __version__}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+_RETRY_SECONDS = 5
 
 
 class PublicApp:
@@ -126,9 +38,10 @@ class PublicApp:
 
     def __init__(self, service: Service) -> None:
         self._state = service.state
+        self._metrics = service.metrics
         self._dialects = dialects(service)
         routes = [route for dialect in self._dialects for route in dialect.routes()]
-        self._router: ASGIApp = Router([*routes, *_Pages(service).routes()], redirect_slashes=False)
+        self._router: ASGIApp = Router([*routes, *Pages(service).routes()], redirect_slashes=False)
         self._hosts = guards.own_hosts(service.state.spec.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,6 +55,10 @@ class PublicApp:
             await self._router(scope, receive, outgoing)
         except ClientGone:
             outgoing.status = 499
+        except asyncio.CancelledError:  # uvicorn's, when the time to drain is over
+            if outgoing.status:
+                raise
+            await self._answer(_cut_off(), exchange, outgoing)
         except (ModelDeployError, HTTPException) as error:
             await self._answer(error, exchange, outgoing)
         except Exception:  # a bug of ours: told as one, and the next request is served
@@ -152,7 +69,7 @@ class PublicApp:
             await self._answer(bug, exchange, outgoing)
         finally:
             if exchange.is_prediction:
-                _log(exchange, outgoing.status)
+                self._account(exchange, outgoing.status)
 
     async def _answer(
         self, raised: ModelDeployError | HTTPException, exchange: Exchange, send: _Outgoing
@@ -167,6 +84,12 @@ class PublicApp:
             await _answer_and_hear_out(response, exchange, send)
         else:
             await response(exchange.scope, exchange.receive, send)
+
+    def _account(self, exchange: Exchange, status: int) -> None:
+        seconds = time.monotonic() - exchange.started
+        computed, queued = exchange.inference_ms / 1000, exchange.queue_ms / 1000
+        self._metrics.answered(status, seconds, queued, computed)
+        _log(exchange, status, seconds)
 
     def _dialect(self, exchange: Exchange) -> Dialect:
         path: str = exchange.scope["path"]
@@ -199,6 +122,15 @@ class _Outgoing:
         await self._send(message)
 
 
+def _cut_off() -> ShuttingDown:
+    error = ShuttingDown(
+        "the deployment is ending, and the request was not done in the time left for it",
+        hint="try again; MODELDEPLOY_DRAIN_TIMEOUT is how long a deployment that ends may answer",
+    )
+    error.retry_after = _RETRY_SECONDS
+    return error
+
+
 def _typed(raised: HTTPException, exchange: Exchange) -> ModelDeployError:
     method, path = exchange.scope["method"], exchange.scope["path"][:200]
     if raised.status_code == 405:
@@ -228,12 +160,12 @@ async def _answer_and_hear_out(response: Response, exchange: Exchange, send: Sen
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _log(exchange: Exchange, status: int) -> None:
+def _log(exchange: Exchange, status: int, seconds: float) -> None:
     log.info(
         "%s %s %d %.1f ms %s",
         exchange.scope["method"],
         exchange.scope["raw_path"].decode("ascii", "backslashreplace")[:200],
         status,
-        (time.monotonic() - exchange.started) * 1000,
+        seconds * 1000,
         exchange.request_id,
     )

@@ -79,10 +79,18 @@ _Chosen = tuple[Ticket, int]
 
 
 class Batcher:
-    """Made in the event loop; ``core`` runs in a thread of the batcher's own."""
+    """Made in the event loop; ``core`` runs in a thread of the batcher's own, and there
+    ``on_batch`` hears how many items each call takes."""
 
-    def __init__(self, core: Core, limits: BatchLimits, max_queue: int) -> None:
+    def __init__(
+        self,
+        core: Core,
+        limits: BatchLimits,
+        max_queue: int,
+        on_batch: Callable[[int], None] = lambda items: None,
+    ) -> None:
         self._core = core
+        self._on_batch = on_batch
         self._limits = limits
         self._max_queue = max_queue
         self._loop = asyncio.get_running_loop()
@@ -211,6 +219,7 @@ class Batcher:
             ticket.started = ticket.started or now
 
     def _run(self, chosen: list[_Chosen]) -> None:
+        self._on_batch(len(chosen))
         outcomes = self._attempt([ticket.items[index] for ticket, index in chosen])
         over = [
             ticket

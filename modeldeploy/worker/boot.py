@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.worker import loading, logs, servers
+from modeldeploy.worker import handover, loading, logs, servers
 from modeldeploy.worker.app import PublicApp
 from modeldeploy.worker.insider import insider_app
 from modeldeploy.worker.service import Service
@@ -45,9 +45,14 @@ def main(arguments: list[str]) -> int:
     except Exception:  # the process's boundary
         log.exception("the worker failed")
     finally:
-        Path(spec.socket).unlink(missing_ok=True)
+        _remove_sockets(spec)
         logging.shutdown()
         os._exit(code)
+
+
+def _remove_sockets(spec: WorkerSpec) -> None:
+    for name in (spec.socket, spec.handover):
+        Path(name).unlink(missing_ok=True)
 
 
 def _raise_file_limit() -> None:
@@ -59,9 +64,9 @@ def _raise_file_limit() -> None:
 class _Orders:
     """To end: given by signal handlers and by the insider app, obeyed by the loop."""
 
-    def __init__(self, socket_file: str) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._socket_file = socket_file
+        self._spec = spec
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
@@ -70,7 +75,7 @@ class _Orders:
     def _signalled(self, number: int) -> None:
         if self._before:
             log.warning("told to end again: ending at once")
-            Path(self._socket_file).unlink(missing_ok=True)
+            _remove_sockets(self._spec)
             os._exit(128 + number)
         self._before = True
         self.drain()
@@ -85,9 +90,10 @@ class _Orders:
 async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     state = WorkerState(spec)
     service = Service(state, loading.find_task(spec))
-    orders = _Orders(spec.socket)
+    orders = _Orders(spec)
     public = servers.server(PublicApp(service), spec.drain_timeout)
     insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
+    handover.offer(listener, Path(spec.handover))
     private = servers.private_socket(Path(spec.socket))
     serving = [
         asyncio.ensure_future(public.serve([listener])),

@@ -24,6 +24,7 @@ from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.worker.batcher import Batcher
 from modeldeploy.worker.exchange import ClientGone, Exchange
 from modeldeploy.worker.failures import one_line, panics_as_errors
+from modeldeploy.worker.metrics import Metrics
 from modeldeploy.worker.state import WorkerState
 from modeldeploy.worker.tasks.base import Adapter, Item
 
@@ -45,10 +46,26 @@ class Service:
         self.state = state
         self.task = task
         self.limits = state.spec.limits
+        self.metrics = self._metrics()
         self.adapter: AnyAdapter | None = None
         self.batcher: Batcher | None = None
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
+
+    def _metrics(self) -> Metrics:
+        made, state = Metrics(self.state.spec.deployment), self.state
+        made.gauge("in_flight", "Predictions being answered now.", lambda: state.in_flight)
+        made.gauge(
+            "queue_depth",
+            "Requests that wait for the model.",
+            lambda: self.batcher.depth if self.batcher else 0,
+        )
+        made.gauge(
+            "ready",
+            "1 when a prediction would be answered now.",
+            lambda: state.now.phase == "ready",
+        )
+        return made
 
     def loaded(self, adapter: AnyAdapter) -> None:
         """The model is there. Called in the loading thread."""
@@ -57,7 +74,9 @@ class Service:
 
     def _go_live(self, adapter: AnyAdapter) -> None:
         self.adapter = adapter
-        self.batcher = Batcher(adapter.core, adapter.batch, self.limits.max_queue)
+        self.batcher = Batcher(
+            adapter.core, adapter.batch, self.limits.max_queue, self.metrics.batch
+        )
         phase = self.state.now.phase
         self.state.update(
             phase="ready" if phase == "loading" else phase,

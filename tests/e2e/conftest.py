@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.instance import Instance
+from tests.fakehub import fake_hub
+
+__all__ = ["fake_hub"]
 
 
 @pytest.fixture

@@ -92,6 +92,11 @@ class Instance:
             stderr=subprocess.PIPE,
         )
 
+    def use_hub(self, endpoint: str) -> None:
+        """Ask the Hub at ``endpoint`` from now on."""
+        self.env["HF_ENDPOINT"] = endpoint
+        del self.env["HF_HUB_OFFLINE"]
+
     def deploy(self, *arguments: str) -> dict[str, Any]:
         shown: dict[str, Any] = json.loads(self.run("deploy", "--json", *arguments).stdout)
         return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,11 +35,9 @@ def test_a_dead_worker_is_replaced_on_the_same_port_and_newcomers_wait(
     assert after["restarts"] == 1
 
 
-def test_the_supervisor_is_killed_and_not_one_request_fails(
-    instance: Instance, echo_model: str
-) -> None:
-    url = instance.deploy(echo_model, "--name", "e")["url"]
-    worker = instance.inspect("e")["replicas"][0]["pid"]
+@contextlib.contextmanager
+def _under_load(url: str) -> Iterator[list[int]]:
+    """Four clients that never pause; the statuses they get."""
     fates: list[int] = []
     stop = threading.Event()
 
@@ -49,22 +49,31 @@ def test_the_supervisor_is_killed_and_not_one_request_fails(
     for thread in threads:
         thread.start()
     try:
+        yield fates
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_supervisor_is_killed_and_not_one_request_fails(
+    instance: Instance, echo_model: str
+) -> None:
+    url = instance.deploy(echo_model, "--name", "e")["url"]
+    worker = instance.inspect("e")["replicas"][0]["pid"]
+    with _under_load(url) as fates:
         daemon = instance.daemon_pid()
         os.kill(daemon, signal.SIGKILL)
         assert instance.names() == ["e"]  # starts the next one
         assert instance.daemon_pid() != daemon
         adopted = instance.inspect("e")
         eventually(lambda: len(fates) > 200)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
     assert adopted["state"] == "RUNNING"
     assert adopted["replicas"][0]["pid"] == worker
     assert set(fates) == {200}
-    os.kill(worker, signal.SIGKILL)  # the adopted one is watched like any other
-    eventually(lambda: _if_state(instance, "RUNNING") and _ready_pid(instance) != worker)
+    os.kill(worker, signal.SIGKILL)  # the adopted one is replaced like any other
     assert post(f"{url}/predict", {"text": "again"})[0] == 200
+    assert _ready_pid(instance) != worker
 
 
 def test_stop_answers_what_was_accepted_and_leaves_nothing(
@@ -109,6 +118,23 @@ def test_workers_can_be_kept_through_a_change_of_supervisors(
     before = instance.inspect("e")["replicas"]
     instance.run("daemon", "stop", "--keep-workers")
     assert [r["pid"] for r in instance.inspect("e")["replicas"]] == [r["pid"] for r in before]
+
+
+def test_a_restarted_supervisor_reads_its_settings_anew_and_loses_no_request(
+    instance: Instance, echo_model: str
+) -> None:
+    url = instance.deploy(echo_model, "--name", "e")["url"]
+    worker = instance.inspect("e")["replicas"][0]["pid"]
+    daemon, (low, high) = instance.daemon_pid(), instance.ports
+    instance.env["MODELDEPLOY_PORT_RANGE"] = f"{low}-{high + 1}"
+    with _under_load(url) as fates:
+        status = json.loads(instance.run("daemon", "restart", "--json").stdout)
+        count = len(fates)
+        eventually(lambda: len(fates) > count + 50)
+    assert set(fates) == {200}
+    assert status["pid"] != daemon
+    assert status["ports"] == f"{low}-{high + 1}"
+    assert instance.inspect("e")["replicas"][0]["pid"] == worker
 
 
 def test_twenty_deploys_of_one_name_make_one_deployment(

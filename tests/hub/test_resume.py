@@ -6,9 +6,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from modeldeploy.hub.fit import human
+from modeldeploy.schema.fetch import FetchDiscarded
 from tests.fakehub import FakeHub, etag_of
 from tests.hub.conftest import files, needed
 from tests.hub.fetcher import Fetcher, Running
@@ -132,3 +135,23 @@ def test_a_partial_file_that_is_whole_or_too_long(
     rest = needed(CONTENT) - 400_000
     expected = rest if size == 400_000 else needed(CONTENT)
     assert fetcher.model("org/model").downloaded_bytes == expected
+
+
+def test_what_is_unfinished_can_be_discarded(fake_hub: FakeHub, fetcher: Fetcher) -> None:
+    fake_hub.add("org/model", CONTENT)
+    fake_hub.fault(WEIGHTS, rate=400_000)
+    with fetcher.start("org/model") as running:
+        running.wait_for_bytes(50_000)
+        assert _discard(fetcher) == FetchDiscarded()
+        assert partial(fetcher).exists(), "it was another's, which is still at it"
+        kill(running)
+        running.process.wait(5)
+    assert _discard(fetcher) == FetchDiscarded()
+    assert not partial(fetcher).exists()
+    fake_hub.heal()
+    assert fetcher.model("org/model").downloaded_bytes >= 400_000
+
+
+def _discard(fetcher: Fetcher) -> object:
+    request = replace(fetcher.request("org/model"), discard=True)
+    return fetcher.send(msgspec.json.encode(request)).lines[-1]

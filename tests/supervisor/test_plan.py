@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import pytest
 from msgspec.structs import replace as with_
@@ -47,6 +48,7 @@ class History:
     policy: Policy = field(default_factory=Policy)
     fetch: FetchSeen | None = None
     worker: WorkerSeen | None = None
+    discard: Literal["asked", "done"] | None = None
     done: list[Action] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     wake_at: float | None = None
@@ -55,7 +57,9 @@ class History:
         """Plan and act until nothing changes; the actions of this round."""
         before = len(self.done)
         for _ in range(50):
-            step = plan(self.record, Seen(self.fetch, self.worker), self.now, self.policy)
+            step = plan(
+                self.record, Seen(self.fetch, self.worker, self.discard), self.now, self.policy
+            )
             changed = step.record != self.record
             if step.record.state is not self.record.state:
                 self.states.append(step.record.state)
@@ -76,6 +80,8 @@ class History:
         elif action is Action.CANCEL_FETCH:
             assert self.fetch is not None
             self.fetch = replace(self.fetch, cancelled=True)
+        elif action is Action.DISCARD:
+            self.discard = "asked"
         elif action is Action.START:
             assert self.worker is None or self.worker.ended
             self.fetch = None
@@ -251,7 +257,21 @@ def test_a_download_is_cancelled_before_anything_else(desired: Desired) -> None:
     history.fetch = None
     history.settle()
     assert history.record.state is State.STOPPED
-    assert (history.done[-1] is Action.FORGET) == (desired is Desired.REMOVED)
+    if desired is Desired.REMOVED:
+        assert history.done[-1] is Action.DISCARD
+        history.discard = "done"
+        assert history.settle() == [Action.RELEASE, Action.FORGET]
+    assert history.settle() == [] or desired is Desired.REMOVED
+
+
+def test_what_was_whole_once_is_forgotten_and_stays_cached() -> None:
+    history = History().running()
+    history.record = with_(history.record, desired=Desired.REMOVED)
+    history.settle()
+    history.see(ended=KILLED)
+    history.settle()
+    assert history.done[-1] is Action.FORGET
+    assert Action.DISCARD not in history.done
 
 
 def test_restart_lets_newcomers_wait_and_starts_a_fresh_worker() -> None:

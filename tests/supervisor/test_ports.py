@@ -94,7 +94,7 @@ def test_a_reservation_can_be_taken_back_beside_a_live_worker(pool: PortPool) ->
     reservation = pool.reserve(pool.low)
     worker = reservation.listen().dup()
     reservation.close()  # the supervisor died
-    again = pool.readopt(pool.low)
+    again = pool.readopt(pool.low, None)
     try:
         with socket.create_connection(("127.0.0.1", pool.low), timeout=5):
             accepted, _ = worker.accept()
@@ -102,3 +102,27 @@ def test_a_reservation_can_be_taken_back_beside_a_live_worker(pool: PortPool) ->
     finally:
         worker.close()
         again.close()
+
+
+def test_a_listener_that_the_worker_gives_is_the_reservation_again(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    worker = reservation.listen().dup()
+    reservation.close()  # the supervisor died
+    again = pool.readopt(pool.low, worker.dup())
+    worker.close()  # and then the worker
+    try:
+        with socket.create_connection(("127.0.0.1", pool.low), timeout=5):
+            accepted, _ = again.listen().accept()
+            accepted.close()
+    finally:
+        again.close()
+
+
+def test_a_listener_of_another_port_is_not_taken_for_ours(pool: PortPool) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        reservation = pool.readopt(pool.low, other)
+        try:
+            assert reservation.listen().getsockname() == ("127.0.0.1", pool.low)
+        finally:
+            reservation.close()

@@ -1,0 +1,71 @@
+"""What every deployment of one supervisor shares, and the orders of a worker made from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from modeldeploy import paths
+from modeldeploy.engines.base import Engine
+from modeldeploy.schema.deployment import Spec
+from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.supervisor.plan import Policy
+from modeldeploy.supervisor.ports import PortPool, Reservation
+from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.workers import new_replica_id
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """``is_shared`` tells whether several deployments stand to download the same model."""
+
+    paths: paths.Paths
+    store: Store
+    ports: PortPool
+    engine: Engine
+    policy: Policy
+    limits: Limits
+    environment: Mapping[str, str]
+    log_max_bytes: int
+    log_files: int
+    ports_in_use: Callable[[], set[int]]
+    is_shared: Callable[[Spec], bool]
+    forget: Callable[[str], None]
+
+
+def worker_spec(record: Record, reservation: Reservation, around: Surroundings) -> WorkerSpec:
+    """The orders of a fresh worker that is to listen on ``reservation``."""
+    assert record.model is not None
+    replica = new_replica_id()
+    return WorkerSpec(
+        deployment=record.name,
+        replica=replica,
+        model_id=record.model.model_id,
+        commit=record.model.commit,
+        snapshot=record.model.snapshot,
+        task=record.model.task,
+        model_type=record.model.model_type,
+        device=record.spec.device,
+        dtype=record.spec.dtype,
+        trust_remote_code=record.spec.trust_remote_code,
+        allow_pickle=record.spec.allow_pickle,
+        host=reservation.host,
+        port=reservation.port,
+        socket=str(around.paths.worker_socket(replica)),
+        handover=str(around.paths.worker_handover(replica)),
+        log_file=str(around.paths.deployment_log(record.name)),
+        log_max_bytes=around.log_max_bytes,
+        log_files=around.log_files,
+        drain_timeout=around.policy.drain_timeout,
+        limits=around.limits,
+        threads=thread_budget(),
+    )
+
+
+def thread_budget() -> int:
+    """CPU threads a worker computes with: the cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

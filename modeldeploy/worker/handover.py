@@ -1,0 +1,26 @@
+"""The listening socket, given to the next supervisor: so that connections which come while this
+worker is being replaced wait in its queue, whoever supervises by then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+from modeldeploy.worker import servers
+
+
+def offer(listener: socket.socket, path: Path) -> None:
+    """From now on, whoever connects to ``path`` gets a copy of ``listener`` (``SCM_RIGHTS``), or
+    nothing once it is closed. Called in the event loop."""
+    door = servers.private_socket(path)
+    door.setblocking(False)
+    asyncio.get_running_loop().add_reader(door, _give, door, listener)
+
+
+def _give(door: socket.socket, listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the visitor has left, or the listener is closed
+        visitor, _ = door.accept()
+        with visitor:
+            socket.send_fds(visitor, [b"."], [listener.fileno()])

@@ -1,0 +1,73 @@
+"""``GET /metrics``: what this worker did, in Prometheus' text format.
+
+Times are seconds, as Prometheus' conventions have them; counts begin anew with each worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import Response
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters and histograms of one worker. Observing is thread-safe and takes microseconds."""
+
+    def __init__(self, deployment: str) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._deployment = deployment
+        self._requests = Counter(
+            "modeldeploy_requests",
+            "Predictions answered, by HTTP status.",
+            ["deployment", "status"],
+            registry=self._registry,
+        )
+        self._request = self._histogram("request_seconds", "From the first byte in to the answer.")
+        self._queue = self._histogram("queue_seconds", "Waiting for the model.")
+        self._inference = self._histogram("inference_seconds", "In the model.")
+        self._batch = self._histogram("batch_items", "Items in a call of the model.", _ITEMS)
+
+    def _histogram(
+        self, name: str, help_text: str, buckets: tuple[float, ...] = _SECONDS
+    ) -> Histogram:
+        whole = Histogram(
+            f"modeldeploy_{name}",
+            help_text,
+            ["deployment"],
+            buckets=buckets,
+            registry=self._registry,
+        )
+        return whole.labels(self._deployment)
+
+    def gauge(self, name: str, help_text: str, value: Callable[[], float]) -> None:
+        """One more figure, asked for at each scrape."""
+        whole = Gauge(f"modeldeploy_{name}", help_text, ["deployment"], registry=self._registry)
+        whole.labels(self._deployment).set_function(value)
+
+    def answered(self, status: int, seconds: float, queued: float, computed: float) -> None:
+        """One prediction is over; ``computed`` is 0 where the model was never asked."""
+        self._requests.labels(self._deployment, str(status)).inc()
+        self._request.observe(seconds)
+        if computed:
+            self._queue.observe(queued)
+            self._inference.observe(computed)
+
+    def batch(self, items: int) -> None:
+        """One call of the model is made, with so many items."""
+        self._batch.observe(items)
+
+    def page(self) -> Response:
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

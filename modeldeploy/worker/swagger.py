@@ -1,0 +1,69 @@
+"""``GET /docs``: Swagger UI, every byte of it from this machine (the package ``swagger-ui-py``)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
+
+_ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+_STYLE, _SCRIPT, _ICON = (f"docs/{name}" for name in _ASSETS)
+# What the page may do: load itself, and ask the server that it came from.
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; font-src 'self' data:; img-src 'self' data:; "
+    "script-src 'self'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_START = "docs/start.js"
+_PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>modeldeploy</title>
+<link rel="stylesheet" href="{_STYLE}">
+<link rel="icon" href="{_ICON}">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{_SCRIPT}"></script>
+<script src="{_START}"></script>
+</body>
+</html>
+"""
+_START_SCRIPT = """SwaggerUIBundle({
+  url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true
+});
+"""
+
+
+def routes() -> list[Route]:
+    """The page and its assets."""
+    return [
+        Route("/docs", _page, methods=["GET"]),
+        Route(f"/{_START}", _start, methods=["GET"]),
+        *(Route(f"/docs/{name}", _asset, methods=["GET"]) for name in _ASSETS),
+    ]
+
+
+async def _page(request: Request) -> Response:
+    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
+
+
+async def _start(request: Request) -> Response:
+    return Response(_START_SCRIPT, media_type="text/javascript")
+
+
+async def _asset(request: Request) -> Response:
+    name = request.url.path.rpartition("/")[2]  # one of _ASSETS: nothing else is routed here
+    return FileResponse(_folder() / name, headers={"cache-control": "max-age=3600"})
+
+
+def _folder() -> Path:
+    found = importlib.util.find_spec("swagger_ui")  # located, not imported: it brings jinja2
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "static"

@@ -1,0 +1,47 @@
+"""Adapters on tiny models, without a process around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modeldeploy.schema.tasks import TASKS
+from modeldeploy.worker.tasks import adapter_of
+from modeldeploy.worker.tasks.base import Adapter, Source
+
+
+def source(snapshot: Path, task: str, **changes: Any) -> Source:
+    defaults: dict[str, Any] = {
+        "device": "cpu",
+        "dtype": "float32",
+        "threads": torch.get_num_threads(),
+        "trust_remote_code": False,
+        "allow_pickle": False,
+        "progress": lambda done, total: None,
+    }
+    return Source(snapshot=str(snapshot), task=TASKS[task], **{**defaults, **changes})
+
+
+def loaded(snapshot: Path, task: str, **changes: Any) -> Adapter[Any, Any]:
+    adapter = adapter_of(TASKS[task])
+    where = source(snapshot, task, **changes)
+    adapter.load(where)
+    adapter.prepare(where)
+    return adapter
+
+
+def inputs(task: str, **fields: Any) -> Any:
+    return TASKS[task].inputs(**fields)
+
+
+def parameters(task: str, **fields: Any) -> Any:
+    return TASKS[task].parameters(**fields)
+
+
+def predict(adapter: Adapter[Any, Any], one: Any, how: Any) -> Any:
+    """The result for one input, each of its items run alone."""
+    items = adapter.pre(one, how)
+    raws = [raw for item in items for raw in adapter.core([item])]
+    return adapter.post(raws, one, how)
