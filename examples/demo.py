@@ -73,7 +73,7 @@ def main() -> None:
         label, score, milliseconds = ask(url, text)
         print(f"  {text:<24} {label:<9} {score:.3f}   {milliseconds:.1f} ms")
     print(
-        f"\nAsk it yourself (it is a small model, trained in half a minute; see its card in"
+        f"\nAsk it yourself (it is a small model, trained in about a minute; see its card in"
         f"\nmodeldeploy/builtin/sentiment/README.md for what it cannot do):\n"
         f"\n  curl {url}/predict -H 'content-type: application/json' -d '{{\"text\": \"...\"}}'\n"
         f"\nGo on with\n"
