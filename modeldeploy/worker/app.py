@@ -92,10 +92,10 @@ class PublicApp:
         _log(exchange, status, seconds)
 
     def _dialect(self, exchange: Exchange) -> Dialect:
+        if exchange.dialect is not None:
+            return exchange.dialect
         path: str = exchange.scope["path"]
-        return next(
-            (one for one in self._dialects if path.startswith(one.prefix)), self._dialects[-1]
-        )
+        return next(one for one in self._dialects if one.speaks(path))
 
 
 class _Outgoing:

@@ -6,10 +6,14 @@ import asyncio
 import re
 import secrets
 import time
+from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope
 
 from modeldeploy.errors import BodyTooLarge, MalformedBody, SlowBody
+
+if TYPE_CHECKING:
+    from modeldeploy.worker.dialects import Dialect
 
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _BODY_SECONDS = 30.0
@@ -21,7 +25,8 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """``queue_ms`` and ``inference_ms`` are set by whoever ran the prediction."""
+    """``queue_ms`` and ``inference_ms`` are set by whoever ran the prediction, ``dialect`` by
+    the dialect that recognised its own in a body that came to a shared path."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -31,6 +36,7 @@ class Exchange:
         self.queue_ms = 0.0
         self.inference_ms = 0.0
         self.is_prediction = False
+        self.dialect: Dialect | None = None
         scope[_KEY] = self
 
     def headers(self, name: bytes) -> list[bytes]:
@@ -40,6 +46,12 @@ class Exchange:
     def _given_id(self) -> str | None:
         given = self.headers(b"x-request-id")
         return given[0].decode("ascii") if len(given) == 1 and _ID.match(given[0]) else None
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case; empty if there is none."""
+        given = self.headers(b"content-type")
+        return given[0].partition(b";")[0].strip().lower().decode("latin-1") if given else ""
 
     async def body(self, limit: int) -> bytes:
         """The whole body, refused before it is buffered where it is too large.

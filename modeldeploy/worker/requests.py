@@ -1,7 +1,12 @@
-"""A native body to inputs and parameters, checked against the task's schema."""
+"""A body to inputs and parameters, checked against the task's schema.
+
+Natively inputs and parameters stand side by side; in the Hugging Face dialect apart; in a form
+each is a part. Whatever the form, the same types decode it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +15,20 @@ from msgspec import UNSET, Struct
 from msgspec.structs import fields
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
-from modeldeploy.schema.tasks import TaskSchema, native_request
+from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters, native_request
 
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The inputs of one request, in order; ``many`` says whether a list was sent."""
+    """The inputs of one request, in order; ``many`` says whether a list was sent, ``stream``
+    whether the answer is wanted piece by piece."""
 
     inputs: list[Any]
     parameters: Any
     many: bool
+    stream: bool = False
 
 
 def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
@@ -30,13 +37,24 @@ def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
     Raises:
         MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not what the schema asks for.
     """
+    return split(task, decode(raw, native_request(task)), most)
+
+
+def decode(raw: bytes | msgspec.Raw, kind: Any, at: str = "$") -> Any:
+    """``raw`` as ``kind``; ``at`` is where in the body it stands.
+
+    Raises:
+        MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not a ``kind``.
+    """
     try:
-        body = msgspec.json.decode(raw, type=native_request(task))
+        return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error), hint=_HINT) from error
+        said = str(error)
+        if "`$" not in said and at != "$":
+            said = f"{said} - at `$`"
+        raise InvalidRequest(said.replace("`$", f"`{at}"), hint=_HINT) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"the body is not JSON: {error}", hint=_HINT) from error
-    return split(task, body, most)
 
 
 def example(task: TaskSchema, body: dict[str, Any]) -> Asked:
@@ -49,6 +67,102 @@ def raw_input(task: TaskSchema, raw: bytes) -> Asked:
     if not raw:
         raise InvalidRequest("the body is empty", hint=_HINT)
     return Asked([task.inputs(raw)], task.parameters(), many=False)
+
+
+def is_hf(raw: bytes) -> bool:
+    """Whether a body is of the Hugging Face dialect: an object that has ``inputs``."""
+    if b'"inputs"' not in raw:
+        return False
+    try:
+        body = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return "inputs" in body
+
+
+def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
+    """A body of the Hugging Face dialect: ``{"inputs", "parameters"?, "stream"?}``.
+
+    Parameters may also stand beside ``inputs``, where some clients put them; ``options`` are for
+    a service that shares machines and mean nothing here.
+
+    Raises:
+        MalformedBody, InvalidRequest: as :func:`parse`.
+    """
+    body: dict[str, msgspec.Raw] = decode(raw, dict[str, msgspec.Raw])
+    if "inputs" not in body:
+        raise InvalidRequest("Object missing required field `inputs`", hint=_HINT)
+    given = decode(
+        body.get("parameters", msgspec.Raw(b"{}")), dict[str, msgspec.Raw], "$.parameters"
+    )
+    beside = {key: value for key, value in body.items() if key not in _HF_KEYS}
+    both = msgspec.json.encode({**given, **beside})
+    parameters = decode(both, hf_parameters(task), "$.parameters")
+    kind, inputs = hf_input(task), body["inputs"]
+    stream = decode(body.get("stream", msgspec.Raw(b"false")), bool, "$.stream")
+    many = bytes(inputs).lstrip()[:1] == b"["
+    items = decode(inputs, list[kind] if many else kind, "$.inputs")  # type: ignore[valid-type] # a type made at run time
+    items = items if many else [items]
+    _check_count("inputs", len(items), most)
+    return Asked(
+        [_hf_input(task, item, parameters) for item in items],
+        task.parameters(**_taken(task.parameters, parameters)),
+        many,
+        stream,
+    )
+
+
+_HF_KEYS = frozenset({"inputs", "parameters", "options", "stream"})
+
+
+def _hf_input(task: TaskSchema, item: Any, parameters: Struct) -> Any:
+    if task.single is None:
+        return task.inputs(**_taken(task.inputs, item))
+    return task.inputs(**{**_taken(task.inputs, parameters), task.single: item})
+
+
+def from_form(task: TaskSchema, parts: dict[str, str | bytes], most: int) -> Asked:
+    """A form: files as they are, texts as the field's type has them (JSON where it is no text).
+
+    Raises:
+        InvalidRequest: a part is not what its field takes.
+    """
+    files = {name: value for name, value in parts.items() if isinstance(value, bytes)}
+    if "file" in files and task.media:
+        files[fields(task.inputs)[0].name] = files.pop("file")
+    texts = {name: _plain(value) for name, value in parts.items() if isinstance(value, str)}
+    body = _loosely({**texts, **dict.fromkeys(files, "-")}, native_request(task))
+    asked = split(task, body, most)
+    if not files:
+        return asked
+    (one,) = asked.inputs
+    given = {info.name: getattr(one, info.name) for info in fields(task.inputs)}
+    return Asked([task.inputs(**{**given, **files})], asked.parameters, many=False)
+
+
+def _loosely(value: Any, kind: Any) -> Any:
+    """As ``kind``, numbers and the like from their texts."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error), hint=_HINT) from error
+
+
+def _plain(text: str) -> Any:
+    """A list or an object where the text is JSON of one, else the text itself."""
+    if text[:1] in {"[", "{"}:
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(text)
+    return text
+
+
+def _check_count(name: str, count: int, most: int) -> None:
+    if count == 0:
+        raise InvalidRequest(f"`{name}` is empty: it must hold at least one", hint=_HINT)
+    if count > most:
+        raise InvalidRequest(
+            f"`{name}` holds {count}, the limit is {most}", hint="send several requests"
+        )
 
 
 def split(task: TaskSchema, body: Struct, most: int) -> Asked:
@@ -66,12 +180,7 @@ def split(task: TaskSchema, body: Struct, most: int) -> Asked:
         raise InvalidRequest(f"exactly one of `{one}` and `{several}` must be given", hint=_HINT)
     if items is None:
         return Asked([task.inputs(**given)], parameters, many=False)
-    if not items:
-        raise InvalidRequest(f"`{several}` is empty: it must hold at least one", hint=_HINT)
-    if len(items) > most:
-        raise InvalidRequest(
-            f"`{several}` holds {len(items)}, the limit is {most}", hint="send several requests"
-        )
+    _check_count(several, len(items), most)
     return Asked([task.inputs(**{**given, one: item}) for item in items], parameters, many=True)
 
 

@@ -1,23 +1,18 @@
-"""The table of tasks: a new one is one line here, one schema and one adapter."""
+"""The table of tasks: a new one is one schema in its family's file and one adapter."""
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks.base import TaskSchema, native_request
-from modeldeploy.schema.tasks.echo import ECHO
-from modeldeploy.schema.tasks.generation import TEXT_GENERATION
-from modeldeploy.schema.tasks.text import QUESTION_ANSWERING, TEXT_CLASSIFICATION
-from modeldeploy.schema.tasks.vision import IMAGE_CLASSIFICATION
+from modeldeploy.schema.tasks import echo, generation, text, vision
+from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
 
-TASKS: dict[str, TaskSchema] = {
-    task.name: task
-    for task in (
-        TEXT_CLASSIFICATION,
-        TEXT_GENERATION,
-        QUESTION_ANSWERING,
-        IMAGE_CLASSIFICATION,
-        ECHO,
-    )
-}
+_FAMILIES = (
+    text,
+    generation,
+    vision,
+    echo,
+)
+
+TASKS: dict[str, TaskSchema] = {task.name: task for family in _FAMILIES for task in family.TASKS}
 
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
@@ -27,4 +22,12 @@ def find(name: str) -> TaskSchema | None:
     return TASKS.get(ALIASES.get(name, name))
 
 
-__all__ = ["ALIASES", "TASKS", "TaskSchema", "find", "native_request"]
+__all__ = [
+    "ALIASES",
+    "TASKS",
+    "TaskSchema",
+    "find",
+    "hf_input",
+    "hf_parameters",
+    "native_request",
+]

@@ -27,5 +27,9 @@ ECHO = TaskSchema(
     output=list[Echoed],
     many=("text", "texts"),
     example={"text": "hello"},
+    result=[{"text": "hello"}],
+    auto_class="",
     adapter="modeldeploy.worker.tasks.echo:Echo",
 )
+
+TASKS = (ECHO,)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from modeldeploy.schema.tasks.base import TaskSchema
+from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 from modeldeploy.schema.tasks.text import Text
 
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -49,6 +49,11 @@ TEXT_GENERATION = TaskSchema(
     output=list[GeneratedText],
     many=("text", "texts"),
     example={"text": "Once upon a time", "max_new_tokens": 40},
+    result=[{"generated_text": "Once upon a time there was a small house by the sea."}],
     smoke={"text": "Once", "max_new_tokens": 2},
+    auto_class="AutoModelForCausalLM",
+    hf=HuggingFace(defaults={"return_full_text": False}),
     adapter="modeldeploy.worker.tasks.text_generation:TextGeneration",
 )
+
+TASKS = (TEXT_GENERATION,)

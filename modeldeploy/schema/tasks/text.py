@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from modeldeploy.schema.tasks.base import TaskSchema
+from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 
 FunctionToApply = Literal["softmax", "sigmoid", "none"]
-TopK = Annotated[int, Meta(ge=1, le=10_000)]
+ALL_LABELS = 10_000
+TopK = Annotated[int, Meta(ge=1, le=ALL_LABELS)]
 
 
 class Text(Struct, frozen=True):
@@ -44,6 +45,9 @@ TEXT_CLASSIFICATION = TaskSchema(
     output=list[Label],
     many=("text", "texts"),
     example={"text": "I love this product!"},
+    result=[{"label": "POSITIVE", "score": 0.98}],
+    auto_class="AutoModelForSequenceClassification",
+    hf=HuggingFace(defaults={"top_k": ALL_LABELS}, listed=True),
     adapter="modeldeploy.worker.tasks.text_classification:TextClassification",
 )
 
@@ -92,5 +96,9 @@ QUESTION_ANSWERING = TaskSchema(
         "question": "Where does Ada live?",
         "context": "Ada moved from Paris to London, where she lives with her sister.",
     },
+    result={"answer": "London", "score": 0.93, "start": 26, "end": 32},
+    auto_class="AutoModelForQuestionAnswering",
     adapter="modeldeploy.worker.tasks.question_answering:QuestionAnswering",
 )
+
+TASKS = (TEXT_CLASSIFICATION, QUESTION_ANSWERING)

@@ -7,17 +7,12 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import TaskSchema
+from modeldeploy.schema.tasks.media import EXAMPLE_PNG, IMAGE_MEDIA, ImageFile
 from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
-
-# An 8x8 grey PNG: the smallest body that shows the shape of a request and works when sent.
-EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
 
 
 class Image(Struct, frozen=True):
-    image: Annotated[
-        str,
-        Meta(min_length=1, description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file."),
-    ]
+    image: ImageFile
 
 
 class ImageClassificationParameters(Struct, frozen=True, kw_only=True):
@@ -32,7 +27,11 @@ IMAGE_CLASSIFICATION = TaskSchema(
     parameters=ImageClassificationParameters,
     output=list[Label],
     many=("image", "images"),
-    media=("image/*", "application/octet-stream"),
+    media=IMAGE_MEDIA,
     example={"image": EXAMPLE_PNG},
+    result=[{"label": "3", "score": 0.91}, {"label": "8", "score": 0.05}],
+    auto_class="AutoModelForImageClassification",
     adapter="modeldeploy.worker.tasks.image_classification:ImageClassification",
 )
+
+TASKS = (IMAGE_CLASSIFICATION,)

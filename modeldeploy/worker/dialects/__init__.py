@@ -12,18 +12,21 @@ from modeldeploy.errors import ModelDeployError
 from modeldeploy.worker.service import Service
 
 DIALECTS: dict[str, str] = {
+    "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
     "native": "modeldeploy.worker.dialects.native:Native",
 }
 
 
 class Dialect(Protocol):
-    """``prefix`` is that of the paths whose errors are told in this dialect."""
-
-    prefix: str
+    """Routes, and the shape of its errors."""
 
     def __init__(self, service: Service) -> None: ...
 
     def routes(self) -> list[Route]: ...
+
+    def speaks(self, path: str) -> bool:
+        """Whether errors on ``path`` are told in this dialect."""
+        ...
 
     def error(self, error: ModelDeployError, request_id: str) -> Response:
         """An error in this dialect's shape, with its status and without further headers."""
@@ -31,10 +34,10 @@ class Dialect(Protocol):
 
 
 def dialects(service: Service) -> list[Dialect]:
-    """All of them, the longest prefix first."""
+    """All of them; the first that speaks a path tells its errors."""
     made: list[Dialect] = []
     for place in DIALECTS.values():
         module, _, name = place.partition(":")
         kind: type[Dialect] = getattr(importlib.import_module(module), name)
         made.append(kind(service))
-    return sorted(made, key=lambda dialect: -len(dialect.prefix))
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec import Struct
@@ -10,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from modeldeploy.errors import ModelDeployError, UnsupportedMediaType
+from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.problem import Problem
+from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
-from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.requests import Asked, parse, raw_input
+from modeldeploy.worker.dialects.huggingface import HuggingFace
+from modeldeploy.worker.exchange import exchange_of
+from modeldeploy.worker.requests import is_hf, parse, parse_hf
 from modeldeploy.worker.service import Service
-
-_JSON = "application/json"
 
 
 class Success(Struct, frozen=True, kw_only=True):
@@ -35,15 +34,18 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class Native:
-    prefix = "/"
+    """A body that has ``inputs`` is of the Hugging Face dialect, and is answered in it."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._task = service.task
+        self._hf = HuggingFace(service)
         self._name = service.state.spec.deployment
 
     def routes(self) -> list[Route]:
         return [Route("/predict", self._predict, methods=["POST"])]
+
+    def speaks(self, path: str) -> bool:
+        return True
 
     def error(self, error: ModelDeployError, request_id: str) -> Response:
         failure = Failure(error=error.problem(), deployment_id=self._name, request_id=request_id)
@@ -51,8 +53,17 @@ class Native:
 
     async def _predict(self, request: Request) -> Response:
         exchange = exchange_of(request.scope)
+
+        def parse_either(task: Any, raw: bytes, most: int) -> Any:
+            if is_hf(raw):
+                exchange.dialect = self._hf
+                return parse_hf(task, raw, most)
+            return parse(task, raw, most)
+
         with self._service.admitted(exchange):
-            asked = await self._asked(exchange)
+            asked = await intake.asked(self._service, exchange, parse_either)
+            if exchange.dialect:
+                return await self._hf.answer(asked, exchange)
             results = await self._service.predict(asked.inputs, asked.parameters, exchange)
             success = Success(
                 result=results if asked.many else results[0],
@@ -60,26 +71,3 @@ class Native:
                 inference_time_ms=round(exchange.inference_ms, 3),
             )
             return await self._service.aside(len(results), json_answer, success)
-
-    async def _asked(self, exchange: Exchange) -> Asked:
-        """
-        Raises:
-            UnsupportedMediaType, InvalidRequest
-        """
-        limits = self._service.limits
-        kind = _media_type(exchange)
-        if kind == _JSON:
-            raw = await exchange.body(limits.max_body_bytes)
-            return await self._service.aside(len(raw), parse, self._task, raw, limits.max_texts)
-        if any(fnmatchcase(kind, pattern) for pattern in self._task.media):
-            return raw_input(self._task, await exchange.body(limits.max_body_bytes))
-        allowed = ", ".join((_JSON, *self._task.media))
-        raise UnsupportedMediaType(
-            f"the content type is {kind[:100]!r}" if kind else "there is no content type",
-            hint=f"send one of: {allowed}",
-        )
-
-
-def _media_type(exchange: Exchange) -> str:
-    given = exchange.headers(b"content-type")
-    return given[0].partition(b";")[0].strip().lower().decode("latin-1") if given else ""

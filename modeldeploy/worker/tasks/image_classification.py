@@ -19,7 +19,6 @@ from modeldeploy.worker.tasks.scores import default_function, labels
 
 
 class ImageClassification(ModelAdapter[Image, ImageClassificationParameters]):
-    auto_class = "AutoModelForImageClassification"
     quick_pre = False
     batch = BatchLimits(items=8, size=8)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -24,15 +24,14 @@ _ON_GPU = 16
 
 
 class ModelAdapter(Adapter[Inputs, Parameters]):
-    """A task on one model of ``auto_class``. ``model`` and ``config`` are transformers' own."""
+    """A task on one model. ``model`` and ``config`` are transformers' own."""
 
-    auto_class: ClassVar[str]
     model: Any
     config: Any
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
-        self.model = checkpoint.load_model(source, self.auto_class, self.config)
+        self.model = checkpoint.load_model(source, source.task.auto_class, self.config)
         self.config = self.model.config
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":

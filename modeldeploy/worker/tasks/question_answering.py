@@ -40,8 +40,6 @@ class Logits:
 
 
 class QuestionAnswering(ModelAdapter[QuestionContext, QuestionAnsweringParameters]):
-    auto_class = "AutoModelForQuestionAnswering"
-
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
         if not self.tokens.has_offsets:

@@ -13,8 +13,6 @@ from modeldeploy.worker.tasks.tokens import Tokens
 
 
 class TextClassification(ModelAdapter[Text, TextClassificationParameters]):
-    auto_class = "AutoModelForSequenceClassification"
-
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
         if self.config.pad_token_id is None:

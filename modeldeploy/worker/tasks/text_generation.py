@@ -47,7 +47,6 @@ class Prompt:
 
 
 class TextGeneration(ModelAdapter[Text, TextGenerationParameters]):
-    auto_class = "AutoModelForCausalLM"
     generates = True
     batch = BatchLimits(items=16, size=16384)
 

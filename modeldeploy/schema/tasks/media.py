@@ -1,0 +1,20 @@
+"""Images and sounds inside JSON, and the media types that carry them bare."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+ImageFile = Annotated[
+    str,
+    Meta(min_length=1, description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file."),
+]
+AudioFile = Annotated[
+    str, Meta(min_length=1, description="Base64 of a WAV, FLAC, OGG or MP3 file.")
+]
+IMAGE_MEDIA = ("image/*", "application/octet-stream")
+AUDIO_MEDIA = ("audio/*", "application/octet-stream")
+
+# An 8x8 grey PNG: the smallest body that shows the shape of a request and works when sent.
+EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="

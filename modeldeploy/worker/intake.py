@@ -1,0 +1,73 @@
+"""What came in as a body, for the dialects that take JSON, bare media and forms alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from fnmatch import fnmatchcase
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from modeldeploy.errors import MalformedBody, UnsupportedMediaType
+from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.worker.exchange import Exchange
+from modeldeploy.worker.requests import Asked, from_form, raw_input
+from modeldeploy.worker.service import Service
+
+JSON = "application/json"
+_FORM = "multipart/form-data"
+_MOST_PARTS = 100
+
+Parse = Callable[[TaskSchema, bytes, int], Asked]
+
+
+async def asked(service: Service, exchange: Exchange, parse: Parse) -> Asked:
+    """What the body asks for; one of JSON is given to ``parse``.
+
+    Raises:
+        UnsupportedMediaType, InvalidRequest, BodyTooLarge, SlowBody; ClientGone.
+    """
+    task, limits, kind = service.task, service.limits, exchange.media_type
+    # Bytes without a content type, as huggingface_hub sends them, are the task's medium.
+    is_media = any(fnmatchcase(kind or pattern, pattern) for pattern in task.media)
+    if kind not in {JSON, _FORM} and not is_media:
+        raise _unsupported(kind, task)
+    raw = await exchange.body(limits.max_body_bytes)
+    if kind == JSON:
+        return await service.aside(len(raw), parse, task, raw, limits.max_texts)
+    if is_media:
+        return raw_input(task, raw)
+    parts = await _parts(exchange, raw, limits.max_body_bytes)
+    return from_form(task, parts, limits.max_texts)
+
+
+def _unsupported(kind: str, task: TaskSchema) -> UnsupportedMediaType:
+    allowed = ", ".join((JSON, _FORM, *task.media))
+    return UnsupportedMediaType(
+        f"the content type is {kind[:100]!r}" if kind else "there is no content type",
+        hint=f"send one of: {allowed}",
+    )
+
+
+async def _parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, str | bytes]:
+    """The parts of a form by their names: files as bytes, the others as texts."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield raw
+
+    parser = MultiPartParser(
+        Headers(raw=exchange.scope["headers"]),
+        whole(),
+        max_files=_MOST_PARTS,
+        max_fields=_MOST_PARTS,
+        max_part_size=limit,
+    )
+    parser.spool_max_size = limit  # it is in memory already
+    try:
+        form = await parser.parse()
+    except (MultiPartException, UnicodeDecodeError, KeyError) as error:
+        raise MalformedBody(f"the body is not a form: {error}") from error
+    return {
+        name: await value.read() if isinstance(value, UploadFile) else value
+        for name, value in form.multi_items()
+    }

@@ -1,0 +1,104 @@
+"""A worker's whole inside — loading, batching, every dialect over real HTTP — in this process.
+
+What a worker process adds (sockets handed over, drain, logs) has its own tests; without it a tiny
+model is served within a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modeldeploy.schema.tasks import TASKS
+from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.worker import loading, servers
+from modeldeploy.worker.app import PublicApp
+from modeldeploy.worker.service import Service
+from modeldeploy.worker.state import WorkerState
+
+_SECONDS = 120.0
+
+
+@dataclass
+class Served:
+    """``url`` is the deployment's own, ``state`` what the worker says of itself."""
+
+    url: str
+    port: int
+    state: WorkerState
+
+
+@contextlib.contextmanager
+def served(snapshot: Path, task: str, **changes: Any) -> Iterator[Served]:
+    """The model in ``snapshot``, ready, until the end of ``with``."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    port = int(listener.getsockname()[1])
+    spec = WorkerSpec(**{**_spec(snapshot, task, port), **changes})
+    found: list[Served | BaseException] = []
+    ready, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        state = WorkerState(spec)
+        service = Service(state, loading.find_task(spec))
+        server = servers.server(PublicApp(service), 1)
+        serving = asyncio.ensure_future(server.serve([listener]))
+        loading.start(state, service.loaded)
+        now = await state.settled(_SECONDS)
+        if now.phase == "ready":
+            found.append(Served(f"http://127.0.0.1:{port}", port, state))
+        else:
+            found.append(RuntimeError(f"{now.phase}: {now.message}"))
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+        server.should_exit = True
+        await serving
+        service.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(_SECONDS), "the model was not ready in time"
+        (one,) = found
+        if isinstance(one, BaseException):
+            raise one
+        yield one
+    finally:
+        stop.set()
+        thread.join(_SECONDS)
+        listener.close()
+
+
+def _spec(snapshot: Path, task: str, port: int) -> dict[str, Any]:
+    return {
+        "deployment": "demo",
+        "replica": "0123456789ab",
+        "model_id": "org/demo",
+        "commit": None,
+        "snapshot": str(snapshot),
+        "task": task,
+        "model_type": TASKS[task].model_type,
+        "device": "cpu",
+        "dtype": "float32",
+        "trust_remote_code": False,
+        "allow_pickle": False,
+        "host": "127.0.0.1",
+        "port": port,
+        "socket": "",
+        "handover": "",
+        "log_file": "",
+        "log_max_bytes": 1,
+        "log_files": 1,
+        "drain_timeout": 1.0,
+        "limits": Limits(),
+        "threads": torch.get_num_threads(),
+    }
