@@ -37,6 +37,7 @@ class PublicApp:
     """The one boundary: whatever is raised within becomes an answer in the right dialect."""
 
     def __init__(self, service: Service) -> None:
+        self._service = service
         self._state = service.state
         self._metrics = service.metrics
         self._dialects = dialects(service)
@@ -68,6 +69,7 @@ class PublicApp:
             bug = ModelDeployError("an internal error", hint="the worker's log has the whole story")
             await self._answer(bug, exchange, outgoing)
         finally:
+            self._service.release(exchange)
             if exchange.is_prediction:
                 self._account(exchange, outgoing.status)
 

@@ -36,6 +36,7 @@ class Exchange:
         self.queue_ms = 0.0
         self.inference_ms = 0.0
         self.is_prediction = False
+        self.is_admitted = False
         self.dialect: Dialect | None = None
         scope[_KEY] = self
 

@@ -93,10 +93,17 @@ class Tokens:
 
     def encode(self, text: str, pair: str | None = None) -> Encoded:
         """All tokens of a text, however many."""
+        return self._encode(text, pair, special=True)
+
+    def encode_bare(self, text: str) -> Encoded:
+        """The same without the special tokens that the tokenizer would add around it."""
+        return self._encode(text, None, special=False)
+
+    def _encode(self, text: str, pair: str | None, *, special: bool) -> Encoded:
         if self._rust is None:
-            return self._encode_slowly(text, pair)
+            return self._encode_slowly(text, pair, special=special)
         with panics_as_errors():
-            raw = self._rust.encode(text, pair)
+            raw = self._rust.encode(text, pair, add_special_tokens=special)
         return Encoded(
             raw.ids,
             raw.type_ids,
@@ -106,14 +113,16 @@ class Tokens:
             raw.word_ids,
         )
 
-    def _encode_slowly(self, text: str, pair: str | None) -> Encoded:
+    def _encode_slowly(self, text: str, pair: str | None, *, special: bool) -> Encoded:
         with self._slow, panics_as_errors():
-            raw = self.tokenizer(text, pair, return_special_tokens_mask=True)
+            raw = self.tokenizer(
+                text, pair, return_special_tokens_mask=True, add_special_tokens=special
+            )
         ids = list(raw["input_ids"])
         nothing = [None] * len(ids)
         types = list(raw.get("token_type_ids") or [0] * len(ids))
-        special = list(raw["special_tokens_mask"])
-        return Encoded(ids, types, special, [*nothing], [(0, 0)] * len(ids), [*nothing])
+        mask = list(raw["special_tokens_mask"])
+        return Encoded(ids, types, mask, [*nothing], [(0, 0)] * len(ids), [*nothing])
 
     def fitted(self, text: str, *, truncate: bool) -> Encoded:
         """The tokens of one text, cut to the window where ``truncate`` says so.
