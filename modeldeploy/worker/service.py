@@ -191,6 +191,7 @@ class Service:
         weight = sum(map(_weight, inputs)) if adapter.quick_pre else _QUICK + 1
         made = await self.aside(weight, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items])
+        exchange.tokens = sum(item.size for items in made for item in items)
         exchange.queue_ms = ticket.queue_seconds * 1000
         exchange.inference_ms = ticket.inference_seconds * 1000
         return await self.aside(

@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import ValidationError
 
 from tests.clients.served import Served, served
-from tests.models import tiny
+from tests.models import smollm2, tiny
 
 PROMPT = "Once upon a time"
 
@@ -95,3 +96,26 @@ def test_only_generated_text_is_streamed(gpt2: Served) -> None:
     response = connection.getresponse()
     assert (response.status, json.loads(response.read())["error_type"]) == (422, "validation")
     connection.close()
+
+
+@pytest.mark.slow
+def test_a_real_models_greedy_text_is_that_of_generate(pytestconfig: pytest.Config) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = smollm2.convert(pytestconfig.cache.mkdir("smollm2-135m"))
+    prompts = ["The capital of France is", "Water boils at", "Once upon a time, in a village"]
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    expected = []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt")
+        written = model.generate(**ids, do_sample=False, max_new_tokens=24)
+        expected.append(tokenizer.decode(written[0], skip_special_tokens=True))
+    with served(folder, "text-generation", dtype="float32") as one:
+        client = InferenceClient(model=one.url)
+
+        def ask(prompt: str) -> str:
+            return client.text_generation(prompt, max_new_tokens=24, return_full_text=True)
+
+        with ThreadPoolExecutor(3) as pool:
+            assert list(pool.map(ask, prompts)) == expected

@@ -93,6 +93,31 @@ def gpt2(folder: Path) -> Path:
     return _save(folder, GPT2LMHeadModel(config), tokenizer)
 
 
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+    "{{ raise_exception('the system speaks first') }}{% endif %}"
+    "{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+)
+
+
+def chat(folder: Path) -> Path:
+    """The same with a chat template, and a window that holds a conversation."""
+    torch.manual_seed(0)
+    tokenizer = _byte_level()
+    tokenizer.model_max_length = 256
+    tokenizer.chat_template = CHAT_TEMPLATE
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=256,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return _save(folder, GPT2LMHeadModel(config), tokenizer)
+
+
 def question_answering(folder: Path) -> Path:
     """A span finder of 64 positions."""
     torch.manual_seed(0)

@@ -52,7 +52,11 @@ class TextGenerationParameters(Struct, frozen=True, kw_only=True):
         Annotated[Tokens, Meta(description="Keep only so many of the prompt's last tokens.")] | None
     ) = None
     details: Annotated[
-        bool, Meta(description="Tell why and when it ended, and each token with its logprob.")
+        bool | Literal["brief"],
+        Meta(
+            description="Tell why it ended and how many tokens there are (brief), and each token "
+            "with its logprob (true)."
+        ),
     ] = False
     top_n_tokens: (
         Annotated[

@@ -12,6 +12,7 @@ from modeldeploy.errors import ModelDeployError
 from modeldeploy.worker.service import Service
 
 DIALECTS: dict[str, str] = {
+    "openai": "modeldeploy.worker.dialects.openai:OpenAI",
     "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
     "native": "modeldeploy.worker.dialects.native:Native",
 }

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -96,7 +96,8 @@ class HuggingFace:
                 "stream: only one text that is generated can be streamed",
                 hint='leave out "stream", or send one prompt and ask for one sequence',
             )
-        stream = await self._service.stream(asked.inputs[0], asked.parameters, exchange)
+        parameters = replace(asked.parameters, details=True)  # each token comes with its logprob
+        stream = await self._service.stream(asked.inputs[0], parameters, exchange)
         return EventStream(self._events(stream, adapter, asked), exchange)
 
     async def _events(self, stream: Stream, adapter: Streams, asked: Asked) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from modeldeploy.schema.tasks.generation import (
     Conversation,
     Details,
     GeneratedText,
+    Message,
     StreamedToken,
     TextGenerationParameters,
     Token,
@@ -90,6 +91,16 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return super().front(max_queue, on_batch)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         return Engine(self._slab, self.text, self.ends, rows, max_queue, on_batch)
+
+    def chat(self, messages: list[dict[str, Any]]) -> Conversation:
+        """The input that stands for OpenAI's ``messages``, whose content is a text or its parts.
+
+        Raises:
+            InvalidRequest: a part is no text.
+        """
+        return Conversation(
+            messages=[Message(role=_role(one), content=_plain(one["content"])) for one in messages]
+        )
 
     def max_input_length(self) -> int | None:
         return self.tokens.window
@@ -266,6 +277,23 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         )
 
 
+def _role(message: dict[str, Any]) -> str:
+    """Templates know no developers: to them they are the system."""
+    role: str = message["role"]
+    return "system" if role == "developer" else role
+
+
+def _plain(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    for part in content:
+        if part["type"] != "text" or part.get("text") is None:
+            raise InvalidRequest(
+                f"messages: this model takes texts, not parts of type {part['type'][:50]!r}"
+            )
+    return "".join(part["text"] for part in content)
+
+
 def _sampling(parameters: TextGenerationParameters, defaults: Defaults) -> Sampling:
     several = parameters.num_return_sequences > 1
     sample = _samples(parameters, defaults)
@@ -283,7 +311,7 @@ def _sampling(parameters: TextGenerationParameters, defaults: Defaults) -> Sampl
         repetition_penalty=defaults.repetition_penalty if own is None else own,
         frequency_penalty=parameters.frequency_penalty,
         presence_penalty=parameters.presence_penalty,
-        logprobs=parameters.details,
+        logprobs=parameters.details is True or parameters.top_n_tokens is not None,
         top_n=parameters.top_n_tokens or 0,
     )
 
