@@ -22,10 +22,10 @@ from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.store import Store
+from modeldeploy.transport import private_listener
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 512
 _CLOSE_SECONDS = 2
 
 
@@ -79,20 +79,6 @@ def _lock(file: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _control_socket(path: Path) -> socket.socket:
-    """A socket of our own at ``path``, 0600. Called with the lock held: what is there is stale."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    finally:
-        os.umask(before)
-    sock.listen(_BACKLOG)
-    return sock
-
-
 def _sweep(where: paths.Paths, live: set[str]) -> None:
     """Remove what dead workers left: their sockets and their orders."""
     for directory in {where.run, where.sockets}:
@@ -126,7 +112,7 @@ async def _serve(settings: Settings, store: Store) -> None:
     where = settings.paths
     _sweep(where, manager.live_replicas())
     server = _server(ControlApi(manager, orders.put_nowait))
-    serving = asyncio.ensure_future(server.serve([_control_socket(where.control_socket)]))
+    serving = asyncio.ensure_future(server.serve([private_listener(where.control_socket)]))
     log.info("supervising %s", where.home or where.state)
     order = await orders.get()
     log.info("ending; workers: %s", order)

@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.transport import private_listener
 from modeldeploy.worker import handover, loading, logs, servers
 from modeldeploy.worker.app import PublicApp
 from modeldeploy.worker.insider import insider_app
@@ -94,7 +95,7 @@ async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     public = servers.server(PublicApp(service), spec.drain_timeout)
     insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
     handover.offer(listener, Path(spec.handover))
-    private = servers.private_socket(Path(spec.socket))
+    private = private_listener(Path(spec.socket))
     serving = [
         asyncio.ensure_future(public.serve([listener])),
         asyncio.ensure_future(insider.serve([private])),

@@ -79,18 +79,7 @@ def _bert_config(tokenizer: PreTrainedTokenizerFast, **more: object) -> BertConf
 
 def gpt2(folder: Path) -> Path:
     """A text generator of 64 positions."""
-    torch.manual_seed(0)
-    tokenizer = _byte_level()
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=64,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    return _save(folder, GPT2LMHeadModel(config), tokenizer)
+    return _gpt2(folder, 64, None)
 
 
 CHAT_TEMPLATE = (
@@ -102,13 +91,17 @@ CHAT_TEMPLATE = (
 
 def chat(folder: Path) -> Path:
     """The same with a chat template, and a window that holds a conversation."""
+    return _gpt2(folder, 256, CHAT_TEMPLATE)
+
+
+def _gpt2(folder: Path, positions: int, template: str | None) -> Path:
     torch.manual_seed(0)
     tokenizer = _byte_level()
-    tokenizer.model_max_length = 256
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.model_max_length = positions
+    tokenizer.chat_template = template
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=256,
+        n_positions=positions,
         n_embd=32,
         n_layer=2,
         n_head=2,
