@@ -94,8 +94,9 @@ def _code_repository(raw: Any) -> str | None:
     return _code_repository(list(raw.values()))
 
 
-def load_model(source: Source, auto_class: str, config: Any) -> Any:
-    """The model of ``config`` in eval mode on its device.
+def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, ...] = ()) -> Any:
+    """The model of ``config`` in eval mode on its device; weights whose names have one of
+    ``unused`` in them may be missing.
 
     Raises:
         ModelError, DeviceUnavailable: with one line of cause.
@@ -114,6 +115,9 @@ def load_model(source: Source, auto_class: str, config: Any) -> Any:
     kind = getattr(transformers, auto_class)
     with typed_errors("the model"), tensor_progress(source.progress):
         model, found = _from_pretrained(kind, source, config, dtype)
+        found["missing_keys"] = {
+            key for key in found["missing_keys"] if not any(part in key for part in unused)
+        }
         _check_found(found, model, config, source)
         return model.eval().requires_grad_(False).to(device)
 
