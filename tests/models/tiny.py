@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
@@ -126,6 +128,35 @@ def classifier(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = _word_piece()
     config = _bert_config(tokenizer, id2label={0: "BAD", 1: "GOOD"}, label2id={"BAD": 0, "GOOD": 1})
+    return _save(folder, BertForSequenceClassification(config), tokenizer)
+
+
+TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+def tagger(folder: Path) -> Path:
+    """A token classifier with the usual tags."""
+    torch.manual_seed(0)
+    tokenizer = _word_piece()
+    config = _bert_config(tokenizer, id2label=dict(enumerate(TAGS)))
+    config.initializer_range = 0.5  # so that tags differ
+    return _save(folder, BertForTokenClassification(config), tokenizer)
+
+
+def gap_filler(folder: Path) -> Path:
+    torch.manual_seed(0)
+    tokenizer = _word_piece()
+    return _save(folder, BertForMaskedLM(_bert_config(tokenizer)), tokenizer)
+
+
+def entailer(folder: Path) -> Path:
+    """A classifier with the labels of natural language inference."""
+    torch.manual_seed(0)
+    tokenizer = _word_piece()
+    names = {0: "contradiction", 1: "neutral", 2: "entailment"}
+    config = _bert_config(
+        tokenizer, id2label=names, label2id={name: at for at, name in names.items()}
+    )
     return _save(folder, BertForSequenceClassification(config), tokenizer)
 
 

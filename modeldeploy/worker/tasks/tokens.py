@@ -50,6 +50,17 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def pick(self, places: list[int]) -> Encoded:
+        """Those tokens alone, in that order."""
+        return Encoded(
+            [self.ids[at] for at in places],
+            [self.types[at] for at in places],
+            [self.special[at] for at in places],
+            [self.sequence[at] for at in places],
+            [self.offsets[at] for at in places],
+            [self.words[at] for at in places],
+        )
+
 
 def window_of(config: Any, tokenizer: Any) -> int | None:
     """Tokens that the model takes at most, by its positions and by its tokenizer."""
@@ -85,6 +96,10 @@ class Tokens:
             if token_id is not None:
                 return int(token_id)
         return None
+
+    @property
+    def pads_left(self) -> bool:
+        return self._left
 
     def narrow(self, window: int) -> None:
         """Take no more than ``window`` tokens, even if the model would."""
@@ -146,11 +161,12 @@ class Tokens:
         if len(encoded) > self.window:
             if not truncate:
                 raise _too_long(f"{len(encoded)} tokens", self.window)
-            _cut(encoded, self.window, from_left=from_left)
+            return _cut(encoded, self.window, from_left=from_left)
         return encoded
 
-    def fitted_pair(self, first: str, second: str, *, truncate: bool) -> Encoded:
-        """The tokens of two texts, of which the second one's end is cut where ``truncate`` says so.
+    def fitted_pair(self, first: str, second: str, *, truncate: bool, cut: int = 1) -> Encoded:
+        """The tokens of two texts; where ``truncate`` says so, the end of the first (``cut`` 0) or
+        of the second (1) is left out as far as is needed.
 
         Raises:
             InputTooLong: there are more than the window takes, and they may not be cut.
@@ -159,14 +175,11 @@ class Tokens:
         over = len(encoded) - self.window if self.window is not None else 0
         if over <= 0:
             return encoded
-        seconds = [at for at, which in enumerate(encoded.sequence) if which == 1]
-        if not truncate or over >= len(seconds):
-            raise _too_long(f"{len(encoded)} tokens with its query", self.window or 0)
-        gone = set(seconds[-over:])
-        keep = [at for at in range(len(encoded)) if at not in gone]
-        encoded.ids = [encoded.ids[at] for at in keep]
-        encoded.types = [encoded.types[at] for at in keep]
-        return encoded
+        its = [at for at, which in enumerate(encoded.sequence) if which == cut]
+        if not truncate or over >= len(its):
+            raise _too_long(f"{len(encoded)} tokens with what it is read with", self.window or 0)
+        gone = set(its[-over:])
+        return encoded.pick([at for at in range(len(encoded)) if at not in gone])
 
     def pad(self, rows: list[Encoded]) -> dict[str, torch.Tensor]:
         """Tensors of shape (rows, longest row)."""
@@ -197,7 +210,7 @@ def matrix(rows: list[list[int]], filling: int, *, left: bool) -> torch.Tensor:
     return torch.tensor([row + [filling] * (width - len(row)) for row in rows])
 
 
-def _cut(encoded: Encoded, window: int, *, from_left: bool) -> None:
+def _cut(encoded: Encoded, window: int, *, from_left: bool) -> Encoded:
     """Cut at one end of the text, keeping the special tokens around it."""
     opening = next((at for at, one in enumerate(encoded.special) if not one), len(encoded))
     closing = next((at for at, one in enumerate(reversed(encoded.special)) if not one), 0)
@@ -205,12 +218,7 @@ def _cut(encoded: Encoded, window: int, *, from_left: bool) -> None:
     end = len(encoded) - closing
     start = max(opening, end - room) if from_left else opening
     kept = [*range(opening), *range(start, min(start + room, end)), *range(end, len(encoded))]
-    encoded.ids = [encoded.ids[at] for at in kept]
-    encoded.types = [encoded.types[at] for at in kept]
-    encoded.special = [encoded.special[at] for at in kept]
-    encoded.sequence = [encoded.sequence[at] for at in kept]
-    encoded.offsets = [encoded.offsets[at] for at in kept]
-    encoded.words = [encoded.words[at] for at in kept]
+    return encoded.pick(kept)
 
 
 def _too_long(length: str, window: int) -> InputTooLong:
