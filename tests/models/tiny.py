@@ -48,7 +48,7 @@ def _byte_level() -> PreTrainedTokenizerFast:
     )
 
 
-def _word_piece() -> PreTrainedTokenizerFast:
+def word_piece() -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -119,14 +119,14 @@ def _gpt2(folder: Path, positions: int, template: str | None) -> Path:
 def question_answering(folder: Path) -> Path:
     """A span finder of 64 positions."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     return _save(folder, BertForQuestionAnswering(_bert_config(tokenizer)), tokenizer)
 
 
 def classifier(folder: Path) -> Path:
     """A classifier with two labels and 64 positions."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     config = _bert_config(tokenizer, id2label={0: "BAD", 1: "GOOD"}, label2id={"BAD": 0, "GOOD": 1})
     return _save(folder, BertForSequenceClassification(config), tokenizer)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import echo, embeddings, generation, tagging, text, vision
+from modeldeploy.schema.tasks import audio, echo, embeddings, generation, tagging, text, vision
 from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
 
 _FAMILIES = (
@@ -11,6 +11,7 @@ _FAMILIES = (
     embeddings,
     tagging,
     vision,
+    audio,
     echo,
 )
 
