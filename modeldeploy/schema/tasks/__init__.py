@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import echo, generation, text, vision
+from modeldeploy.schema.tasks import echo, generation, seq2seq, text, vision
 from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
 
 _FAMILIES = (
     text,
     generation,
+    seq2seq,
     vision,
     echo,
 )
@@ -18,8 +19,9 @@ ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias
 
 
 def find(name: str) -> TaskSchema | None:
-    """The task of that name or alias, or None."""
-    return TASKS.get(ALIASES.get(name, name))
+    """The task of that name or alias, or None. ``translation_xx_to_yy`` is a translation of its
+    own name."""
+    return TASKS.get(ALIASES.get(name, name)) or seq2seq.translation_of(name)
 
 
 __all__ = [
