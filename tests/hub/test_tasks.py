@@ -76,6 +76,12 @@ def test_what_was_asked_for_comes_first() -> None:
     assert chosen("GPT2LMHeadModel", task="sentiment-analysis") == "text-classification"
 
 
+def test_a_pair_of_languages_may_be_named() -> None:
+    asked = "translation_en_to_de"
+    assert chosen("T5ForConditionalGeneration", task=asked) == asked
+    assert chosen("MarianMTModel") == "translation"
+
+
 def test_the_tag_comes_before_the_architecture() -> None:
     assert chosen("GPT2LMHeadModel", tag="text-classification") == "text-classification"
 

@@ -137,7 +137,7 @@ TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 def tagger(folder: Path) -> Path:
     """A token classifier with the usual tags."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     config = _bert_config(tokenizer, id2label=dict(enumerate(TAGS)))
     config.initializer_range = 0.5  # so that tags differ
     return _save(folder, BertForTokenClassification(config), tokenizer)
@@ -145,14 +145,14 @@ def tagger(folder: Path) -> Path:
 
 def gap_filler(folder: Path) -> Path:
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     return _save(folder, BertForMaskedLM(_bert_config(tokenizer)), tokenizer)
 
 
 def entailer(folder: Path) -> Path:
     """A classifier with the labels of natural language inference."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     names = {0: "contradiction", 1: "neutral", 2: "entailment"}
     config = _bert_config(
         tokenizer, id2label=names, label2id={name: at for at, name in names.items()}
@@ -163,7 +163,7 @@ def entailer(folder: Path) -> Path:
 def cross_encoder(folder: Path) -> Path:
     """A classifier with one score, for pairs."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     return _save(
         folder, BertForSequenceClassification(_bert_config(tokenizer, num_labels=1)), tokenizer
     )
@@ -172,7 +172,7 @@ def cross_encoder(folder: Path) -> Path:
 def sentence_encoder(folder: Path, pooling: str) -> Path:
     """A sentence-transformers model: pooling without its prompt, a dense layer, length 1."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     _save(folder, BertModel(_bert_config(tokenizer)), tokenizer)
     base = "sentence_transformers.models"
     modules = ["Transformer", "Pooling", "Dense", "Normalize"]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import audio, echo, embeddings, generation, tagging, text, vision
+from modeldeploy.schema.tasks import (
+    audio,
+    echo,
+    embeddings,
+    generation,
+    seq2seq,
+    tagging,
+    text,
+    vision,
+)
 from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
 
 _FAMILIES = (
     text,
-    generation,
-    embeddings,
     tagging,
+    embeddings,
+    generation,
+    seq2seq,
     vision,
     audio,
     echo,
