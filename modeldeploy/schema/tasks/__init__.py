@@ -31,8 +31,9 @@ ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias
 
 
 def find(name: str) -> TaskSchema | None:
-    """The task of that name or alias, or None."""
-    return TASKS.get(ALIASES.get(name, name))
+    """The task of that name or alias, or None. ``translation_xx_to_yy`` is a translation of its
+    own name."""
+    return TASKS.get(ALIASES.get(name, name)) or seq2seq.translation_of(name)
 
 
 __all__ = [
