@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from modeldeploy.schema.tasks import echo, generation, text, vision
-from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
+from modeldeploy.schema.tasks.base import (
+    TaskSchema,
+    hf_input,
+    hf_parameters,
+    native_request,
+    task_parameters,
+)
 
 _FAMILIES = (
     text,
@@ -30,4 +36,5 @@ __all__ = [
     "hf_input",
     "hf_parameters",
     "native_request",
+    "task_parameters",
 ]

@@ -111,6 +111,12 @@ def native_request(task: TaskSchema) -> type[Struct]:
 
 
 @cache
+def task_parameters(task: TaskSchema) -> type[Struct]:
+    """The task's own parameters, unknown fields refused."""
+    return _strict(_title(task, "TaskParameters"), _columns(task.parameters, {}))
+
+
+@cache
 def hf_input(task: TaskSchema) -> Any:
     """The type of one of the Hugging Face dialect's ``inputs``: the only required field's own, or
     an object."""
