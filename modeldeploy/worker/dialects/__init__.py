@@ -14,6 +14,7 @@ from modeldeploy.worker.service import Service
 
 DIALECTS: dict[str, str] = {
     "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
+    "oip": "modeldeploy.worker.dialects.oip:OpenInference",
     "native": "modeldeploy.worker.dialects.native:Native",
 }
 
