@@ -103,7 +103,7 @@ class PublicApp:
         if exchange.dialect is not None:
             return exchange.dialect
         path: str = exchange.scope["path"]
-        return next(one for one in self._dialects if one.speaks(path))
+        return next(one for one in reversed(self._dialects) if one.speaks(path))
 
 
 class _Outgoing:

@@ -13,9 +13,9 @@ from modeldeploy.worker.operations import About, Operation
 from modeldeploy.worker.service import Service
 
 DIALECTS: dict[str, str] = {
+    "native": "modeldeploy.worker.dialects.native:Native",
     "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
     "oip": "modeldeploy.worker.dialects.oip:OpenInference",
-    "native": "modeldeploy.worker.dialects.native:Native",
 }
 
 
@@ -42,7 +42,7 @@ class Dialect(Protocol):
 
 
 def kinds() -> dict[str, type[Dialect]]:
-    """Every dialect by its name; of those that speak a path, the first tells its errors."""
+    """Every dialect by its name; of those that speak a path, the last tells its errors."""
     return {name: _find(place) for name, place in DIALECTS.items()}
 
 
