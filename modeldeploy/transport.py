@@ -1,9 +1,31 @@
-"""HTTP over a Unix socket, with the standard library's client."""
+"""Private Unix sockets: who listens on one, and HTTP over it with the standard library's client."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import socket
+from pathlib import Path
+
+BACKLOG = 1024
+
+
+def private_listener(path: Path) -> socket.socket:
+    """A listening Unix socket at ``path``, 0600 whatever the umask; what lies there is removed.
+
+    The caller must know that nobody serves ``path`` any more.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    sock.listen(BACKLOG)
+    return sock
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -51,6 +51,19 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     allow_origins: tuple[str, ...] = ()
 
 
+class ForkOrder(Struct, frozen=True, kw_only=True):
+    """What the template is told: whose spec to become, its descriptors beside it."""
+
+    spec_file: str
+
+
+class ForkAnswer(Struct, frozen=True, kw_only=True):
+    """The worker's pid; ``error`` says why the template cannot fork at all."""
+
+    pid: int = 0
+    error: str = ""
+
+
 class WorkerReport(Struct, frozen=True, kw_only=True):
     """One line of ``GET /events`` on a worker's private socket, at least one a second.
 

@@ -10,22 +10,26 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modeldeploy import paths
+from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
+from modeldeploy.engines.template import TemplateEngine
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.surroundings import thread_budget
+from modeldeploy.transport import private_listener
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 512
 _CLOSE_SECONDS = 2
 
 
@@ -79,20 +83,6 @@ def _lock(file: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def _control_socket(path: Path) -> socket.socket:
-    """A socket of our own at ``path``, 0600. Called with the lock held: what is there is stale."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    finally:
-        os.umask(before)
-    sock.listen(_BACKLOG)
-    return sock
-
-
 def _sweep(where: paths.Paths, live: set[str]) -> None:
     """Remove what dead workers left: their sockets and their orders."""
     for directory in {where.run, where.sockets}:
@@ -116,17 +106,25 @@ def _server(api: ControlApi) -> _Server:
     )
 
 
+def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
+    if settings.warm_start and sys.platform == "linux":
+        log_file = settings.paths.supervisor_log
+        return TemplateEngine(settings.environment, thread_budget(), log_file, on_ready)
+    return LocalEngine(settings.environment)
+
+
 async def _serve(settings: Settings, store: Store) -> None:
     orders: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.put_nowait, "drain")
-    manager = Manager(settings, store, LocalEngine(settings.environment))
+    engine = _engine(settings, on_ready=lambda: manager.kick())
+    manager = Manager(settings, store, engine)
     manager.resume()
     where = settings.paths
     _sweep(where, manager.live_replicas())
     server = _server(ControlApi(manager, orders.put_nowait))
-    serving = asyncio.ensure_future(server.serve([_control_socket(where.control_socket)]))
+    serving = asyncio.ensure_future(server.serve([private_listener(where.control_socket)]))
     log.info("supervising %s", where.home or where.state)
     order = await orders.get()
     log.info("ending; workers: %s", order)
@@ -134,6 +132,7 @@ async def _serve(settings: Settings, store: Store) -> None:
         manager.let_go()
     else:
         await manager.drain()
+    engine.close()
     server.should_exit = True
     await serving
     where.control_socket.unlink(missing_ok=True)

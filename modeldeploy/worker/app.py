@@ -35,6 +35,7 @@ class PublicApp:
     """The one boundary: whatever is raised within becomes an answer in the right dialect."""
 
     def __init__(self, service: Service) -> None:
+        self._service = service
         self._state = service.state
         self._metrics = service.metrics
         self._dialects = [kind(service) for kind in kinds().values()]
@@ -71,6 +72,7 @@ class PublicApp:
             bug = ModelDeployError("an internal error", hint="the worker's log has the whole story")
             await self._answer(bug, exchange, outgoing)
         finally:
+            self._service.release(exchange)
             if exchange.is_prediction:
                 self._account(exchange, outgoing.status)
 

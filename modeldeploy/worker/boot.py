@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.transport import private_listener
 from modeldeploy.worker import handover, loading, logs, servers
 from modeldeploy.worker.app import PublicApp
 from modeldeploy.worker.insider import insider_app
@@ -32,10 +33,15 @@ _TICK = 0.01
 
 
 def main(arguments: list[str]) -> int:
-    """Serve as the spec in ``arguments[1]`` says, until told to end. Does not return normally:
-    threads of foreign libraries must not see the interpreter go down around them."""
-    spec = msgspec.json.decode(Path(arguments[1]).read_bytes(), type=WorkerSpec)
-    listener = servers.inherited_socket(int(os.environ.pop(LISTEN_FD)))
+    """Serve as the spec in ``arguments[1]`` says; the engine left the listening socket open."""
+    return run(arguments[1], int(os.environ.pop(LISTEN_FD)))
+
+
+def run(spec_file: str, listen_fd: int) -> int:
+    """Serve as the spec says, until told to end. Does not return normally: threads of foreign
+    libraries must not see the interpreter go down around them."""
+    spec = msgspec.json.decode(Path(spec_file).read_bytes(), type=WorkerSpec)
+    listener = servers.inherited_socket(listen_fd)
     logs.set_up()
     logs.Rotation(Path(spec.log_file), spec.log_max_bytes, spec.log_files).start()
     _raise_file_limit()
@@ -94,7 +100,7 @@ async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     public = servers.server(PublicApp(service), spec.drain_timeout)
     insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
     handover.offer(listener, Path(spec.handover))
-    private = servers.private_socket(Path(spec.socket))
+    private = private_listener(Path(spec.socket))
     serving = [
         asyncio.ensure_future(public.serve([listener])),
         asyncio.ensure_future(insider.serve([private])),

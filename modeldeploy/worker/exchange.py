@@ -25,7 +25,8 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """``queue_ms`` and ``inference_ms`` are set by whoever ran the prediction, ``dialect`` by
+    """``queue_ms``, ``inference_ms`` and ``tokens`` (the sizes of all items, which are tokens where
+    the task has any) are set by whoever ran the prediction, ``dialect`` by
     the dialect that recognised its own in a body that came to a shared path."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -35,7 +36,9 @@ class Exchange:
         self.started = time.monotonic()
         self.queue_ms = 0.0
         self.inference_ms = 0.0
+        self.tokens = 0
         self.is_prediction = False
+        self.is_admitted = False
         self.dialect: Dialect | None = None
         scope[_KEY] = self
 

@@ -8,13 +8,13 @@ import contextlib
 import socket
 from pathlib import Path
 
-from modeldeploy.worker import servers
+from modeldeploy.transport import private_listener
 
 
 def offer(listener: socket.socket, path: Path) -> None:
     """From now on, whoever connects to ``path`` gets a copy of ``listener`` (``SCM_RIGHTS``), or
     nothing once it is closed. Called in the event loop."""
-    door = servers.private_socket(path)
+    door = private_listener(path)
     door.setblocking(False)
     asyncio.get_running_loop().add_reader(door, _give, door, listener)
 

@@ -37,7 +37,7 @@ async def asked(service: Service, exchange: Exchange, parse: Parse) -> Asked:
         return await service.aside(len(raw), parse, task, raw, limits.max_texts)
     if is_media:
         return raw_input(task, raw)
-    parts = await _parts(exchange, raw, limits.max_body_bytes)
+    parts = await form_parts(exchange, raw, limits.max_body_bytes)
     return from_form(task, parts, limits.max_texts)
 
 
@@ -49,7 +49,7 @@ def _unsupported(kind: str, task: TaskSchema) -> UnsupportedMediaType:
     )
 
 
-async def _parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, str | bytes]:
+async def form_parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, str | bytes]:
     """The parts of a form by their names: files as bytes, the others as texts."""
 
     async def whole() -> AsyncGenerator[bytes, None]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.schema.tasks import TaskSchema, alternatives
 from modeldeploy.schema.worker import Limits
 from modeldeploy.worker.routing import JSON
 
@@ -39,13 +39,13 @@ class Schemas:
 
     def of(self, kind: Any) -> Schema:
         """The schema of ``kind``. Two types of one name would be a bug of ours."""
-        (found,), parts = msgspec.json.schema_components(
-            [kind], ref_template="#/components/schemas/{name}"
+        found, parts = msgspec.json.schema_components(
+            alternatives(kind), ref_template="#/components/schemas/{name}"
         )
         for name, part in parts.items():
             if self.parts.setdefault(name, part) != part:
                 raise AssertionError(f"two types are named {name}")
-        return found
+        return found[0] if len(found) == 1 else {"anyOf": [*found]}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from modeldeploy.worker.exchange import Exchange, exchange_of
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+EVENTS = "text/event-stream"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -34,7 +35,8 @@ class JsonRoute(Route):
 
 def produced(task: TaskSchema) -> tuple[str, ...]:
     """The media types, beside JSON, that a bare prediction of ``task`` may come in."""
-    return (task.hf.binary,) if task.hf.binary else ()
+    binary = (task.hf.binary,) if task.hf.binary else ()
+    return (*binary, EVENTS) if task.hf.streamed else binary
 
 
 class Routes:

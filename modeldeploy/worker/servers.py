@@ -7,7 +7,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -106,17 +105,3 @@ def inherited_socket(fd: int) -> socket.socket:
     """The listening socket that the engine left open for us; our children do not get it."""
     os.set_inheritable(fd, False)
     return socket.socket(fileno=fd)
-
-
-def private_socket(path: Path) -> socket.socket:
-    """A listening Unix socket at ``path``, 0600; what a dead worker left there is removed."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    finally:
-        os.umask(before)
-    sock.listen(BACKLOG)
-    return sock

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -17,15 +16,15 @@ from modeldeploy.errors import (
     ModelDeployError,
     NotReady,
     PredictionFailed,
-    RequestTimeout,
 )
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
-from modeldeploy.worker.batcher import Batcher
 from modeldeploy.worker.exchange import ClientGone, Exchange
 from modeldeploy.worker.failures import one_line, panics_as_errors
+from modeldeploy.worker.front import Front
 from modeldeploy.worker.metrics import Metrics
 from modeldeploy.worker.state import WorkerState
+from modeldeploy.worker.streams import Stream, took_too_long
 from modeldeploy.worker.tasks.base import Adapter, Item
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class Service:
         self.limits = state.spec.limits
         self.metrics = self._metrics()
         self.adapter: AnyAdapter | None = None
-        self.batcher: Batcher | None = None
+        self.batcher: Front | None = None
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
 
@@ -74,9 +73,7 @@ class Service:
 
     def _go_live(self, adapter: AnyAdapter) -> None:
         self.adapter = adapter
-        self.batcher = Batcher(
-            adapter.core, adapter.batch, self.limits.max_queue, self.metrics.batch
-        )
+        self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
         phase = self.state.now.phase
         self.state.update(
             phase="ready" if phase == "loading" else phase,
@@ -96,9 +93,9 @@ class Service:
             self.batcher.close()
         self._aside.shutdown(wait=False, cancel_futures=True)
 
-    @contextlib.contextmanager
-    def admitted(self, exchange: Exchange) -> Iterator[None]:
-        """Around everything that a prediction costs, its body included.
+    def admit(self, exchange: Exchange) -> None:
+        """Before anything that a prediction costs, its body included; :meth:`release` follows
+        when the answer is out.
 
         Raises:
             QueueFull: so many are here already that this one could only wait.
@@ -106,14 +103,17 @@ class Service:
         exchange.is_prediction = True
         if self.batcher and self.state.in_flight >= self.limits.max_queue + _BEING_READ:
             raise self.batcher.full(self.batcher.depth)
+        exchange.is_admitted = True
         self.state.requests += 1
         self.state.in_flight += 1
-        try:
-            yield
-        finally:
+
+    def release(self, exchange: Exchange) -> None:
+        """The exchange is over, whichever way."""
+        if exchange.is_admitted:
+            exchange.is_admitted = False
             self.state.in_flight -= 1
 
-    async def model(self) -> tuple[AnyAdapter, Batcher]:
+    async def model(self) -> tuple[AnyAdapter, Front]:
         """The loaded model, waited for a little.
 
         Raises:
@@ -154,9 +154,7 @@ class Service:
             NotReady, QueueFull, RequestTimeout, InvalidRequest, PredictionFailed; ClientGone.
         """
         adapter, batcher = await self.model()
-        seconds = (
-            self.limits.generation_timeout if adapter.generates else self.limits.request_timeout
-        )
+        seconds = self._seconds(adapter)
         work = asyncio.ensure_future(self._work(adapter, batcher, inputs, parameters, exchange))
         gone = asyncio.ensure_future(exchange.gone())
         try:
@@ -165,18 +163,32 @@ class Service:
                 return work.result()
             if gone.done():
                 raise ClientGone
-            raise RequestTimeout(
-                f"the request was not done within {math.ceil(seconds)} seconds",
-                hint="ask for less, or try again when there is less to do",
-            )
+            raise took_too_long(seconds)
         finally:
             work.cancel()
             gone.cancel()
 
+    def _seconds(self, adapter: AnyAdapter) -> float:
+        return self.limits.generation_timeout if adapter.generates else self.limits.request_timeout
+
+    async def stream(self, inputs: Any, parameters: Any, exchange: Exchange) -> Stream:
+        """The pieces of the answer to one input, as they come.
+
+        Raises:
+            NotReady, QueueFull, InvalidRequest: before there is a first piece; what goes wrong
+                later is raised by the stream.
+        """
+        adapter, batcher = await self.model()
+        weight = _weight(inputs) if adapter.quick_pre else _QUICK + 1
+        (items,) = await self.aside(weight, self._pre, adapter, [inputs], parameters)
+        stream = Stream(items, exchange, self._seconds(adapter))
+        await stream.begin(batcher)
+        return stream
+
     async def _work(
         self,
         adapter: AnyAdapter,
-        batcher: Batcher,
+        batcher: Front,
         inputs: Sequence[Any],
         parameters: Any,
         exchange: Exchange,
@@ -184,6 +196,7 @@ class Service:
         weight = sum(map(_weight, inputs)) if adapter.quick_pre else _QUICK + 1
         made = await self.aside(weight, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items])
+        exchange.tokens = sum(item.size for items in made for item in items)
         exchange.queue_ms = ticket.queue_seconds * 1000
         exchange.inference_ms = ticket.inference_seconds * 1000
         return await self.aside(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from modeldeploy.errors import BodyTooLarge, SlowBody
+from modeldeploy.transport import private_listener
 from modeldeploy.worker import exchange, servers
 from modeldeploy.worker.exchange import ClientGone, Exchange
 
@@ -70,7 +71,7 @@ def test_a_head_that_never_ends_is_cut(
     async def story() -> bytes:
         path = tmp_path / "s"
         server = servers.server(_app, 1)
-        serving = asyncio.ensure_future(server.serve([servers.private_socket(path)]))
+        serving = asyncio.ensure_future(server.serve([private_listener(path)]))
         while not server.started:
             await asyncio.sleep(0.01)
         reader, writer = await asyncio.open_unix_connection(str(path))

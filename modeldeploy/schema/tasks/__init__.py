@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import echo, generation, text, vision
+from modeldeploy.schema.tasks import audio, echo, embeddings, generation, tagging, text, vision
 from modeldeploy.schema.tasks.base import (
     TaskSchema,
+    alternatives,
     hf_input,
     hf_parameters,
     native_request,
@@ -14,7 +15,10 @@ from modeldeploy.schema.tasks.base import (
 _FAMILIES = (
     text,
     generation,
+    embeddings,
+    tagging,
     vision,
+    audio,
     echo,
 )
 
@@ -32,6 +36,7 @@ __all__ = [
     "ALIASES",
     "TASKS",
     "TaskSchema",
+    "alternatives",
     "find",
     "hf_input",
     "hf_parameters",

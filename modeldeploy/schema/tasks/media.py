@@ -27,3 +27,6 @@ AUDIO_MEDIA = ("audio/*", "application/octet-stream")
 
 # An 8x8 grey PNG: the smallest body that shows the shape of a request and works when sent.
 EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
+
+# Half a second of silence at 8 kHz, for the same purpose.
+EXAMPLE_FLAC = "ZkxhQwAAACIQABAAAAANAAANAfQA8AAAD6BYEBJJx2tzW9dM5TArAJMXhAAAKCAAAAByZWZlcmVuY2UgbGliRkxBQyAxLjQuMyAyMDIzMDYyMwAAAAD/+HQIAA+fggAAAFLj"

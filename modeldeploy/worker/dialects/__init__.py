@@ -15,6 +15,7 @@ from modeldeploy.worker.service import Service
 DIALECTS: dict[str, str] = {
     "native": "modeldeploy.worker.dialects.native:Native",
     "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
+    "openai": "modeldeploy.worker.dialects.openai:OpenAI",
     "oip": "modeldeploy.worker.dialects.oip:OpenInference",
 }
 

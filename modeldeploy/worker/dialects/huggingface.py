@@ -6,32 +6,48 @@ As ``huggingface_hub.InferenceClient(model="http://127.0.0.1:8100")`` sends and 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from modeldeploy.errors import ModelDeployError
+from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
 from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.exchange import Exchange, exchange_of
 from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
 from modeldeploy.worker.requests import Asked, parse_hf
-from modeldeploy.worker.routing import JsonRoute, produced
+from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
+from modeldeploy.worker.sse import EventStream, event
+from modeldeploy.worker.streams import Stream, Streams
 
 
 class HfError(Struct, frozen=True, kw_only=True):
-    """``error`` is what huggingface_hub's client shows; the rest is for programs."""
+    """``error`` is what huggingface_hub's client shows and ``error_type`` what it chooses an
+    exception by (``inference/_common.py``); ``code`` is our own, stable one."""
 
     error: str
     error_type: str
+    code: str
     hint: str
     request_id: str
+
+
+_TYPES: tuple[tuple[type[ModelDeployError], str], ...] = (
+    (InvalidRequest, "validation"),
+    (QueueFull, "overloaded"),
+    (NotReady, "overloaded"),
+)
+
+
+def _type_of(error: ModelDeployError) -> str:
+    return next((name for kind, name in _TYPES if isinstance(error, kind)), "generation")
 
 
 class HuggingFace:
@@ -63,23 +79,51 @@ class HuggingFace:
 
     def error(self, error: ModelDeployError, request_id: str) -> Response:
         body = HfError(
-            error=error.message, error_type=error.code, hint=error.hint, request_id=request_id
+            error=error.message,
+            error_type=_type_of(error),
+            code=error.code,
+            hint=error.hint,
+            request_id=request_id,
         )
         return json_answer(body, error.status)
 
     async def _predict(self, request: Request) -> Response:
         exchange = exchange_of(request.scope)
-        with self._service.admitted(exchange):
-            return await self.answer(
-                await intake.asked(self._service, exchange, parse_hf), exchange
-            )
+        self._service.admit(exchange)
+        return await self.answer(await intake.asked(self._service, exchange, parse_hf), exchange)
 
     async def answer(self, asked: Asked, exchange: Exchange) -> Response:
-        """The bare output for what was asked."""
+        """The bare output for what was asked, or the pieces of it."""
+        if asked.stream:
+            return await self._stream(asked, exchange)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         if self._hf.binary and not asked.many:
             return Response(astuple(results[0])[0], media_type=self._hf.binary)
         return await self._service.aside(len(results), json_answer, self._shaped(results, asked))
+
+    async def _stream(self, asked: Asked, exchange: Exchange) -> Response:
+        adapter, _ = await self._service.model()
+        if (
+            not isinstance(adapter, Streams)
+            or asked.many
+            or asked.parameters.num_return_sequences > 1
+        ):
+            raise InvalidRequest(
+                "stream: only one text that is generated can be streamed",
+                hint='leave out "stream", or send one prompt and ask for one sequence',
+            )
+        parameters = replace(asked.parameters, details=True)  # each token comes with its logprob
+        stream = await self._service.stream(asked.inputs[0], parameters, exchange)
+        return EventStream(self._events(stream, adapter, asked), exchange)
+
+    async def _events(self, stream: Stream, adapter: Streams, asked: Asked) -> AsyncIterator[bytes]:
+        so_far: list[Any] = []
+        try:
+            async for piece in stream:
+                so_far.append(piece)
+                yield event(adapter.streamed(so_far, stream.prompt, asked.parameters))
+        except ModelDeployError as error:
+            yield event({"error": error.message, "error_type": _type_of(error)})
 
     def _shaped(self, results: list[Any], asked: Asked) -> Any:
         if asked.many or self._hf.listed:
@@ -94,12 +138,14 @@ async def _to_the_docs(request: Request) -> Response:
 def _request(about: About) -> Schema:
     item = about.schemas.of(hf_input(about.task))
     several = {"type": "array", "items": item, "minItems": 1, "maxItems": about.limits.max_texts}
+    stream = {"stream": {"type": "boolean", "default": False}} if about.task.hf.streamed else {}
     return {
         "type": "object",
         "properties": {
             "inputs": {"anyOf": [item, several]},
             "parameters": about.schemas.of(hf_parameters(about.task)),
             "options": {},
+            **stream,
         },
         "required": ["inputs"],
         "additionalProperties": False,
@@ -112,6 +158,8 @@ def _prediction(about: About) -> Schema:
     told = answer("The bare prediction.", several if hf.listed else about.one_or_many)
     if hf.binary:
         told["content"][hf.binary] = {"schema": {"type": "string", "format": "binary"}}
+    if hf.streamed:
+        told["content"][EVENTS] = {"schema": about.schemas.of(hf.streamed)}
     return told
 
 

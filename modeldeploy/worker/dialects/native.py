@@ -84,17 +84,17 @@ class Native:
                 return parse_hf(task, raw, most)
             return parse(task, raw, most)
 
-        with self._service.admitted(exchange):
-            asked = await intake.asked(self._service, exchange, parse_either)
-            if exchange.dialect:
-                return await self._hf.answer(asked, exchange)
-            results = await self._service.predict(asked.inputs, asked.parameters, exchange)
-            success = Success(
-                result=results if asked.many else results[0],
-                deployment_id=self._name,
-                inference_time_ms=round(exchange.inference_ms, 3),
-            )
-            return await self._service.aside(len(results), json_answer, success)
+        self._service.admit(exchange)
+        asked = await intake.asked(self._service, exchange, parse_either)
+        if exchange.dialect:
+            return await self._hf.answer(asked, exchange)
+        results = await self._service.predict(asked.inputs, asked.parameters, exchange)
+        success = Success(
+            result=results if asked.many else results[0],
+            deployment_id=self._name,
+            inference_time_ms=round(exchange.inference_ms, 3),
+        )
+        return await self._service.aside(len(results), json_answer, success)
 
 
 def _exactly_one(request: Schema, many: tuple[str, str], most: int) -> None:

@@ -172,17 +172,17 @@ class OpenInference:
     async def _infer(self, request: Request) -> Response:
         exchange = exchange_of(request.scope)
         name = self._named(request)
-        with self._service.admitted(exchange):
-            if exchange.media_type not in {"", JSON, BINARY}:
-                raise UnsupportedMediaType(
-                    f"the content type is {exchange.media_type[:100]!r}",
-                    hint=f"send {JSON}, or {BINARY} with tensors behind the JSON",
-                )
-            body = await exchange.body(self._service.limits.max_body_bytes)
-            length = head_length(request.headers.get(HEADER_LENGTH), body)
-            wanted, asked = await self._service.aside(len(body), self._parse, body, length)
-            results = await self._service.predict(asked.inputs, asked.parameters, exchange)
-            return await self._service.aside(len(results), self._answer, name, wanted, results)
+        self._service.admit(exchange)
+        if exchange.media_type not in {"", JSON, BINARY}:
+            raise UnsupportedMediaType(
+                f"the content type is {exchange.media_type[:100]!r}",
+                hint=f"send {JSON}, or {BINARY} with tensors behind the JSON",
+            )
+        body = await exchange.body(self._service.limits.max_body_bytes)
+        length = head_length(request.headers.get(HEADER_LENGTH), body)
+        wanted, asked = await self._service.aside(len(body), self._parse, body, length)
+        results = await self._service.predict(asked.inputs, asked.parameters, exchange)
+        return await self._service.aside(len(results), self._answer, name, wanted, results)
 
     def _parse(self, body: bytes, length: int) -> tuple[Any, Asked]:
         task = self._service.task

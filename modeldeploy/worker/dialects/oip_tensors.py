@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple, fields
 
 from modeldeploy.errors import InvalidRequest
-from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.schema.tasks import TaskSchema, alternatives
 from modeldeploy.worker.dialects.oip_wire import InputTensor, Produced
 
 _ANY = -1
@@ -41,7 +40,7 @@ def taken(task: TaskSchema) -> list[TensorInfo]:
 
 def given(task: TaskSchema) -> list[TensorInfo]:
     """The tensors of a response."""
-    if list[float] in _members(task.output):
+    if list[float] in alternatives(task.output):
         return [TensorInfo(name="result", datatype="FP32", shape=[_ANY, _ANY])]
     result = TensorInfo(name="result", datatype="BYTES", shape=[_ANY])
     if not _is_labels(task):
@@ -51,10 +50,6 @@ def given(task: TaskSchema) -> list[TensorInfo]:
         TensorInfo(name="label", datatype="BYTES", shape=[_ANY, _ANY]),
         TensorInfo(name="score", datatype="FP32", shape=[_ANY, _ANY]),
     ]
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
 
 
 def _is_labels(task: TaskSchema) -> bool:
@@ -148,7 +143,7 @@ def _result(task: TaskSchema, results: list[Any]) -> Produced:
     count = len(results)
     if task.hf.binary:
         return Produced("result", "BYTES", [count], [astuple(one)[0] for one in results], True)
-    if list[float] in _members(task.output):
+    if list[float] in alternatives(task.output):
         flat, shape = _flattened(results)
         if shape is not None:
             return Produced("result", "FP32", shape, flat)

@@ -10,11 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
 from modeldeploy.schema.tasks import TaskSchema
+
+if TYPE_CHECKING:
+    from modeldeploy.worker.front import Front
 
 Inputs = TypeVar("Inputs")
 Parameters = TypeVar("Parameters")
@@ -26,12 +29,14 @@ class Item:
 
     ``size`` is its cost (tokens where there are any), items with an equal ``key`` may share a
     call. ``dropped`` is set when nobody wants the answer any more: a long ``core`` looks at it.
+    ``sink`` hears, in the inference thread, of each piece of an answer that is wanted as it comes.
     """
 
     data: Any
     size: int = 1
     key: Hashable = None
     dropped: bool = False
+    sink: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class Source:
-    """What to load and how. ``progress`` takes tensors done and tensors in all."""
+    """What to load and how. ``progress`` takes tensors done and tensors in all; ``companion`` is
+    a second snapshot that the first is loaded with, such as an adapter's base model."""
 
     snapshot: str
     task: TaskSchema
@@ -55,6 +61,7 @@ class Source:
     trust_remote_code: bool
     allow_pickle: bool
     progress: Callable[[int, int], None]
+    companion: str | None = None
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
@@ -97,6 +104,12 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         Raises:
             InvalidRequest: this model cannot take this input.
         """
+
+    def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
+        """Where requests wait for this model. Called in the event loop, after ``prepare``."""
+        from modeldeploy.worker.batcher import Batcher
+
+        return Batcher(self.core, self.batch, max_queue, on_batch)
 
     @abstractmethod
     def core(self, items: list[Item]) -> list[Any]:

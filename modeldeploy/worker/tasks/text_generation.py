@@ -1,52 +1,66 @@
-"""A prompt in, texts that go on from it out."""
+"""A prompt or a conversation in, texts that go on from it out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
-
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
-from modeldeploy.schema.tasks.generation import GeneratedText, TextGenerationParameters
+from modeldeploy.schema.tasks.generation import (
+    Conversation,
+    Details,
+    GeneratedText,
+    Message,
+    StreamedToken,
+    TextGenerationParameters,
+    Token,
+)
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker import checkpoint
+from modeldeploy.worker.failures import one_line
+from modeldeploy.worker.front import Front
+from modeldeploy.worker.generation import fallback
+from modeldeploy.worker.generation.check import fitting_slab
+from modeldeploy.worker.generation.engine import Engine
+from modeldeploy.worker.generation.rows import Piece, Prompt, Written
+from modeldeploy.worker.generation.sampling import Choice, Sampling
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
-from modeldeploy.worker.tasks.tokens import Tokens, matrix
+from modeldeploy.worker.tasks.tokens import Tokens
 
 _DEFAULT_NEW_TOKENS = 50
-_COLDEST = 1e-3  # below it, and at 0, the likeliest token is taken
 _MOST_CHARACTERS = 2_000_000
-_STOP_CONTEXT = 8
+_MOST_ROWS = 16
+_MOST_ROWS_GPU = 64
+
+Asked = Text | Conversation
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """Parameters that a whole batch shares; None leaves the model's own default."""
+class Defaults:
+    """What the model's own generation_config says."""
 
-    sample: bool
-    temperature: float | None
+    new: int
+    sampling: bool
+    temperature: float
     top_k: int | None
     top_p: float | None
     repetition_penalty: float | None
-    seed: int | None
-    sequences: int
-    prompt_tokens: int | None = None
+
+    @classmethod
+    def of(cls, config: Any) -> Defaults:
+        return cls(
+            new=config.max_new_tokens or _DEFAULT_NEW_TOKENS,
+            sampling=bool(config.do_sample),
+            temperature=config.temperature or 1.0,
+            top_k=config.top_k,
+            top_p=config.top_p,
+            repetition_penalty=config.repetition_penalty,
+        )
 
 
-@dataclass
-class Prompt:
-    """``ids`` to go on from with at most ``new`` tokens, until one of ``stops`` was written."""
-
-    sampling: Sampling
-    ids: list[int]
-    new: int
-    stops: tuple[str, ...]
-
-
-class TextGeneration(ModelAdapter[Text, TextGenerationParameters]):
+class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     generates = True
     batch = BatchLimits(items=16, size=16384)
 
@@ -61,41 +75,100 @@ class TextGeneration(ModelAdapter[Text, TextGenerationParameters]):
 
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
-        defaults = self.model.generation_config
-        ends = defaults.eos_token_id
-        self._eos = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        own = self.model.generation_config
+        ends = own.eos_token_id
+        self.ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
         if self.tokens.pad_id is None:
-            self.tokens.pad_id = next(iter(self._eos), None)
-        self._default_new: int = defaults.max_new_tokens or _DEFAULT_NEW_TOKENS
+            self.tokens.pad_id = next(iter(self.ends), None)
+        self.defaults = Defaults.of(own)
+        self._special = frozenset(self.tokens.tokenizer.all_special_ids)
+        # Recurrent states know no padding: only prompts of one length share a call.
         self._by_length = bool(getattr(self.model, "_is_stateful", False))
+        self._slab = fitting_slab(self.model)
+
+    def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
+        if self._slab is None:
+            return super().front(max_queue, on_batch)
+        rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
+        return Engine(self._slab, self.text, self.ends, rows, max_queue, on_batch)
+
+    def chat(self, messages: list[dict[str, Any]]) -> Conversation:
+        """The input that stands for OpenAI's ``messages``, whose content is a text or its parts.
+
+        Raises:
+            InvalidRequest: a part is no text.
+        """
+        return Conversation(
+            messages=[Message(role=_role(one), content=_plain(one["content"])) for one in messages]
+        )
 
     def max_input_length(self) -> int | None:
         return self.tokens.window
 
-    def pre(self, inputs: Text, parameters: TextGenerationParameters) -> list[Item]:
-        ids = self._prompt_ids(inputs.text)
+    # Prompts
+
+    def pre(self, inputs: Asked, parameters: TextGenerationParameters) -> list[Item]:
+        ids = self._prompt_ids(inputs)
+        if parameters.truncate:
+            ids = ids[-parameters.truncate :]
         new = self._new_tokens(len(ids), parameters)
-        sampling = _sampling(parameters, len(ids) if self._by_length else None)
         stops = parameters.stop
         prompt = Prompt(
-            sampling, ids, new, (stops,) if isinstance(stops, str) else tuple(stops or ())
+            ids=ids,
+            new=new,
+            sampling=_sampling(parameters, self._own_way(inputs)),
+            sequences=parameters.num_return_sequences,
+            stops=(stops,) if isinstance(stops, str) else tuple(stops or ()),
+            seed=parameters.seed,
         )
-        alone = object() if sampling.seed is not None else None  # company would change its numbers
-        return [Item(prompt, (len(ids) + new) * sampling.sequences, (sampling, alone))]
+        key = len(ids) if self._by_length else None
+        return [Item(prompt, (len(ids) + new) * prompt.sequences, key)]
 
-    def _prompt_ids(self, text: str) -> list[int]:
-        if len(text) > _MOST_CHARACTERS:
+    def _own_way(self, inputs: Asked) -> Defaults:
+        """A conversation is sampled where the model's authors say so, a text only when asked to."""
+        if isinstance(inputs, Conversation):
+            return self.defaults
+        return replace(self.defaults, sampling=False)
+
+    def _prompt_ids(self, inputs: Asked) -> list[int]:
+        if isinstance(inputs, Conversation):
+            return self.tokens.encode_bare(self._templated(inputs)).ids
+        if len(inputs.text) > _MOST_CHARACTERS:
             raise InputTooLong(
-                f"the prompt has {len(text)} characters, the limit is {_MOST_CHARACTERS}",
+                f"the prompt has {len(inputs.text)} characters, the limit is {_MOST_CHARACTERS}",
                 hint="shorten the prompt",
             )
-        ids = self.tokens.encode(text).ids
+        ids = self.tokens.encode(inputs.text).ids
         if ids:
             return ids
         begin = self.tokens.tokenizer.bos_token_id
         if begin is None:
             raise InvalidRequest("text: it is empty, and the model has no token to begin with")
         return [begin]
+
+    def _templated(self, conversation: Conversation) -> str:
+        """The prompt that the model's chat template makes of a conversation.
+
+        Raises:
+            InvalidRequest: it has none, or the template refuses the conversation.
+        """
+        tokenizer = self.tokens.tokenizer
+        if not tokenizer.chat_template:
+            raise InvalidRequest(
+                "messages: this model has no chat template, so it knows no conversations",
+                hint="use /v1/completions or /predict with a prompt, or deploy an instruct model",
+            )
+        messages = [{"role": one.role, "content": one.content} for one in conversation.messages]
+        try:
+            prompt: str = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # templates are programs, and refuse in their own words
+            raise InvalidRequest(
+                f"messages: the model's chat template does not take them: {one_line(error)}",
+                hint="most templates want user and assistant to take turns, system at the start",
+            ) from error
+        return prompt
 
     def _new_tokens(self, prompt: int, parameters: TextGenerationParameters) -> int:
         """How many tokens to write at most."""
@@ -114,7 +187,8 @@ class TextGeneration(ModelAdapter[Text, TextGenerationParameters]):
                 )
             asked.append(parameters.max_length - prompt)
         if not asked:
-            return self._default_new if window is None else min(self._default_new, window - prompt)
+            new = self.defaults.new
+            return new if window is None else min(new, window - prompt)
         new = min(asked)
         if window is not None and prompt + new > window:
             raise InputTooLong(
@@ -124,124 +198,132 @@ class TextGeneration(ModelAdapter[Text, TextGenerationParameters]):
             )
         return new
 
+    # Writing
+
     def forward(self, items: list[Item]) -> list[Any]:
-        sampling: Sampling = items[0].data.sampling
-        if sampling.seed is None:
-            return self._generate(items, sampling)
-        on = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=on):
-            torch.manual_seed(sampling.seed)
-            return self._generate(items, sampling)
+        return fallback.write(self.model, items, self.text, self.ends, self.tokens.pad_id or 0)
 
-    def _generate(self, items: list[Item], sampling: Sampling) -> list[Any]:
-        prompts: list[Prompt] = [item.data for item in items]
-        ids = matrix([prompt.ids for prompt in prompts], self.tokens.pad_id or 0, left=True)
-        mask = matrix([[1] * len(prompt.ids) for prompt in prompts], 0, left=True)
-        chosen = {
-            "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "repetition_penalty": sampling.repetition_penalty,
-        }
-        width = ids.shape[1]
-        written = self.model.generate(
-            input_ids=ids.to(self.device),
-            attention_mask=mask.to(self.device),
-            do_sample=sampling.sample,
-            num_beams=1,
-            num_return_sequences=sampling.sequences,
-            max_new_tokens=max(prompt.new for prompt in prompts),
-            pad_token_id=self.tokens.pad_id or 0,
-            stopping_criteria=StoppingCriteriaList([_Done(self, items, width, sampling.sequences)]),
-            **{name: value for name, value in chosen.items() if value is not None},
-        )
-        rows = written[:, width:].tolist()
-        step = sampling.sequences
-        return [
-            [self._ended(row, prompt.new) for row in rows[at * step : (at + 1) * step]]
-            for at, prompt in enumerate(prompts)
-        ]
-
-    def _ended(self, row: list[int], new: int) -> list[int]:
-        """A row without what stands behind its end of text, which is left out too."""
-        row = row[:new]
-        end = next((at for at, token in enumerate(row) if token in self._eos), len(row))
-        return row[:end]
-
-    def text(self, ids: list[int]) -> str:
+    def text(self, ids: Sequence[int]) -> str:
         """Decoded, without special tokens."""
         decoded: str = self.tokens.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return decoded
 
+    # Answers
+
     def post(
-        self, raws: list[Any], inputs: Text, parameters: TextGenerationParameters
+        self, raws: list[Any], inputs: Asked, parameters: TextGenerationParameters
     ) -> list[GeneratedText]:
-        prompt = self._prompt_ids(inputs.text)
-        before = len(self.text(prompt))
-        stops = [parameters.stop] if isinstance(parameters.stop, str) else parameters.stop or []
-        start = inputs.text if parameters.return_full_text else ""
-        # Decoded behind its prompt: alone, a first token may lose the space before it.
+        sequences: list[Written] = raws[0]
+        start = self._start(inputs, parameters)
+        length = len(self._prompt_ids(inputs)) if parameters.details else 0
         return [
-            GeneratedText(start + _cut(self.text(prompt + row)[before:], stops)) for row in raws[0]
+            GeneratedText(start + one.text, self._details(one, parameters, length))
+            for one in sequences
         ]
 
+    def _start(self, inputs: Asked, parameters: TextGenerationParameters) -> str:
+        return inputs.text if parameters.return_full_text and isinstance(inputs, Text) else ""
 
-class _Done(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy
-    """Ends each row at its own length, at its stop strings, or when nobody wants it any more."""
+    def _details(
+        self, written: Written, parameters: TextGenerationParameters, length: int
+    ) -> Details | None:
+        if not parameters.details:
+            return None
+        tokens = [self.token(piece) for piece in written.pieces]
+        top = [self.top(piece.choice) for piece in written.pieces]
+        return Details(
+            finish_reason=written.finish,
+            generated_tokens=written.tokens,
+            input_length=length,
+            seed=parameters.seed,
+            tokens=tokens,
+            top_tokens=top if parameters.top_n_tokens else None,
+        )
 
-    def __init__(
-        self, adapter: TextGeneration, items: list[Item], width: int, sequences: int
-    ) -> None:
-        self._adapter = adapter
-        self._items = [item for item in items for _ in range(sequences)]
-        self._width = width
+    def token(self, piece: Piece) -> Token:
+        choice = piece.choice
+        special = choice.token in self._special
+        return Token(choice.token, piece.text, choice.logprob or 0.0, special)
 
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        new = input_ids.shape[1] - self._width
-        done = [
-            item.dropped or new >= item.data.new or self._stopped(item.data, input_ids[row])
-            for row, item in enumerate(self._items)
+    def top(self, choice: Choice) -> list[Token]:
+        """The likeliest tokens at one place, each decoded alone."""
+        return [
+            Token(one, self.tokens.tokenizer.decode([one]), logprob, one in self._special)
+            for one, logprob in choice.top
         ]
-        return torch.tensor(done, device=input_ids.device)
 
-    def _stopped(self, prompt: Prompt, row: Any) -> bool:
-        if not prompt.stops:
-            return False
-        # A token holds at least one byte, so a stop string is within this many of the last ones.
-        tail = max(len(stop.encode()) for stop in prompt.stops) + _STOP_CONTEXT
-        text = self._adapter.text(row[self._width :][-tail:].tolist())
-        return any(stop in text for stop in prompt.stops)
+    def streamed(
+        self, pieces: Sequence[Piece], prompt: Prompt, parameters: TextGenerationParameters
+    ) -> StreamedToken:
+        """The event for the last of ``pieces``, which are all of one sequence so far."""
+        piece = pieces[-1]
+        ended = piece.finish is not None
+        details = None
+        if piece.finish:
+            details = Details(
+                finish_reason=piece.finish,
+                generated_tokens=len(pieces),
+                input_length=len(prompt.ids),
+                seed=parameters.seed,
+            )
+        return StreamedToken(
+            index=len(pieces),
+            token=self.token(piece),
+            top_tokens=self.top(piece.choice) if parameters.top_n_tokens else None,
+            generated_text="".join(one.text for one in pieces) if ended else None,
+            details=details,
+        )
 
 
-def _sampling(parameters: TextGenerationParameters, prompt_tokens: int | None) -> Sampling:
-    cold = parameters.temperature is not None and parameters.temperature < _COLDEST
-    steered = (parameters.temperature, parameters.top_k, parameters.top_p)
+def _role(message: dict[str, Any]) -> str:
+    """Templates know no developers: to them they are the system."""
+    role: str = message["role"]
+    return "system" if role == "developer" else role
+
+
+def _plain(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    for part in content:
+        if part["type"] != "text" or part.get("text") is None:
+            raise InvalidRequest(
+                f"messages: this model takes texts, not parts of type {part['type'][:50]!r}"
+            )
+    return "".join(part["text"] for part in content)
+
+
+def _sampling(parameters: TextGenerationParameters, defaults: Defaults) -> Sampling:
     several = parameters.num_return_sequences > 1
-    sample = parameters.do_sample
-    if sample is None:
-        sample = several or any(value is not None for value in steered)
-    sample = sample and not cold
+    sample = _samples(parameters, defaults)
     if several and not sample:
         raise InvalidRequest(
             f"num_return_sequences is {parameters.num_return_sequences}, and without sampling "
             "they would all be the same",
             hint="leave do_sample out, and temperature 0 too",
         )
+    own = parameters.repetition_penalty
     return Sampling(
-        sample=sample,
-        temperature=parameters.temperature if sample else None,
-        top_k=parameters.top_k if sample else None,
-        top_p=parameters.top_p if sample else None,
-        repetition_penalty=parameters.repetition_penalty,
-        seed=parameters.seed if sample else None,
-        sequences=parameters.num_return_sequences,
-        prompt_tokens=prompt_tokens,
+        temperature=(parameters.temperature or defaults.temperature) if sample else None,
+        top_k=defaults.top_k if parameters.top_k is None else parameters.top_k,
+        top_p=defaults.top_p if parameters.top_p is None else parameters.top_p,
+        repetition_penalty=defaults.repetition_penalty if own is None else own,
+        frequency_penalty=parameters.frequency_penalty,
+        presence_penalty=parameters.presence_penalty,
+        logprobs=parameters.details is True or parameters.top_n_tokens is not None,
+        top_n=parameters.top_n_tokens or 0,
     )
 
 
-def _cut(text: str, stops: list[str]) -> str:
-    """``text`` up to the first of ``stops``."""
-    ends = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text
+def _samples(parameters: TextGenerationParameters, defaults: Defaults) -> bool:
+    if Sampling.is_cold(parameters.temperature):
+        return False
+    if parameters.do_sample is not None:
+        return parameters.do_sample
+    steered = (parameters.temperature, parameters.top_k, parameters.top_p)
+    return (
+        defaults.sampling
+        or parameters.num_return_sequences > 1
+        or any(value is not None for value in steered)
+    )

@@ -24,7 +24,7 @@ def test_parameters_may_stand_beside_inputs_and_options_mean_nothing(echo: LiveW
     body = {"inputs": "a", "fail": False, "options": {"wait_for_model": True}}
     assert echo.ask("POST", "/", body).status == 200
     failed = echo.ask("POST", "/", {"inputs": "a", "fail": True})
-    assert (failed.status, failed.body["error_type"]) == (500, "prediction_failed")
+    assert (failed.status, failed.body["code"]) == (500, "prediction_failed")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_parameters_may_stand_beside_inputs_and_options_mean_nothing(echo: LiveW
 def test_its_errors_have_its_shape(echo: LiveWorker, body: bytes, status: int, says: str) -> None:
     answer = echo.ask("POST", "/", body)
     assert answer.status == status, answer
-    assert set(answer.body) == {"error", "error_type", "hint", "request_id"}
+    assert set(answer.body) == {"error", "error_type", "code", "hint", "request_id"}
     assert says in answer.body["error"]
 
 
@@ -54,7 +54,7 @@ def test_a_native_body_that_speaks_of_inputs_stays_native(echo: LiveWorker) -> N
     answer = echo.predict(text='the field "inputs"')
     assert answer.body["status"] == "success"
     failed = echo.ask("POST", "/predict", {"inputs": 1})
-    assert set(failed.body) == {"error", "error_type", "hint", "request_id"}
+    assert set(failed.body) == {"error", "error_type", "code", "hint", "request_id"}
 
 
 def test_a_browser_at_the_root_is_shown_the_docs(echo: LiveWorker) -> None:

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.schema.tasks.generation import Conversation, Message
 from modeldeploy.worker.tasks.base import Adapter
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
@@ -86,7 +87,8 @@ def test_a_stop_string_saves_the_work_behind_it(adapter: Adapter[Any, Any]) -> N
     (whole,) = _ask(adapter, PROMPTS[0], max_new_tokens=20, return_full_text=False)
     how = parameters(TASK, max_new_tokens=40, stop=whole[2:5])
     raws = adapter.core(adapter.pre(inputs(TASK, text=PROMPTS[0]), how))
-    assert len(raws[0][0]) < 20
+    assert raws[0][0].finish == "stop_sequence"
+    assert raws[0][0].tokens < 20
 
 
 def test_a_seed_repeats_and_another_does_not(adapter: Adapter[Any, Any]) -> None:
@@ -96,10 +98,6 @@ def test_a_seed_repeats_and_another_does_not(adapter: Adapter[Any, Any]) -> None
     assert _ask(adapter, PROMPTS[0], seed=1, **how) == first
     assert _ask(adapter, PROMPTS[0], seed=2, **how) != first
     assert len(set(first)) == 3
-    keys = {
-        adapter.pre(inputs(TASK, text="x"), parameters(TASK, seed=1, **how))[0].key for _ in "ab"
-    }
-    assert len(keys) == 2, "seeded requests run alone"
 
 
 def test_a_seeded_request_leaves_the_others_random_numbers_alone(
@@ -158,6 +156,50 @@ def test_a_dropped_item_stops_and_the_others_go_on(adapter: Adapter[Any, Any]) -
     finally:
         hook.remove()
     assert steps == 3
+
+
+def test_details_tell_of_each_token_and_why_it_ended(adapter: Adapter[Any, Any]) -> None:
+    asked = inputs(TASK, text=PROMPTS[0])
+    how = parameters(
+        TASK, max_new_tokens=6, details=True, top_n_tokens=3, return_full_text=False, seed=4
+    )
+    (found,) = predict(adapter, asked, how)
+    details = found.details
+    assert details.finish_reason == "length"
+    assert details.generated_tokens == len(details.tokens) == 6
+    assert details.seed == 4
+    assert details.input_length == len(adapter.pre(asked, how)[0].data.ids)
+    assert "".join(token.text for token in details.tokens) == found.generated_text
+    for token, top in zip(details.tokens, details.top_tokens, strict=True):
+        assert [one.logprob for one in top] == sorted((t.logprob for t in top), reverse=True)
+        assert token.id == top[0].id, "greedy takes the likeliest"
+        assert token.logprob == pytest.approx(top[0].logprob)
+
+
+def test_a_prompt_can_be_cut_to_its_last_tokens(adapter: Adapter[Any, Any]) -> None:
+    (item,) = adapter.pre(inputs(TASK, text=PROMPTS[2]), parameters(TASK, truncate=4))
+    (whole,) = adapter.pre(inputs(TASK, text=PROMPTS[2]), parameters(TASK))
+    assert item.data.ids == whole.data.ids[-4:]
+
+
+def test_a_conversation_needs_a_chat_template(adapter: Adapter[Any, Any]) -> None:
+    turns = Conversation(messages=[Message(role="user", content="Hi")])
+    with pytest.raises(InvalidRequest, match="no chat template"):
+        adapter.pre(turns, parameters(TASK))
+
+
+def test_a_conversation_becomes_what_the_template_makes_of_it(snapshot: Path) -> None:
+    adapter = loaded(snapshot, TASK)
+    tokens = adapter.tokens  # type: ignore[attr-defined]  # this task's own
+    tokens.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}"
+        "{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    )
+    turns = Conversation(messages=[Message(role="user", content="Hi")])
+    (item,) = adapter.pre(turns, parameters(TASK))
+    assert item.data.ids == tokens.encode_bare("<user>Hi<assistant>").ids
+    with pytest.raises(InvalidRequest, match="no tools"):
+        adapter.pre(Conversation(messages=[Message(role="tool", content="")]), parameters(TASK))
 
 
 def test_an_empty_prompt_begins_with_the_models_own_token(adapter: Adapter[Any, Any]) -> None:

@@ -1,0 +1,75 @@
+"""OpenAI's API under ``/v1``: which routes there are, whose model it is, and how errors look.
+
+What a route does stands beside: ``openai_chat`` (chat and completions), ``openai_responses``,
+``openai_vectors`` (embeddings), ``openai_audio``. Where a route does not fit the deployment's task
+it answers 404, in OpenAI's shape like every error here.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from modeldeploy.errors import ModelDeployError, NotFound, UnsupportedMediaType
+from modeldeploy.worker.answers import json_answer
+from modeldeploy.worker.dialects import openai_operations
+from modeldeploy.worker.dialects.openai_audio import Transcriptions
+from modeldeploy.worker.dialects.openai_chat import Chat, Completions
+from modeldeploy.worker.dialects.openai_common import error_body
+from modeldeploy.worker.dialects.openai_responses import Responses
+from modeldeploy.worker.dialects.openai_types import Model, Models
+from modeldeploy.worker.dialects.openai_vectors import Vectors
+from modeldeploy.worker.operations import About, Operation
+from modeldeploy.worker.routing import JsonRoute
+from modeldeploy.worker.service import Service
+
+_HANDLERS = (Chat, Completions, Responses, Vectors, Transcriptions)
+
+
+class OpenAI:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._spec = service.state.spec
+
+    def routes(self) -> list[Route]:
+        task = self._service.task.name
+        handlers = [kind(self._service) for kind in _HANDLERS if task in kind.tasks]
+        return [
+            JsonRoute("/v1/models", self._models),
+            JsonRoute("/v1/models/{model:path}", self._model),
+            *(JsonRoute(one.path, one.answer, "POST", one.also) for one in handlers),
+        ]
+
+    @staticmethod
+    def operations(about: About) -> list[Operation]:
+        return openai_operations.operations(about)
+
+    def speaks(self, path: str) -> bool:
+        return path == "/v1" or path.startswith("/v1/")
+
+    def error(self, error: ModelDeployError, request_id: str) -> Response:
+        status = error.status
+        if status == 422 or isinstance(error, UnsupportedMediaType):
+            status = 400  # OpenAI's clients know no others for a bad request
+        return json_answer(error_body(error), status)
+
+    def _entry(self) -> Model:
+        owner, slash, _ = self._spec.model_id.partition("/")
+        return Model(
+            id=self._spec.deployment,
+            created=int(self._service.state.started_at),
+            owned_by=owner if slash else "huggingface",
+        )
+
+    async def _models(self, request: Request) -> Response:
+        return json_answer(Models(data=[self._entry()]))
+
+    async def _model(self, request: Request) -> Response:
+        named = request.path_params["model"]
+        if named not in {self._spec.deployment, self._spec.model_id}:
+            raise NotFound(
+                f"there is no model {named[:100]!r} here",
+                hint=f"this deployment is {self._spec.deployment}",
+            )
+        return json_answer(self._entry())

@@ -1,0 +1,56 @@
+"""``/v1/audio/transcriptions``: a form with a sound file, its text out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import PlainTextResponse, Response
+
+from modeldeploy.errors import InvalidRequest, UnsupportedMediaType
+from modeldeploy.worker.answers import json_answer
+from modeldeploy.worker.dialects.openai_common import Handler
+from modeldeploy.worker.exchange import Exchange
+from modeldeploy.worker.intake import form_parts
+
+_FORMATS = ("json", "text")
+_KNOWN = frozenset({"file", "model", "language", "response_format", "temperature"})
+
+
+class Transcriptions(Handler):
+    path = "/v1/audio/transcriptions"
+    also = ("text/plain",)
+    tasks = frozenset({"automatic-speech-recognition"})
+
+    async def respond(self, exchange: Exchange) -> Response:
+        if exchange.media_type != "multipart/form-data":
+            raise UnsupportedMediaType(
+                f"the content type is {exchange.media_type[:100]!r}",
+                hint="send multipart/form-data with file and model",
+            )
+        raw = await exchange.body(self.service.limits.max_body_bytes)
+        parts = await form_parts(exchange, raw, self.service.limits.max_body_bytes)
+        form = _checked(parts)
+        self.check_model(str(parts.get("model", "")))
+        parameters = self.parameters(language=parts.get("language"))
+        found = await self.service.predict([self.task.inputs(parts["file"])], parameters, exchange)
+        text: str = found[0].text
+        return PlainTextResponse(text) if form == "text" else json_answer({"text": text})
+
+
+def _checked(parts: dict[str, Any]) -> str:
+    """The form that the answer shall have.
+
+    Raises:
+        InvalidRequest: a part is missing, unknown, or not what we can do.
+    """
+    for name in parts:
+        if name not in _KNOWN:
+            raise InvalidRequest(f"{name}: this route does not take it")
+    if not isinstance(parts.get("file"), bytes):
+        raise InvalidRequest("file: there is no sound file in the form")
+    if float(parts.get("temperature") or 0) != 0:
+        raise InvalidRequest("temperature: only 0 is supported")
+    form = str(parts.get("response_format", "json"))
+    if form not in _FORMATS:
+        raise InvalidRequest(f"response_format: {form!r} is not one of {', '.join(_FORMATS)}")
+    return form

@@ -1,0 +1,194 @@
+"""The loop that writes: admit, read a prompt, step, tell, and again.
+
+Between two steps of the running batch new requests join and finished ones leave. While others
+write, a prompt is read in chunks, one between two steps, so that nobody's stream stands still for
+a stranger's long prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from modeldeploy.errors import PredictionFailed
+from modeldeploy.worker.front import Failure, Front, Ticket
+from modeldeploy.worker.generation.rows import Prompt, Row
+from modeldeploy.worker.generation.sampling import Choice, choose
+from modeldeploy.worker.generation.slab import Slab
+from modeldeploy.worker.generation.writer import Decode
+from modeldeploy.worker.tasks.base import Item
+
+_CHUNK = 128  # tokens of a prompt read between two steps of others
+_WHOLE = 2048  # and when nobody writes: between two looks at who has left
+
+
+@dataclass(eq=False)
+class Job:
+    """One item of a request: its prompt being read into ``cache``, then its rows."""
+
+    ticket: Ticket
+    index: int
+    cache: Any
+    rows: list[Row]
+    read: int = 0
+
+    @property
+    def item(self) -> Item:
+        return self.ticket.items[self.index]
+
+    @property
+    def prompt(self) -> Prompt:
+        found: Prompt = self.item.data
+        return found
+
+
+class Engine(Front):
+    """Writes for at most ``most_rows`` sequences at a time (a request for more has its own way).
+
+    ``decode`` makes text of tokens, ``ends`` are the tokens that end a text.
+    """
+
+    def __init__(
+        self,
+        slab: Slab,
+        decode: Decode,
+        ends: frozenset[int],
+        most_rows: int,
+        max_queue: int,
+        on_batch: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        super().__init__(max_queue)
+        self._slab = slab
+        self._decode = decode
+        self._ends = ends
+        self._most_rows = most_rows
+        self._on_batch = on_batch
+        self._reading: Job | None = None
+        self._rows: list[tuple[Job, Row]] = []
+        self._thread.start()
+
+    # In the inference thread.
+
+    def _work(self) -> None:
+        with torch.inference_mode():
+            while not self._closed:
+                self._drop()
+                self._reading = self._reading or self._next()
+                if self._reading:
+                    self._guarded([self._reading], self._read)
+                if self._rows:
+                    self._guarded([job for job, _ in self._rows], self._step)
+
+    def _next(self) -> Job | None:
+        """The next item of the queue if it fits; waits for one where there is nothing to write."""
+        with self._some:
+            while not (self._closed or self._rows or self._waiting()):
+                self._some.wait()
+            ticket = self._waiting()
+            if ticket is None or not self._fits(ticket):
+                return None
+            index = ticket.waiting.pop(0)
+            ticket.begin()
+            self._queue.rotate(-1)
+            item = ticket.items[index]
+        rows = [
+            Row(item.data, number, self._decode, self._ends, item.sink)
+            for number in range(item.data.sequences)
+        ]
+        return Job(ticket, index, self._slab.empty(), rows)
+
+    def _waiting(self) -> Ticket | None:
+        while self._queue and not self._queue[0].waiting:
+            self._queue.popleft()
+        return self._queue[0] if self._queue else None
+
+    def _fits(self, ticket: Ticket) -> bool:
+        needed: int = ticket.items[ticket.waiting[0]].data.sequences
+        return not self._rows or len(self._rows) + needed <= self._most_rows
+
+    def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
+        """An error ends the requests it befell, and the loop goes on."""
+        try:
+            act()
+        except BaseException as error:  # whatever a model raises; a Rust panic is no Exception
+            failure = Failure(error)
+            for job in dict.fromkeys(jobs):
+                self._fail(job, failure)
+
+    def _read(self) -> None:
+        job = self._reading
+        assert job is not None
+        ids = job.prompt.ids
+        chunk = ids[job.read : job.read + (_CHUNK if self._rows else _WHOLE)]
+        logits = self._slab.read(job.cache, chunk, job.read)
+        job.read += len(chunk)
+        if job.read < len(ids):
+            return
+        self._reading = None
+        first = logits.expand(len(job.rows), -1)
+        for row, choice in zip(
+            job.rows, choose(first, [row.chooser for row in job.rows]), strict=True
+        ):
+            self._slab.join(job.cache, len(ids))
+            self._rows.append((job, row))
+            self._push(job, row, choice)
+        self._end()
+
+    def _step(self) -> None:
+        self._on_batch(len(self._rows))
+        logits = self._slab.step([row.chooser.written[-1] for _, row in self._rows])
+        choices = choose(logits, [row.chooser for _, row in self._rows])
+        for (job, row), choice in zip(self._rows, choices, strict=True):
+            self._push(job, row, choice)
+        self._end()
+
+    def _push(self, job: Job, row: Row, choice: Choice | None) -> None:
+        if choice is None:
+            self._fail(job, Failure(_not_numbers()))
+        elif not job.item.dropped:
+            row.push(choice)
+
+    def _end(self) -> None:
+        """Rows that are written leave; requests all of whose rows are written are over."""
+        left = []
+        for at in reversed(range(len(self._rows))):
+            job, row = self._rows[at]
+            if row.written or job.item.dropped:
+                self._leave(at)
+                left.append(job)
+        for job in dict.fromkeys(left):
+            if all(row.written for row in job.rows):
+                self._settle(job, [row.written for row in job.rows])
+
+    def _leave(self, at: int) -> None:
+        self._slab.leave(at)
+        last = self._rows.pop()
+        if at < len(self._rows):
+            self._rows[at] = last
+
+    def _settle(self, job: Job, outcome: Any) -> None:
+        if job.ticket.settle(job.index, outcome):
+            self._settled([job.ticket])
+
+    def _fail(self, job: Job, failure: Failure) -> None:
+        if self._reading is job:
+            self._reading = None
+        self._settle(job, failure)  # which drops all the request's items; their rows leave next
+
+    def _drop(self) -> None:
+        """Nobody wants these any more."""
+        if self._reading and self._reading.item.dropped:
+            self._reading = None
+        for at in reversed(range(len(self._rows))):
+            if self._rows[at][0].item.dropped:
+                self._leave(at)
+
+
+def _not_numbers() -> PredictionFailed:
+    return PredictionFailed(
+        "the model's logits are not numbers for this input",
+        hint="a wider dtype may help: --dtype float32",
+    )

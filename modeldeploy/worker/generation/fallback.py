@@ -1,0 +1,90 @@
+"""Writing with transformers' own ``generate``, for models whose cache the slab does not know.
+
+The same rows, choices and pieces: ``generate`` only runs the model, a logits processor of ours
+chooses the tokens and a stopping criterion of ours ends the rows. Requests cannot join on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from modeldeploy.worker.generation.rows import Prompt, Row, Written
+from modeldeploy.worker.generation.sampling import Choice, choose
+from modeldeploy.worker.generation.writer import Decode
+from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.tasks.tokens import matrix
+
+
+def write(
+    model: Any, items: list[Item], decode: Decode, ends: frozenset[int], pad_id: int
+) -> list[list[Written]]:
+    """The sequences of each item. Raises ValueError where logits are not numbers."""
+    rows = [
+        (item, Row(item.data, index, decode, ends, item.sink))
+        for item in items
+        for index in range(item.data.sequences)
+    ]
+    prompts: list[Prompt] = [item.data for item, _ in rows]
+    chooser = _Chooser([row for _, row in rows], pad_id)
+    model.generate(
+        input_ids=matrix([one.ids for one in prompts], pad_id, left=True).to(model.device),
+        attention_mask=matrix([[1] * len(one.ids) for one in prompts], 0, left=True).to(
+            model.device
+        ),
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max(one.new for one in prompts),
+        pad_token_id=pad_id,
+        eos_token_id=None,
+        repetition_penalty=1.0,  # ours is applied by the chooser
+        logits_processor=LogitsProcessorList([chooser]),
+        stopping_criteria=StoppingCriteriaList([_Ended(rows)]),
+    )
+    written = iter([row.written for _, row in rows])
+    return [[_whole(next(written)) for _ in range(item.data.sequences)] for item in items]
+
+
+def _whole(written: Written | None) -> Written:
+    """Rows that nobody wants any more end early."""
+    return written or Written("", "length", 0)
+
+
+class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not followed by mypy
+    """Leaves one token of each row possible: the one that we choose."""
+
+    def __init__(self, rows: list[Row], pad_id: int) -> None:
+        self._rows = rows
+        self._pad_id = pad_id
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        chosen = choose(scores, [row.chooser for row in self._rows])
+        tokens = [self._push(row, choice) for row, choice in zip(self._rows, chosen, strict=True)]
+        forced = torch.full_like(scores, -torch.inf)
+        return forced.scatter(1, torch.tensor(tokens, device=scores.device)[:, None], 0.0)
+
+    def _push(self, row: Row, choice: Choice | None) -> int:
+        if row.written:
+            return self._pad_id
+        if choice is None:
+            raise ValueError("the model's logits are not numbers")
+        row.push(choice)
+        return choice.token
+
+
+class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy
+    """Ends each row when it is written, or when nobody wants it any more."""
+
+    def __init__(self, rows: list[tuple[Item, Row]]) -> None:
+        self._rows = rows
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        ended = [item.dropped or row.written is not None for item, row in self._rows]
+        return torch.tensor(ended, device=input_ids.device)

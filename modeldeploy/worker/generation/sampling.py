@@ -1,0 +1,177 @@
+"""From logits to the next token of each row, each with its own parameters.
+
+Whatever the company, a row's choice depends on its own logits and its own random numbers alone:
+one uniform number a token, looked up in the row's cumulated probabilities.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+_WIDE = 1024  # candidates among which top-p nearly always finds enough
+_COLDEST = 1e-3  # below it, and at 0, the likeliest token is taken
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one request's tokens are chosen; ``temperature`` None takes the likeliest."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logprobs: bool = False
+    top_n: int = 0
+
+    @property
+    def penalises(self) -> bool:
+        """Whether what was written before matters."""
+        return bool(
+            (self.repetition_penalty or 1.0) != 1.0
+            or self.frequency_penalty
+            or self.presence_penalty
+        )
+
+    @staticmethod
+    def is_cold(temperature: float | None) -> bool:
+        return temperature is not None and temperature < _COLDEST
+
+
+@dataclass
+class Chooser:
+    """One row's choosing: its parameters, its random numbers, the tokens that penalties look at."""
+
+    how: Sampling
+    numbers: random.Random
+    prompt: Sequence[int] = ()
+    written: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A token and, where asked for, its logprob and the likeliest ones with theirs."""
+
+    token: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[Choice | None]:
+    """The next token of each row of ``logits`` (rows, vocabulary); None for a row whose logits
+    are not numbers."""
+    plain = logits.float()
+    scores = _penalised(plain, choosers)
+    tokens = scores.argmax(-1)
+    for is_open in (True, False):  # two ways, and which one a row goes must not hang on company
+        rows = [at for at, one in enumerate(choosers) if _is_drawn(one.how, is_open=is_open)]
+        if rows:
+            draw = _draw_openly if is_open else _draw_among
+            tokens[rows] = draw(scores[rows], [choosers[at] for at in rows])
+    chosen = tokens.tolist()
+    sane = (~plain.isnan().any(-1) & plain.amax(-1).isfinite()).tolist()
+    return [
+        _choice(plain[at], token, choosers[at].how) if sane[at] else None
+        for at, token in enumerate(chosen)
+    ]
+
+
+def _choice(logits: torch.Tensor, token: int, how: Sampling) -> Choice:
+    if not (how.logprobs or how.top_n):
+        return Choice(token)
+    logprobs = logits.log_softmax(-1)
+    if not how.top_n:
+        return Choice(token, float(logprobs[token]))
+    values, indices = logprobs.topk(min(how.top_n, len(logprobs)))
+    top = tuple(zip(indices.tolist(), values.tolist(), strict=True))
+    return Choice(token, float(logprobs[token]), top)
+
+
+def _penalised(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    rows = [at for at, one in enumerate(choosers) if one.how.penalises]
+    if not rows:
+        return logits
+    logits = logits.clone()
+    for at in rows:
+        _penalise(logits[at], choosers[at])
+    return logits
+
+
+def _penalise(logits: torch.Tensor, chooser: Chooser) -> None:
+    """In place: the repetition penalty of CTRL (arXiv 1909.05858) over prompt and text, OpenAI's
+    frequency and presence penalties over the text alone."""
+    how = chooser.how
+    if (factor := how.repetition_penalty or 1.0) != 1.0:
+        seen = torch.tensor(sorted({*chooser.prompt, *chooser.written}), device=logits.device)
+        before = logits[seen]
+        logits[seen] = torch.where(before > 0, before / factor, before * factor)
+    if chooser.written and (how.frequency_penalty or how.presence_penalty):
+        counts = Counter(chooser.written)
+        times = torch.tensor(list(counts.values()), device=logits.device)
+        off = times * (how.frequency_penalty or 0.0) + (how.presence_penalty or 0.0)
+        logits[list(counts)] -= off.to(logits)
+
+
+def _draw_openly(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    """One token a row, of all there are."""
+    return _look_up(_warmed(scores, choosers), _numbers(choosers, scores.device))
+
+
+def _draw_among(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    """One token a row, of those that its top-k and top-p leave."""
+    probabilities, size = _warmed(scores, choosers), scores.shape[-1]
+    width = min(size, max(one.how.top_k or _WIDE for one in choosers))
+    kept, order = _kept(probabilities, width, choosers)
+    if kept is None:
+        kept, order = _kept(probabilities, size, choosers)
+    assert kept is not None
+    found = _look_up(kept, _numbers(choosers, scores.device))
+    return order.gather(1, found[:, None])[:, 0]
+
+
+def _warmed(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    warmth = [max(one.how.temperature or 1.0, _COLDEST) for one in choosers]
+    return (scores / torch.tensor(warmth, device=scores.device)[:, None]).softmax(-1)
+
+
+def _numbers(choosers: Sequence[Chooser], device: torch.device) -> torch.Tensor:
+    return torch.tensor([one.numbers.random() for one in choosers], device=device)
+
+
+def _is_drawn(how: Sampling, *, is_open: bool) -> bool:
+    return how.temperature is not None and _is_open(how) == is_open
+
+
+def _is_open(how: Sampling) -> bool:
+    return not how.top_k and (how.top_p is None or how.top_p >= 1)
+
+
+def _kept(
+    probabilities: torch.Tensor, width: int, choosers: Sequence[Chooser]
+) -> tuple[torch.Tensor | None, torch.Tensor]:
+    """The ``width`` best of each row, best first, with 0 for those that top-k and top-p leave
+    out; None where top-p needs more of them."""
+    best, order = probabilities.topk(width)
+    device, size = best.device, probabilities.shape[-1]
+    ks = torch.tensor([one.how.top_k or size for one in choosers], device=device)
+    ps = torch.tensor([one.how.top_p or 1.0 for one in choosers], device=device)[:, None]
+    best = best * (torch.arange(width, device=device) < ks[:, None])
+    among = torch.where(ks[:, None] < size, best.sum(-1, keepdim=True), torch.ones_like(ps))
+    before = best.cumsum(-1) - best
+    if width < size and bool(((best.sum(-1, keepdim=True) < ps * among) & (ps < 1)).any()):
+        return None, order
+    return best * (before < ps * among), order
+
+
+def _look_up(weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """Where each row's cumulated weights pass its number (0 to 1) of their sum."""
+    cumulated = weights.double().cumsum(-1)
+    wanted = numbers.double()[:, None] * cumulated[:, -1:]
+    found = torch.searchsorted(cumulated, wanted, right=True)[:, 0]
+    return found.clamp(max=weights.shape[-1] - 1)

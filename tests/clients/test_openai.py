@@ -1,0 +1,220 @@
+"""openai's own client, unmodified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+from huggingface_hub import InferenceClient
+from openai.types.chat import ChatCompletionMessageParam
+
+from modeldeploy import builtin
+from tests.clients.served import Served, served
+from tests.models import smollm2, tiny
+
+TURNS: list[ChatCompletionMessageParam] = [
+    {"role": "system", "content": "You are terse."},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "Where does "}, {"type": "text", "text": "Ada live?"}],
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tiny.chat(tmp_path_factory.mktemp("m") / "chat"), "text-generation") as one:
+        yield one
+
+
+@pytest.fixture
+def client(chatty: Served) -> Iterator[openai.OpenAI]:
+    with _client(chatty) as one:
+        yield one
+
+
+def _client(one: Served) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0)
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert [one.id for one in client.models.list()] == ["demo"]
+    assert client.models.retrieve("demo").owned_by == "org"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("other")
+
+
+def test_chat(client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(
+        model="demo", messages=TURNS, max_tokens=7, temperature=0
+    )
+    (choice,) = found.choices
+    assert choice.message.role == "assistant"
+    assert choice.message.content
+    assert choice.finish_reason == "length"
+    assert choice.logprobs is None
+    assert found.usage is not None
+    assert found.usage.completion_tokens == 7
+    assert found.usage.total_tokens == found.usage.prompt_tokens + 7
+    assert found.object == "chat.completion"
+
+
+def test_chat_streams_what_it_answers_whole(client: openai.OpenAI) -> None:
+    whole = client.chat.completions.create(
+        model="demo", messages=TURNS, max_completion_tokens=20, seed=5, temperature=1.5
+    )
+    chunks = list(
+        client.chat.completions.create(
+            model="demo",
+            messages=TURNS,
+            max_completion_tokens=20,
+            seed=5,
+            temperature=1.5,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert {chunk.id for chunk in chunks} == {chunks[0].id}
+
+
+def test_chat_with_several_choices_a_stop_and_logprobs(client: openai.OpenAI) -> None:
+    found = client.chat.completions.create(
+        model="demo", messages=TURNS, n=3, max_tokens=8, seed=1, logprobs=True, top_logprobs=2
+    )
+    assert [choice.index for choice in found.choices] == [0, 1, 2]
+    assert len({choice.message.content for choice in found.choices}) == 3
+    for choice in found.choices:
+        assert choice.logprobs is not None
+        tokens = choice.logprobs.content
+        assert tokens is not None
+        assert "".join(token.token for token in tokens) == choice.message.content
+        assert all(len(token.top_logprobs) == 2 and token.logprob <= 0 for token in tokens)
+    assert found.usage is not None
+    assert found.usage.completion_tokens == 24
+    text = found.choices[0].message.content or ""
+    stopped = client.chat.completions.create(
+        model="demo", messages=TURNS, n=3, max_tokens=8, seed=1, stop=[text[2:4]]
+    )
+    assert stopped.choices[0].message.content == text[: text.index(text[2:4])]
+    assert stopped.choices[0].finish_reason == "stop"
+
+
+def test_a_stream_of_several_choices(client: openai.OpenAI) -> None:
+    texts = {0: "", 1: ""}
+    for chunk in client.chat.completions.create(
+        model="demo", messages=TURNS, n=2, max_tokens=6, seed=2, stream=True
+    ):
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    whole = client.chat.completions.create(model="demo", messages=TURNS, n=2, max_tokens=6, seed=2)
+    assert [texts[0], texts[1]] == [choice.message.content for choice in whole.choices]
+
+
+def test_completions(client: openai.OpenAI) -> None:
+    found = client.completions.create(model="demo", prompt=["Once upon", "I"], max_tokens=5)
+    assert [choice.index for choice in found.choices] == [0, 1]
+    echoed = client.completions.create(model="demo", prompt="Once upon", max_tokens=5, echo=True)
+    assert echoed.choices[0].text == "Once upon" + found.choices[0].text
+    chunks = client.completions.create(model="demo", prompt="Once upon", max_tokens=5, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in chunks) == found.choices[0].text
+    with_logprobs = client.completions.create(
+        model="demo", prompt="Once upon", max_tokens=5, logprobs=2
+    )
+    logprobs = with_logprobs.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens is not None
+    assert "".join(logprobs.tokens) == found.choices[0].text
+
+
+def test_responses(client: openai.OpenAI) -> None:
+    found = client.responses.create(
+        model="demo", input="Where does Ada live?", instructions="Be terse.", max_output_tokens=6
+    )
+    assert found.status == "incomplete"
+    assert found.output_text
+    assert found.usage is not None
+    assert found.usage.output_tokens == 6
+    events = list(
+        client.responses.create(
+            model="demo",
+            input=[{"role": "user", "content": "Where does Ada live?"}],
+            instructions="Be terse.",
+            max_output_tokens=6,
+            stream=True,
+        )
+    )
+    assert [one.sequence_number for one in events] == list(range(len(events)))
+    deltas = [one.delta for one in events if one.type == "response.output_text.delta"]
+    assert "".join(deltas) == found.output_text
+    assert events[0].type == "response.created"
+    assert events[-1].type == "response.incomplete"
+    assert events[-1].response.output_text == found.output_text
+
+
+def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="no model 'other'"):
+        client.chat.completions.create(model="other", messages=TURNS)
+    with pytest.raises(openai.BadRequestError, match="tools") as refused:
+        client.chat.completions.create(
+            model="demo", messages=TURNS, tools=[{"type": "function", "function": {"name": "f"}}]
+        )
+    assert refused.value.param == "tools"
+    assert refused.value.type == "invalid_request_error"
+    with pytest.raises(openai.BadRequestError, match="response_format"):
+        client.chat.completions.create(
+            model="demo", messages=TURNS, response_format={"type": "json_object"}
+        )
+    with pytest.raises(openai.BadRequestError, match="temperature") as refused:
+        client.chat.completions.create(model="demo", messages=TURNS, temperature=-1)
+    assert refused.value.param == "temperature"
+    with pytest.raises(openai.BadRequestError, match="window"):
+        client.chat.completions.create(model="demo", messages=TURNS, max_tokens=5000)
+    with pytest.raises(openai.BadRequestError, match="system speaks first"):
+        client.chat.completions.create(model="demo", messages=[*TURNS, *TURNS])
+    parts = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    with pytest.raises(openai.BadRequestError, match="image_url"):
+        client.chat.completions.create(
+            model="demo",
+            messages=[{"role": "user", "content": parts}],  # type: ignore[list-item,misc]  # as a list of plain dicts
+        )
+    with pytest.raises(openai.NotFoundError):
+        client.embeddings.create(model="demo", input="x")
+
+
+def test_a_model_without_a_template_says_so(tmp_path: Path) -> None:
+    with served(tiny.gpt2(tmp_path / "m"), "text-generation") as one, _client(one) as client:
+        with pytest.raises(openai.BadRequestError, match="no chat template"):
+            client.chat.completions.create(model="demo", messages=TURNS)
+        with pytest.raises(openai.BadRequestError, match="no chat template"):
+            list(client.chat.completions.create(model="demo", messages=TURNS, stream=True))
+
+
+def test_what_does_not_fit_the_task_is_not_there() -> None:
+    sentiment = builtin.path("sentiment")
+    with served(sentiment, "text-classification") as one, _client(one) as client:
+        assert [model.id for model in client.models.list()] == ["demo"]
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model="demo", messages=TURNS)
+
+
+@pytest.mark.slow
+def test_a_real_model_knows_the_capital_of_france(pytestconfig: pytest.Config) -> None:
+    folder = smollm2.convert(pytestconfig.cache.mkdir("smollm2-135m"))
+    question = "What is the capital of France?"
+    with served(folder, "text-generation", dtype="auto") as one, _client(one) as client:
+        found = client.chat.completions.create(
+            model="demo", messages=[{"role": "user", "content": question}], temperature=0
+        )
+        assert "Paris" in (found.choices[0].message.content or "")
+        assert found.choices[0].finish_reason == "stop"
+        theirs = InferenceClient(model=one.url).chat_completion(
+            [{"role": "user", "content": question}], temperature=0, max_tokens=30
+        )
+        assert theirs.choices[0].message.content == found.choices[0].message.content

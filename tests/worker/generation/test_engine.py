@@ -1,0 +1,159 @@
+"""Requests on a running batch: a tiny real model, the real loop, no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.worker.generation.engine import Engine
+from modeldeploy.worker.generation.rows import Piece, Written
+from modeldeploy.worker.tasks.base import Item
+from tests.models import tiny
+from tests.worker.adapters import inputs, loaded, parameters
+
+TASK = "text-generation"
+TEXTS = ["Once upon a time", "I", "Where does Ada live? What can the model do?", "not bad"]
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return loaded(tiny.gpt2(tmp_path_factory.mktemp("m") / "gpt2"), TASK)
+
+
+def run(adapter: Any, story: Callable[[Engine], Awaitable[None]], max_queue: int = 100) -> None:
+    async def tell() -> None:
+        engine = adapter.front(max_queue, lambda rows: None)
+        assert isinstance(engine, Engine)
+        try:
+            await asyncio.wait_for(story(engine), 60)
+            assert engine._rows == []
+            assert engine._slab.count == 0
+        finally:
+            engine.close()
+
+    asyncio.run(tell())
+
+
+def item(adapter: Any, text: str, **how: Any) -> Item:
+    (one,) = adapter.pre(inputs(TASK, text=text), parameters(TASK, **how))
+    assert isinstance(one, Item)
+    return one
+
+
+async def written(engine: Engine, one: Item) -> list[Written]:
+    found: list[Written] = (await engine.run([one])).raws[0]
+    return found
+
+
+def test_company_changes_nothing_whatever_the_parameters(adapter: Any) -> None:
+    hows: list[dict[str, Any]] = [
+        {"max_new_tokens": 20},
+        {"max_new_tokens": 7, "seed": 1, "temperature": 2.0},
+        {"max_new_tokens": 15, "seed": 2, "temperature": 3.0, "top_p": 0.9},
+        {"max_new_tokens": 10, "seed": 3, "num_return_sequences": 3, "top_k": 20},
+    ]
+    asked = list(zip(TEXTS, hows, strict=True))
+
+    async def story(engine: Engine) -> None:
+        alone = [await written(engine, item(adapter, text, **how)) for text, how in asked]
+        together = await asyncio.gather(
+            *(written(engine, item(adapter, text, **how)) for text, how in asked * 3)
+        )
+        assert together == alone * 3
+        assert len({one.text for one in alone[3]}) == 3
+
+    run(adapter, story)
+
+
+def test_a_request_of_several_texts_and_sequences_is_whole(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        how = {"max_new_tokens": 5, "num_return_sequences": 3, "temperature": 2.0, "seed": 7}
+        asked = [item(adapter, text, **how) for text in TEXTS]
+        ticket = await engine.run(asked)
+        assert [len(raw) for raw in ticket.raws] == [3] * 4
+        assert ticket.left == 0
+
+    run(adapter, story)
+
+
+def test_it_writes_what_generate_writes(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        for text in TEXTS:
+            one = item(adapter, text, max_new_tokens=15)
+            assert await written(engine, one) == adapter.core([one])[0]
+
+    run(adapter, story)
+
+
+def test_pieces_come_one_by_one_and_are_the_text(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        pieces: list[Piece] = []
+        one = item(adapter, TEXTS[0], max_new_tokens=8)
+        one.sink = pieces.append
+        (whole,) = await written(engine, one)
+        assert "".join(piece.text for piece in pieces) == whole.text
+        assert [piece.finish for piece in pieces] == [None] * 7 + ["length"]
+
+    run(adapter, story)
+
+
+def test_who_leaves_frees_the_row_and_the_others_go_on(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        expected = await written(engine, item(adapter, TEXTS[0], max_new_tokens=40))
+        pieces: list[Piece] = []
+        leaving = item(adapter, TEXTS[1], max_new_tokens=60)
+        leaving.sink = pieces.append
+        leaver = asyncio.ensure_future(engine.run([leaving]))
+        stayer = asyncio.ensure_future(written(engine, item(adapter, TEXTS[0], max_new_tokens=40)))
+        while len(pieces) < 3:
+            await asyncio.sleep(0.001)
+        leaver.cancel()
+        assert await stayer == expected
+        assert len(pieces) < 60
+        assert leaving.dropped
+
+    run(adapter, story)
+
+
+def test_more_than_fit_wait_and_all_are_served(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        asked = [item(adapter, text, max_new_tokens=5) for text in TEXTS * 12]
+        found = await asyncio.gather(*(written(engine, one) for one in asked))
+        assert found == found[:4] * 12
+
+    run(adapter, story)
+
+
+def test_a_full_queue_is_refused(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        asked = [
+            asyncio.ensure_future(engine.run([item(adapter, "I", max_new_tokens=30)]))
+            for _ in range(40)
+        ]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [one for one in results if isinstance(one, QueueFull)]
+        assert refused
+        assert all(one.retry_after for one in refused)
+        assert len(results) - len(refused) >= 3
+
+    run(adapter, story, max_queue=3)
+
+
+def test_an_error_in_the_model_ends_whom_it_befell_and_nobody_else(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        expected = await written(engine, item(adapter, TEXTS[0], max_new_tokens=5))
+        forward, adapter.model.forward = adapter.model.forward, _broken
+        with pytest.raises(PredictionFailed, match="it broke"):
+            await engine.run([item(adapter, TEXTS[0], max_new_tokens=5)])
+        adapter.model.forward = forward
+        assert await written(engine, item(adapter, TEXTS[0], max_new_tokens=5)) == expected
+
+    run(adapter, story)
+
+
+def _broken(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("it broke")

@@ -1,0 +1,125 @@
+"""Rows that join and leave at random write what each would write alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from modeldeploy.worker.generation import slab as module
+from modeldeploy.worker.generation.check import fitting_slab
+from modeldeploy.worker.generation.slab import Slab
+
+VOCABULARY = 101
+NEW = 20
+_COMMON = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+MODELS: dict[str, Callable[[], Any]] = {
+    "Llama": lambda: transformers.LlamaConfig(**_COMMON, num_key_value_heads=2),
+    "Mistral": lambda: transformers.MistralConfig(
+        **_COMMON, num_key_value_heads=2, sliding_window=8
+    ),
+    "Gemma2": lambda: transformers.Gemma2Config(
+        **_COMMON, num_key_value_heads=2, head_dim=8, sliding_window=8
+    ),
+    "Bloom": lambda: transformers.BloomConfig(
+        vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4
+    ),
+    "GPT2": lambda: transformers.GPT2Config(
+        vocab_size=VOCABULARY,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=128,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "Lfm2": lambda: transformers.Lfm2Config(
+        **_COMMON, num_key_value_heads=2, full_attn_idxs=[1], pad_token_id=0
+    ),
+}
+
+
+def _model(name: str) -> Any:
+    torch.manual_seed(0)
+    return transformers.AutoModelForCausalLM.from_config(MODELS[name]()).eval()
+
+
+def _alone(model: Any, ids: list[int]) -> list[int]:
+    written = model.generate(
+        torch.tensor([ids]),
+        attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+        max_new_tokens=NEW,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    found: list[int] = written[0, len(ids) :].tolist()
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_write_what_they_would_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_COLUMNS", 32)  # so that it must grow and move
+    model, dice = _model(name), random.Random(1)
+    prompts = [
+        [dice.randrange(3, VOCABULARY) for _ in range(dice.randrange(1, 40))] for _ in range(9)
+    ]
+    with torch.inference_mode():
+        expected = [_alone(model, ids) for ids in prompts]
+        assert _together(model, prompts, dice) == expected
+
+
+def _together(model: Any, prompts: list[list[int]], dice: random.Random) -> list[list[int]]:
+    slab = Slab(model)
+    written: list[list[int]] = [[] for _ in prompts]
+    todo, live = list(range(len(prompts))), list[int]()
+    while todo or live:
+        if todo and dice.random() < 0.5:
+            one = todo.pop(0)
+            written[one].append(_join(slab, prompts[one]))
+            live.append(one)
+        if live:
+            logits = slab.step([written[one][-1] for one in live])
+            for row, one in enumerate(live):
+                written[one].append(int(logits[row].argmax()))
+        for row in reversed(range(len(live))):
+            if len(written[live[row]]) >= NEW:
+                slab.leave(row)
+                last = live.pop()
+                if row < len(live):
+                    live[row] = last
+    return written
+
+
+def _join(slab: Slab, ids: list[int]) -> int:
+    """Read in two parts; the first token."""
+    cache = slab.empty()
+    logits = slab.read(cache, ids[:5], 0)
+    if ids[5:]:
+        logits = slab.read(cache, ids[5:], 5)
+    slab.join(cache, len(ids))
+    return int(logits.argmax())
+
+
+def test_a_model_that_fits_is_found_to_fit_and_a_broken_one_is_not() -> None:
+    model = _model("Llama")
+    assert fitting_slab(model) is not None
+    forward = model.forward
+
+    def confused(*args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        return forward(*args, attention_mask=None, **kwargs)  # sees the columns of others
+
+    model.forward = confused
+    assert fitting_slab(model) is None
