@@ -48,6 +48,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     drain_timeout: float
     limits: Limits
     threads: int
+    allow_origins: tuple[str, ...] = ()
 
 
 class ForkOrder(Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
     many = bytes(inputs).lstrip()[:1] == b"["
     items = decode(inputs, list[kind] if many else kind, "$.inputs")  # type: ignore[valid-type] # a type made at run time
     items = items if many else [items]
-    _check_count("inputs", len(items), most)
+    check_count("inputs", len(items), most)
     return Asked(
         [_hf_input(task, item, parameters) for item in items],
         task.parameters(**_taken(task.parameters, parameters)),
@@ -169,7 +169,11 @@ def _plain(text: str) -> Any:
     return text
 
 
-def _check_count(name: str, count: int, most: int) -> None:
+def check_count(name: str, count: int, most: int) -> None:
+    """
+    Raises:
+        InvalidRequest: there are none, or more than ``most``.
+    """
     if count == 0:
         raise InvalidRequest(f"`{name}` is empty: it must hold at least one", hint=_HINT)
     if count > most:
@@ -193,7 +197,7 @@ def split(task: TaskSchema, body: Struct, most: int) -> Asked:
         raise InvalidRequest(f"exactly one of `{one}` and `{several}` must be given", hint=_HINT)
     if items is None:
         return Asked([task.inputs(**given)], parameters, many=False)
-    _check_count(several, len(items), most)
+    check_count(several, len(items), most)
     return Asked([task.inputs(**{**given, one: item}) for item in items], parameters, many=True)
 
 

@@ -12,7 +12,14 @@ from modeldeploy.schema.tasks import (
     text,
     vision,
 )
-from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
+from modeldeploy.schema.tasks.base import (
+    TaskSchema,
+    alternatives,
+    hf_input,
+    hf_parameters,
+    native_request,
+    task_parameters,
+)
 
 _FAMILIES = (
     text,
@@ -40,8 +47,10 @@ __all__ = [
     "ALIASES",
     "TASKS",
     "TaskSchema",
+    "alternatives",
     "find",
     "hf_input",
     "hf_parameters",
     "native_request",
+    "task_parameters",
 ]

@@ -8,10 +8,19 @@ from msgspec import Meta
 
 ImageFile = Annotated[
     str,
-    Meta(min_length=1, description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file."),
+    Meta(
+        min_length=1,
+        description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file.",
+        extra_json_schema={"contentEncoding": "base64"},
+    ),
 ]
 AudioFile = Annotated[
-    str, Meta(min_length=1, description="Base64 of a WAV, FLAC, OGG or MP3 file.")
+    str,
+    Meta(
+        min_length=1,
+        description="Base64 of a WAV, FLAC, OGG or MP3 file.",
+        extra_json_schema={"contentEncoding": "base64"},
+    ),
 ]
 IMAGE_MEDIA = ("image/*", "application/octet-stream")
 AUDIO_MEDIA = ("audio/*", "application/octet-stream")

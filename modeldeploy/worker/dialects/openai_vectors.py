@@ -18,9 +18,7 @@ from modeldeploy.worker.exchange import Exchange
 
 class Vectors(Handler):
     path = "/v1/embeddings"
-
-    def fits(self) -> bool:
-        return "feature-extraction" in {self.task.name, self.task.twin}
+    tasks = frozenset({"feature-extraction", "sentence-similarity"})
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, EmbeddingRequest)
