@@ -61,6 +61,8 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         drain_timeout=around.policy.drain_timeout,
         limits=around.limits,
         threads=thread_budget(),
+        companion=record.model.companion,
+        gguf=record.model.gguf,
     )
 
 

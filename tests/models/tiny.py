@@ -23,7 +23,7 @@ CORPUS = [
 ]
 
 
-def _byte_level() -> PreTrainedTokenizerFast:
+def byte_level() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     from tokenizers import decoders
@@ -80,7 +80,7 @@ def _bert_config(tokenizer: PreTrainedTokenizerFast, **more: object) -> BertConf
 def gpt2(folder: Path) -> Path:
     """A text generator of 64 positions."""
     torch.manual_seed(0)
-    tokenizer = _byte_level()
+    tokenizer = byte_level()
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=64,
