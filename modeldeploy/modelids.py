@@ -15,15 +15,22 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _REVISION_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _BUILTIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _WEB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(.+)")
-_FORMS = "a model is org/name or org/name@revision on the Hub, a directory, or builtin/NAME"
+_FORMS = (
+    "a model is org/name, org/name@revision or org/name:file.gguf on the Hub, a directory or a "
+    "GGUF file, or builtin/NAME"
+)
+_GGUF = ".gguf"
+_FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()=-]*")
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """A repository on the Hub; ``revision`` is a branch, a tag or a commit."""
+    """A repository on the Hub; ``revision`` is a branch, a tag or a commit, ``file`` the GGUF file
+    in it that is the model."""
 
     repo_id: str
     revision: str = DEFAULT_REVISION
+    file: str | None = None
 
     @property
     def is_pinned(self) -> bool:
@@ -33,12 +40,18 @@ class HubModel:
 
 @dataclass(frozen=True)
 class LocalModel:
+    """A directory, or a GGUF file."""
+
     path: Path
 
 
 @dataclass(frozen=True)
 class BuiltinModel:
     name: str
+
+
+def is_gguf(name: str) -> bool:
+    return name.lower().endswith(_GGUF)
 
 
 Source = Union[HubModel, LocalModel, BuiltinModel]
@@ -97,7 +110,8 @@ def _hub(model_id: str, revision: str | None) -> HubModel:
     if web:
         found = "/".join(web.group(1).split("/")[:2])
         raise _invalid(model_id, "it is a web address", hint=f"give the id alone: {found}")
-    repo_id, at, inline = model_id.partition("@")
+    named, colon, file = model_id.partition(":")
+    repo_id, at, inline = named.partition("@")
     if at and not inline:
         raise _invalid(model_id, "there is no revision after the '@'")
     if inline and revision is not None and inline != revision:
@@ -105,7 +119,19 @@ def _hub(model_id: str, revision: str | None) -> HubModel:
             model_id, f"it names one revision and {revision!r} another", hint="give only one"
         )
     _check_repo(model_id, repo_id)
-    return HubModel(repo_id, _checked_revision(inline or revision or DEFAULT_REVISION))
+    return HubModel(
+        repo_id,
+        _checked_revision(inline or revision or DEFAULT_REVISION),
+        _checked_file(model_id, file) if colon else None,
+    )
+
+
+def _checked_file(model_id: str, file: str) -> str:
+    """``file``, if it is a GGUF file that stays inside its repository."""
+    parts = file.split("/")
+    if not is_gguf(file) or not all(map(_FILE_PART.fullmatch, parts)) or ".." in file:
+        raise _invalid(model_id, "after the ':' stands the name of a .gguf file")
+    return file
 
 
 def _check_repo(model_id: str, repo_id: str) -> None:

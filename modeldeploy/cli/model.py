@@ -1,4 +1,4 @@
-"""What MODEL means: a Hub id, one with a revision, a directory, or a model of ours."""
+"""What MODEL means: a Hub id, one with a revision or a GGUF file, a directory, a model of ours."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from modeldeploy.cli import output
 from modeldeploy.errors import UsageError
+from modeldeploy.modelids import is_gguf
 
 _HERE = ("/", "./", "../", "~")
 
 
 def parse_model(model: str, revision: str | None) -> tuple[str, str | None]:
-    """The id (a directory as an absolute path) and the revision.
+    """The id (a directory or a GGUF file as an absolute path) and the revision.
 
     A directory is named as a path, so that ``gpt2`` never means a folder that happens to be
     here.
@@ -23,16 +24,19 @@ def parse_model(model: str, revision: str | None) -> tuple[str, str | None]:
     if is_path(model):
         folder = Path(model).expanduser()
         return os.path.abspath(folder), revision  # noqa: PTH100 - resolve() would follow links
-    model_id, _, after = model.partition("@")
+    named, colon, file = model.partition(":")
+    model_id, _, after = named.partition("@")
     if after and revision and after != revision:
         raise UsageError(
             f"two revisions: {after!r} in the model, {revision!r} in --revision", hint="give one"
         )
     if Path(model_id).is_dir():
         output.aside(f"taking {model_id} for a model id; ./{model_id} is the directory here")
-    return model_id, after or revision
+    return f"{model_id}{colon}{file}", after or revision
 
 
 def is_path(model: str) -> bool:
     marked = model in {".", ".."} or model.startswith(_HERE) or model.endswith("/")
-    return marked or (model.count("/") > 1 and Path(model).is_dir())
+    if marked or (is_gguf(model) and Path(model).is_file()):
+        return True
+    return model.count("/") > 1 and Path(model).exists()

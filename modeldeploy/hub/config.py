@@ -22,6 +22,10 @@ class ModelConfig(Struct, frozen=True):
         return self.model_type != ECHO
 
 
+# What a GGUF file is taken for where nobody says otherwise: transformers reads almost nothing else.
+GGUF = ModelConfig(model_type=None, architectures=["LlamaForCausalLM"])
+
+
 def read(content: bytes) -> ModelConfig:
     """Raises UnsupportedModel where it is not a JSON object."""
     try:

@@ -57,6 +57,10 @@ class RepoCache:
     def snapshot(self, commit: str) -> Path:
         return self.folder / "snapshots" / commit
 
+    def converted(self, etag: str) -> Path:
+        """Where a worker keeps what it made of the GGUF file ``etag``: it goes with the model."""
+        return self.folder / "modeldeploy-gguf" / etag
+
     def ref(self, revision: str) -> Path:
         return self.folder / "refs" / revision
 

@@ -2,44 +2,119 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from modeldeploy import extras
 from modeldeploy.errors import ModelNotFound, UnsupportedModel
-from modeldeploy.hub import config, fit, select, tasks
-from modeldeploy.modelids import BuiltinModel, LocalModel
+from modeldeploy.hub import adapters, config, fit, select, tasks
+from modeldeploy.hub.adapters import Companion
+from modeldeploy.hub.verify import CHUNK
+from modeldeploy.hub.vocoders import FOLDER, vocoder_of
+from modeldeploy.modelids import BuiltinModel, LocalModel, is_gguf
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import ResolvedModel
+from modeldeploy.schema.tasks import TASKS, TaskSchema
 
+_GGUF_MAGIC = b"GGUF"
 _LFS_POINTER = b"version https://git-lfs"
 
 
-def resolve(source: LocalModel | BuiltinModel, spec: Spec) -> ResolvedModel:
+def resolve(
+    source: LocalModel | BuiltinModel, spec: Spec, companion: Companion | None = None
+) -> ResolvedModel:
     """The model in its directory, checked for what can be known without loading it.
+
+    ``companion`` fetches what it is loaded with; None where it is itself a companion.
 
     Raises:
         ModelNotFound: there is no such directory or embedded model.
         ModelError: the directory holds none that can be served; the message says why.
     """
+    if isinstance(source, LocalModel) and source.path.is_file() and is_gguf(source.path.name):
+        return _gguf(source.path, spec)
     root = _builtin(source.name) if isinstance(source, BuiltinModel) else _directory(source.path)
     names = _names(root)
+    if adapters.is_adapter(names):
+        return _adapter(root, names, spec, companion)
     select.require_config(names)
     settings = config.read((root / select.CONFIG).read_bytes())
     task = tasks.decide(spec, _card_tag(root), settings, names)
     chosen = _select(root, names, settings, spec)
-    weights_bytes = _size(root, chosen.weights)
-    fit.check_memory(weights_bytes, spec.device)
+    fit.check_memory(_size(root, chosen.weights), spec.device)
+    vocoder = vocoder_of(task.name, settings.architectures)
+    needed = None
+    if vocoder and companion and not (root / FOLDER).is_dir():
+        needed = companion(vocoder, None, task.name)
+    return _resolved(root, chosen, spec, task, settings.architectures, needed)
+
+
+def _resolved(
+    root: Path,
+    chosen: select.Selection,
+    spec: Spec,
+    task: TaskSchema,
+    architectures: list[str],
+    companion: ResolvedModel | None = None,
+) -> ResolvedModel:
+    more = companion
     return ResolvedModel(
         model_id=spec.model_id,
         commit=None,
         snapshot=str(root),
         task=task.name,
         model_type=task.model_type,
-        architectures=settings.architectures,
-        weights_bytes=weights_bytes,
-        total_bytes=_size(root, chosen.files),
-        downloaded_bytes=0,
+        architectures=architectures,
+        weights_bytes=_size(root, chosen.weights) + (more.weights_bytes if more else 0),
+        total_bytes=_size(root, chosen.files) + (more.total_bytes if more else 0),
+        downloaded_bytes=more.downloaded_bytes if more else 0,
+        companion=more.snapshot if more else None,
     )
+
+
+def _gguf(file: Path, spec: Spec) -> ResolvedModel:
+    """What a worker makes of the file lies in the cache, under the hash of its content."""
+    root, name = file.parent, select.gguf_file(file.name, [file.name])
+    _refuse_pointer(file)
+    with file.open("rb") as stream:
+        if stream.read(len(_GGUF_MAGIC)) != _GGUF_MAGIC:
+            raise UnsupportedModel(f"{file} is not a GGUF file", hint="see how it begins: `GGUF`")
+    extras.require("gguf", "a GGUF file")
+    task = tasks.decide(spec, None, config.GGUF)
+    found = _resolved(root, select.Selection(files=[name], weights=[name]), spec, task, [])
+    fit.check_memory(found.weights_bytes, spec.device)
+    place = Path(spec.cache_dir) / ".modeldeploy-gguf" / _sha256(file)
+    return replace(found, snapshot=str(place), gguf=str(file))
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _adapter(
+    root: Path, names: list[str], spec: Spec, companion: Companion | None
+) -> ResolvedModel:
+    adapter = adapters.read((root / adapters.CONFIG).read_bytes())
+    extras.require("peft", "an adapter")
+    weights = adapters.weights(names, allow_pickle=spec.allow_pickle)
+    _refuse_pointer(root / weights)
+    base = adapter.base_model_name_or_path
+    if companion is None:
+        raise UnsupportedModel(
+            f"{root} needs {base} and is itself what another model needs",
+            hint="deploy a model that is whole",
+        )
+    asked = adapters.task_of(adapter, spec, _card_tag(root))
+    found = companion(base, None if base.startswith("/") else adapter.revision, asked)
+    chosen = select.select(names, None, [weights], spec)
+    return _resolved(root, chosen, spec, TASKS[found.task], found.architectures, found)
 
 
 def _builtin(name: str) -> Path:
@@ -59,7 +134,7 @@ def _directory(path: Path) -> Path:
     if path.exists():
         raise UnsupportedModel(
             f"{path} is a file",
-            hint="give the directory that holds config.json and model.safetensors",
+            hint="give a GGUF file, or the directory that holds config.json and model.safetensors",
         )
     raise ModelNotFound(f"there is no directory {path}", hint="check the path")
 

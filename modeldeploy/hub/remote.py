@@ -7,13 +7,17 @@ and only then the rest.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from modeldeploy import extras
 from modeldeploy.errors import (
     HubRateLimited,
     HubUnavailable,
@@ -21,7 +25,8 @@ from modeldeploy.errors import (
     NoNetwork,
     UnsupportedModel,
 )
-from modeldeploy.hub import config, environment, fit, record, select, tasks
+from modeldeploy.hub import adapters, config, environment, fit, record, select, tasks
+from modeldeploy.hub.adapters import Companion
 from modeldeploy.hub.fit import human
 from modeldeploy.hub.layout import RepoCache
 from modeldeploy.hub.limits import Limits
@@ -30,10 +35,13 @@ from modeldeploy.hub.lock import exclusive
 from modeldeploy.hub.meter import Meter
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.shelf import Shelf
+from modeldeploy.hub.vocoders import vocoder_of
 from modeldeploy.hub.wire import Reporter
 from modeldeploy.modelids import HubModel
+from modeldeploy.schema import tasks as schema_tasks
 from modeldeploy.schema.fetch import FetchRequest, ResolvedModel
 from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.tasks import TaskSchema
 
 if TYPE_CHECKING:
     from modeldeploy.hub.client import HubClient
@@ -44,7 +52,8 @@ _UNREACHABLE = (NoNetwork, HubUnavailable, HubRateLimited)
 
 
 class RemoteFetch:
-    """One fetch of one model. ``run`` is called once."""
+    """One fetch of one model. ``run`` is called once. ``companion`` fetches what the model is
+    loaded with; None where the model is itself a companion."""
 
     def __init__(
         self,
@@ -53,6 +62,7 @@ class RemoteFetch:
         reporter: Reporter,
         limits: Limits,
         redact: Redactor,
+        companion: Companion | None = None,
     ) -> None:
         self._model = model
         self._spec = request.spec
@@ -66,6 +76,8 @@ class RemoteFetch:
         self._stop = threading.Event()
         self._unreachable: ModelDeployError | None = None
         self._is_guess = False
+        self._companion = companion
+        self._companion_bytes = 0
 
     def run(self) -> ResolvedModel:
         """Raises ModelError or DownloadError; OSError where the cache cannot be written."""
@@ -128,14 +140,77 @@ class RemoteFetch:
 
     def _fetch(self, listing: Listing) -> ResolvedModel:
         shelf = Shelf(self._cache, listing, self._record, self._meter)
-        select.require_config(listing.files)
+        if self._model.file is not None:
+            return self._fetch_gguf(shelf, self._model.file)
+        if adapters.is_adapter(listing.files):
+            return self._fetch_adapter(shelf)
+        with self._whole():
+            select.require_config(listing.files)
         self._have(shelf, [select.CONFIG])
         settings = config.read(shelf.read(select.CONFIG))
         task = tasks.decide(self._spec, listing.pipeline_tag, settings, listing.files)
         self._reporter.say(Stage.VALIDATE, 0.5, f"{self._model.repo_id} is for {task.name}")
-        chosen = self._select(shelf, settings)
-        weights_bytes = listing.size_of(chosen.weights)
-        fit.check_memory(weights_bytes, self._spec.device)
+        with self._whole():
+            chosen = self._selection(shelf, settings)
+        fit.check_memory(listing.size_of(chosen.weights), self._spec.device)
+        vocoder = vocoder_of(task.name, settings.architectures)
+        companion = self._fetch_companion(vocoder, None, task.name) if vocoder else None
+        return self._resolved(shelf, chosen, task, settings.architectures, companion)
+
+    def _fetch_gguf(self, shelf: Shelf, file: str) -> ResolvedModel:
+        """Exactly that file: tokenizer and all are in it."""
+        listing = shelf.listing
+        with self._whole():
+            name = select.gguf_file(file, listing.files)
+        extras.require("gguf", "a GGUF file")
+        task = tasks.decide(self._spec, listing.pipeline_tag, config.GGUF)
+        self._reporter.say(Stage.VALIDATE, 0.5, f"{name} is for {task.name}")
+        fit.check_memory(listing.size_of([name]), self._spec.device)
+        found = self._resolved(shelf, select.Selection(files=[name], weights=[name]), task, [])
+        return replace(
+            found,
+            snapshot=str(self._cache.converted(listing.files[name].etag)),
+            gguf=str(Path(found.snapshot) / name),
+        )
+
+    def _fetch_adapter(self, shelf: Shelf) -> ResolvedModel:
+        """The base model first: it says what it all is for where the adapter does not."""
+        listing = shelf.listing
+        self._have(shelf, [adapters.CONFIG])
+        adapter = adapters.read(shelf.read(adapters.CONFIG))
+        extras.require("peft", "an adapter")
+        with self._whole():
+            weights = adapters.weights(listing.files, allow_pickle=self._spec.allow_pickle)
+        base = adapters.base_of_stranger(adapter)
+        self._reporter.say(Stage.VALIDATE, 0.5, f"{self._model.repo_id} is an adapter of {base}")
+        asked = adapters.task_of(adapter, self._spec, listing.pipeline_tag)
+        companion = self._fetch_companion(base, adapter.revision, asked)
+        chosen = select.select(listing.files, None, [weights], self._spec)
+        task = schema_tasks.TASKS[companion.task]
+        return self._resolved(shelf, chosen, task, companion.architectures, companion)
+
+    def _fetch_companion(
+        self, model_id: str, revision: str | None, task: str | None
+    ) -> ResolvedModel:
+        if self._companion is None:
+            raise UnsupportedModel(
+                f"{self._model.repo_id} needs {model_id} and is itself what another model needs",
+                hint="deploy a model that is whole",
+            )
+        found = self._companion(model_id, revision, task)
+        self._companion_bytes = found.total_bytes
+        return found
+
+    def _resolved(
+        self,
+        shelf: Shelf,
+        chosen: select.Selection,
+        task: TaskSchema,
+        architectures: list[str],
+        companion: ResolvedModel | None = None,
+    ) -> ResolvedModel:
+        """Once all of ``chosen`` is there."""
+        listing = shelf.listing
         self._have_all(shelf, chosen.files)
         snapshot = shelf.show(chosen.files)
         self._remember(listing)
@@ -145,17 +220,21 @@ class RemoteFetch:
             snapshot=str(snapshot),
             task=task.name,
             model_type=task.model_type,
-            architectures=settings.architectures,
-            weights_bytes=weights_bytes,
-            total_bytes=listing.size_of(chosen.files),
-            downloaded_bytes=self._meter.wire,
+            architectures=architectures,
+            weights_bytes=listing.size_of(chosen.weights)
+            + (companion.weights_bytes if companion else 0),
+            total_bytes=listing.size_of(chosen.files) + self._companion_bytes,
+            downloaded_bytes=self._meter.wire + (companion.downloaded_bytes if companion else 0),
+            companion=companion.snapshot if companion else None,
         )
 
-    def _select(self, shelf: Shelf, settings: config.ModelConfig) -> select.Selection:
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Around what misses files: offline that may be what another tool never cached."""
         try:
-            return self._selection(shelf, settings)
+            yield
         except UnsupportedModel:
-            if self._is_guess and self._unreachable:  # another tool cached a part of it only
+            if self._is_guess and self._unreachable:
                 raise self._unreachable from None
             raise
 
@@ -222,11 +301,11 @@ class RemoteFetch:
         self._reporter.tick(Stage.VALIDATE, 0.5 + 0.5 * done / max(1, total), message)
 
     def _tell(self, total: int, message: str) -> None:
-        done = self._meter.done
+        done, total = self._meter.done + self._companion_bytes, total + self._companion_bytes
         self._reporter.say(Stage.DOWNLOAD, done / max(1, total), message, done, total)
 
     def _tick(self, total: int) -> None:
-        done = self._meter.done
+        done, total = self._meter.done + self._companion_bytes, total + self._companion_bytes
         message = f"{human(done)} of {human(total)}"
         self._reporter.tick(Stage.DOWNLOAD, done / max(1, total), message, done, total)
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from modeldeploy.errors import UnsafeWeights, UnsupportedModel
 from modeldeploy.hub.listing import is_safe_name
+from modeldeploy.modelids import is_gguf
 from modeldeploy.schema.deployment import Spec
 
 CONFIG = "config.json"
@@ -27,7 +28,9 @@ _USELESS = (
 # Templates, and the modules of a sentence-transformers model (1_Pooling, 2_Dense, ...).
 _FOLDER = re.compile(r"additional_chat_templates/[^/]+|\d+_[A-Za-z]+/[^/]+\.json")
 _MODULE_WEIGHTS = re.compile(r"(\d+_[A-Za-z]+)/(?:model\.safetensors|pytorch_model\.bin)")
-_PICKLE_HINT = (
+_SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)
+_NAMED = 8
+PICKLE_HINT = (
     "pickled weights can run any code while they load: deploy a revision or a copy of the model "
     "that has safetensors, or, if you trust its author, deploy again with --allow-pickle"
 )
@@ -55,7 +58,7 @@ def weights_entry(names: Collection[str], *, allow_pickle: bool) -> str:
             continue
         if allow_pickle:
             return entry
-        raise UnsafeWeights("the weights come only as pickle (.bin)", hint=_PICKLE_HINT)
+        raise UnsafeWeights("the weights come only as pickle (.bin)", hint=PICKLE_HINT)
     raise UnsupportedModel(*_why_no_weights(names))
 
 
@@ -95,6 +98,26 @@ def _weight_map(entry: str, index: bytes) -> dict[str, str]:
     return weight_map
 
 
+def gguf_file(name: str, names: Collection[str]) -> str:
+    """``name``, if it is a GGUF file among ``names`` that holds a whole model.
+
+    Raises:
+        UnsupportedModel: otherwise.
+    """
+    if name not in names:
+        there = sorted(other for other in names if is_gguf(other))
+        raise UnsupportedModel(
+            f"there is no file {name}",
+            hint=f"its GGUF files: {_some(there)}" if there else "it has no GGUF files at all",
+        )
+    if _SPLIT.search(name):
+        raise UnsupportedModel(
+            f"{name} is a part of a model in several files",
+            hint="merge them with llama-gguf-split --merge, or deploy one that is whole",
+        )
+    return name
+
+
 def require_config(names: Collection[str]) -> None:
     """Raises UnsupportedModel, with what the files are instead, where there is no config.json."""
     if CONFIG not in names:
@@ -126,7 +149,7 @@ def _module_weights(names: Collection[str], spec: Spec) -> list[str]:
     for module in sorted(modules):
         safe, pickled = f"{module}/{_SAFE[0]}", f"{module}/{_PICKLED[0]}"
         if safe not in names and not spec.allow_pickle:
-            raise UnsafeWeights(f"the weights of {module} come only as pickle", hint=_PICKLE_HINT)
+            raise UnsafeWeights(f"the weights of {module} come only as pickle", hint=PICKLE_HINT)
         chosen.append(safe if safe in names else pickled)
     return chosen
 
@@ -138,23 +161,13 @@ def _any(names: Collection[str], *patterns: str) -> bool:
 _TRANSFORMERS = "deploy a model in transformers format: config.json beside model.safetensors"
 
 
-_ADAPTER = (
-    "it is an adapter (PEFT), not a whole model",
-    "merge it into its base model, or deploy that one",
-)
-
-
 def _why_no_config(names: Collection[str]) -> tuple[str, str]:
-    if "adapter_config.json" in names:
-        return _ADAPTER
     if "model_index.json" in names:
         return "it is a diffusers pipeline, which modeldeploy does not serve", _TRANSFORMERS
     return _foreign_format(names) or ("it has no config.json", _TRANSFORMERS)
 
 
 def _why_no_weights(names: Collection[str]) -> tuple[str, str]:
-    if "adapter_config.json" in names:
-        return _ADAPTER
     if _any(names, "*.safetensors"):
         return "its safetensors are not named model.safetensors or model-*.safetensors", (
             "deploy a revision that has them under the names that transformers loads"
@@ -162,9 +175,18 @@ def _why_no_weights(names: Collection[str]) -> tuple[str, str]:
     return _foreign_format(names) or ("it has no weights", _TRANSFORMERS)
 
 
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
 def _foreign_format(names: Collection[str]) -> tuple[str, str] | None:
+    if files := sorted(name for name in names if is_gguf(name)):
+        return "its weights come only as GGUF", (
+            f"name the file to deploy, as MODEL:{files[0]} on the Hub or by its own path; "
+            f"there {'are' if len(files) > 1 else 'is'} {_some(files)}"
+        )
     for pattern, kind in (
-        ("*.gguf", "GGUF"),
         ("*.onnx", "ONNX"),
         ("*.h5", "TensorFlow"),
         ("*.msgpack", "Flax"),

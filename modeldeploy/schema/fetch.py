@@ -26,7 +26,9 @@ class ResolvedModel(Struct, frozen=True, kw_only=True):
     """A model that is whole on this disk.
 
     ``snapshot`` is a directory in Hub layout, ``commit`` the Hub's 40 hex digits (None for a
-    local directory), ``weights_bytes`` the size of the weight files to be loaded.
+    local directory), ``weights_bytes`` the size of the weight files to be loaded. ``companion`` is
+    a second snapshot that the first is loaded with: the base model of an adapter, the vocoder of a
+    voice. Where the model is a ``gguf`` file, ``snapshot`` is what a worker makes of it, once.
     """
 
     model_id: str
@@ -38,6 +40,8 @@ class ResolvedModel(Struct, frozen=True, kw_only=True):
     weights_bytes: int
     total_bytes: int
     downloaded_bytes: int
+    companion: str | None = None
+    gguf: str | None = None
 
 
 class FetchProgress(Struct, frozen=True, kw_only=True, tag="progress"):

@@ -25,7 +25,10 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
-    """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it."""
+    """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it.
+
+    ``companion`` and ``gguf`` are those of :class:`~modeldeploy.schema.fetch.ResolvedModel`.
+    """
 
     deployment: str
     replica: str
@@ -49,6 +52,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     limits: Limits
     threads: int
     allow_origins: tuple[str, ...] = ()
+    companion: str | None = None
+    gguf: str | None = None
 
 
 class ForkOrder(Struct, frozen=True, kw_only=True):

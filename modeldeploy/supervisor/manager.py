@@ -242,5 +242,6 @@ def _checked(spec: Spec) -> Spec:
 def default_name(model_id: str) -> str:
     """A name for a deployment of this model: the id's last segment, made to fit."""
     last = PurePath(model_id.partition("@")[0]).name.lower()
+    last = last.rpartition(":")[2].removesuffix(".gguf")
     fitted = re.sub(r"[^a-z0-9-]+", "-", last).strip("-")[:63].strip("-")
     return fitted or "model"

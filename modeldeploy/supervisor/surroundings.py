@@ -62,6 +62,8 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         limits=around.limits,
         threads=thread_budget(),
         allow_origins=record.spec.allow_origins,
+        companion=record.model.companion,
+        gguf=record.model.gguf,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from modeldeploy.errors import (
     UnsupportedModel,
     WrongTask,
 )
-from modeldeploy.worker import devices
+from modeldeploy.worker import adapters, devices
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.model_errors import TRUST_HINT, typed_errors
 from modeldeploy.worker.progress import tensor_progress
@@ -60,14 +61,14 @@ def read_config(source: Source) -> Any:
     _check_raw_config(source)
     with typed_errors("config.json"):
         return transformers.AutoConfig.from_pretrained(
-            source.snapshot,
+            source.model,
             local_files_only=True,
             trust_remote_code=source.trust_remote_code,
         )
 
 
 def _check_raw_config(source: Source) -> None:
-    file = Path(source.snapshot) / "config.json"
+    file = Path(source.model) / "config.json"
     try:
         raw = json.loads(file.read_bytes())
     except FileNotFoundError as error:
@@ -118,19 +119,26 @@ def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, 
     )
     _check_weights(source)
     kind = getattr(transformers, auto_class)
+    adapter = None
+    if source.adapter:
+        adapter = adapters.read(Path(source.adapter), allow_pickle=source.allow_pickle)
+        adapter.fit(config)
     with typed_errors("the model"), tensor_progress(source.progress):
         model, found = _from_pretrained(kind, source, config, dtype)
-        found["missing_keys"] = {
-            key for key in found["missing_keys"] if not any(part in key for part in unused)
-        }
+        missing = found["missing_keys"]
+        _leave_out(found, [key for key in missing if any(part in key for part in unused)])
+        if adapter:
+            _leave_out(found, adapter.heads)
         _check_found(found, model, config, source)
+        if adapter:
+            model = adapter.merged(model)
         return model.eval().requires_grad_(False).to(device)
 
 
 def _from_pretrained(kind: Any, source: Source, config: Any, dtype: torch.dtype) -> Any:
     try:
         return kind.from_pretrained(
-            source.snapshot,
+            source.model,
             config=config,
             dtype=dtype,
             use_safetensors=None if source.allow_pickle else True,
@@ -146,7 +154,7 @@ def _from_pretrained(kind: Any, source: Source, config: Any, dtype: torch.dtype)
 
 
 def _check_weights(source: Source) -> None:
-    folder = Path(source.snapshot)
+    folder = Path(source.model)
     if source.allow_pickle or any(folder.glob("*.safetensors")):
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
@@ -157,15 +165,23 @@ def _check_weights(source: Source) -> None:
     raise ModelError("there are no weights in safetensors format")
 
 
+def _leave_out(found: dict[str, Any], names: Collection[str]) -> None:
+    """Forget of what was amiss with the weights what comes from elsewhere."""
+    for fault in ("missing_keys", "mismatched_keys"):
+        found[fault] = [key for key in found[fault] if _name_of(key) not in names]
+
+
+def _name_of(key: Any) -> str:
+    return str(key[0] if isinstance(key, tuple) else key)
+
+
 def _check_found(found: dict[str, Any], model: Any, config: Any, source: Source) -> None:
     """Refuse weights that were made up: a random head answers, and answers nonsense.
 
     Raises:
         WrongTask: the head's are missing. ModelError: others are, or their shapes differ.
     """
-    mismatched = sorted(
-        str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"]
-    )
+    mismatched = sorted(map(_name_of, found["mismatched_keys"]))
     missing = sorted(found["missing_keys"])
     if mismatched:
         raise ModelError(
@@ -206,9 +222,10 @@ def load_tokenizer(source: Source) -> Any:
     Raises:
         ModelError: there is none, or it is damaged.
     """
-    folder = Path(source.snapshot)
-    named = (folder / "tokenizer_config.json").exists()  # byte-level ones need no vocabulary
-    if not named and not any(any(folder.glob(pattern)) for pattern in _VOCABULARIES):
+    folder = next(
+        (one for one in map(Path, (source.snapshot, source.model)) if _has_words(one)), None
+    )
+    if folder is None:
         # transformers would make an empty one of the model's type and say nothing.
         raise ModelError(
             "there is no tokenizer beside the model",
@@ -216,10 +233,16 @@ def load_tokenizer(source: Source) -> Any:
         )
     with typed_errors("the tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(
-            source.snapshot,
+            folder,
             local_files_only=True,
             trust_remote_code=source.trust_remote_code,
         )
+
+
+def _has_words(folder: Path) -> bool:
+    """Whether a tokenizer is there; byte-level ones need no vocabulary."""
+    named = (folder / "tokenizer_config.json").exists()
+    return named or any(any(folder.glob(pattern)) for pattern in _VOCABULARIES)
 
 
 def load_image_processor(source: Source) -> Any:
@@ -241,13 +264,13 @@ def load_feature_extractor(source: Source) -> Any:
 
 
 def _load_processor(source: Source, what: str, kind: Any) -> Any:
-    if not any((Path(source.snapshot) / name).exists() for name in _PROCESSORS):
+    if not any((Path(source.model) / name).exists() for name in _PROCESSORS):
         raise ModelError(
             f"{what} is not beside the model", hint="preprocessor_config.json must be there"
         )
     with typed_errors(what):
         return kind.from_pretrained(
-            source.snapshot,
+            source.model,
             local_files_only=True,
             trust_remote_code=source.trust_remote_code,
         )

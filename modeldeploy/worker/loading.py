@@ -10,6 +10,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from modeldeploy.errors import ModelDeployError, ModelError, UnsupportedTask
@@ -19,6 +20,7 @@ from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker.failures import one_line
+from modeldeploy.worker.gguf import convert_once
 from modeldeploy.worker.requests import example
 from modeldeploy.worker.state import WorkerState
 from modeldeploy.worker.tasks import adapter_of
@@ -88,9 +90,13 @@ def load(state: WorkerState) -> AnyAdapter:
         trust_remote_code=spec.trust_remote_code,
         allow_pickle=spec.allow_pickle,
         progress=progress,
+        companion=spec.companion,
     )
     state.update(stage=Stage.LOAD, message="starting torch and transformers")
     adapter = adapter_of(task)
+    if spec.gguf is not None:
+        state.update(message="making safetensors of the GGUF file, once")
+        convert_once(Path(spec.gguf), Path(spec.snapshot))
     state.update(message="loading weights")
     adapter.load(source)
     state.update(

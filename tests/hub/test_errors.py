@@ -157,7 +157,8 @@ def test_what_cannot_be_served_is_said_before_any_weights_come(
     assert problem.code == ("unsafe_weights" if "bin" in case else "unsupported_model")
     assert word in problem.message
     assert problem.hint
-    assert fake_hub.sent("*/resolve/*") <= len(content.get("config.json", b""))
+    configs = (content.get(name, b"") for name in ("config.json", "adapter_config.json"))
+    assert fake_hub.sent("*/resolve/*") <= sum(map(len, configs))
 
 
 def test_pickle_comes_only_with_the_opt_in(fake_hub: FakeHub, fetcher: Fetcher) -> None:

@@ -28,7 +28,7 @@ CORPUS = [
 ]
 
 
-def _byte_level() -> PreTrainedTokenizerFast:
+def byte_level() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     from tokenizers import decoders
@@ -101,7 +101,7 @@ def chat(folder: Path) -> Path:
 
 def _gpt2(folder: Path, positions: int, template: str | None) -> Path:
     torch.manual_seed(0)
-    tokenizer = _byte_level()
+    tokenizer = byte_level()
     tokenizer.model_max_length = positions
     tokenizer.chat_template = template
     config = GPT2Config(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
@@ -50,8 +51,8 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class Source:
-    """What to load and how. ``progress`` takes tensors done and tensors in all; ``companion`` is
-    a second snapshot that the first is loaded with, such as an adapter's base model."""
+    """What to load and how. ``progress`` takes tensors done and tensors in all. ``companion`` is a
+    second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder."""
 
     snapshot: str
     task: TaskSchema
@@ -62,6 +63,17 @@ class Source:
     allow_pickle: bool
     progress: Callable[[int, int], None]
     companion: str | None = None
+
+    @property
+    def adapter(self) -> str | None:
+        """The directory of an adapter (PEFT), where that is what ``snapshot`` holds."""
+        is_one = self.companion and (Path(self.snapshot) / "adapter_config.json").is_file()
+        return self.snapshot if is_one else None
+
+    @property
+    def model(self) -> str:
+        """The directory with ``config.json`` and the model's weights."""
+        return self.companion if self.adapter and self.companion else self.snapshot
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
