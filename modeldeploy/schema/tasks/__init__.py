@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import echo, generation, seq2seq, text, vision
+from modeldeploy.schema.tasks import echo, generation, multimodal, seq2seq, text, vision
 from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
 
 _FAMILIES = (
@@ -10,6 +10,7 @@ _FAMILIES = (
     generation,
     seq2seq,
     vision,
+    multimodal,
     echo,
 )
 
