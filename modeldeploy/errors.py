@@ -7,6 +7,7 @@ exception handler per app, the reconcile loop) turn them into words or into a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from modeldeploy.schema.problem import Problem
@@ -98,7 +99,16 @@ class NotFound(ModelDeployError):
 
 
 class MethodNotAllowed(ModelDeployError):
+    """``allow`` are the methods that the path does answer."""
+
     code, status = "method_not_allowed", 405
+    allow: Sequence[str] = ()
+
+
+class NotAcceptable(ModelDeployError):
+    """What the client accepts is nothing that is answered here."""
+
+    code, status = "not_acceptable", 406
 
 
 class DeploymentNotFound(ModelDeployError):

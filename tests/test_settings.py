@@ -36,6 +36,15 @@ def test_flag_then_environment_then_dotenv_then_config_then_default(tmp_path: Pa
     assert load(tmp_path, flags, MODELDEPLOY_DTYPE="bfloat16").dtype == "auto"
 
 
+def test_origins_are_a_list_in_any_form(tmp_path: Path) -> None:
+    both = ("http://localhost:3000", "https://app.example")
+    assert load(tmp_path).allow_origins == ()
+    write_config(tmp_path, f"allow_origins = {list(both)}\n")
+    assert load(tmp_path).allow_origins == both
+    raw = "https://App.example/ , http://localhost:3000,,https://app.example"
+    assert load(tmp_path, MODELDEPLOY_ALLOW_ORIGINS=raw).allow_origins == both[::-1]
+
+
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MODELDEPLOY_DTYPE=float16\n")
     assert load(tmp_path, MODELDEPLOY_DTYPE="").dtype == "float16"
@@ -53,6 +62,10 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
         ("FORCE_GPU", "maybe"),
         ("MODELDEPLOY_DEVICE", "tpu"),
         ("MODELDEPLOY_MAX_QUEUE", "0"),
+        ("MODELDEPLOY_ALLOW_ORIGINS", "*"),
+        ("MODELDEPLOY_ALLOW_ORIGINS", "null"),
+        ("MODELDEPLOY_ALLOW_ORIGINS", "localhost:3000"),
+        ("MODELDEPLOY_ALLOW_ORIGINS", "http://a.example,http://b.example/page"),
     ],
 )
 def test_a_bad_value_names_its_source(tmp_path: Path, name: str, raw: str) -> None:

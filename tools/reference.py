@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: ``docs/cli.md`` and ``docs/settings.md``.
+"""The reference pages that are made from the code: commands, settings, tasks.
 
 ``python -m tools.reference`` writes them (``make format`` does); ``tests/test_reference.py``
 fails when they are not what the code says.
@@ -6,13 +6,18 @@ fails when they are not what the code says.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from modeldeploy.cli.main import cli
+from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.settings import TABLE
+from modeldeploy.worker.dialects import kinds
+from modeldeploy.worker.operations import About
 
 DOCS = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- made by tools/reference.py: change the code, then run make format -->"
@@ -61,7 +66,63 @@ def _contexts(
                 yield from _contexts(verb, found, context)
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+_LONG = 60  # characters of a string that is shown whole
+
+
+def tasks_page() -> str:
+    """Every task: what loads it, who can ask for it, an example in and out."""
+    spoken = {task.name: _posts(task) for task in TASKS.values()}
+    lines = [
+        "# Tasks",
+        "",
+        _MADE,
+        "",
+        "One deployment does one task and answers in every dialect of its row. `GET /openapi.json` and",
+        "`GET /docs` of a deployment have all parameters, with bounds and defaults.",
+        "",
+        "| task | also called | type | loaded by | dialects |",
+        "|---|---|---|---|---|",
+    ]
+    for task in TASKS.values():
+        aliases = ", ".join(f"`{alias}`" for alias in task.aliases)
+        loads = f"`{task.auto_class}`" if task.auto_class else ""
+        dialects = ", ".join(name for name, paths in spoken[task.name].items() if paths)
+        link = f"[{task.name}](#{task.name})"
+        lines.append(f"| {link} | {aliases} | {task.model_type} | {loads} | {dialects} |")
+    lines += ["", "## Dialects", "", "| dialect | asked at |", "|---|---|"]
+    for name in kinds():
+        paths = dict.fromkeys(path for posts in spoken.values() for path in posts[name])
+        lines.append(f"| {name} | {', '.join(f'`POST {path}`' for path in paths)} |")
+    for task in TASKS.values():
+        lines += ["", f"## {task.name}", "", "`POST /predict`", *_json(task.example)]
+        lines += ["", "answers with the `result`", *_json(task.result)]
+    return "\n".join(lines) + "\n"
+
+
+def _posts(task: TaskSchema) -> dict[str, list[str]]:
+    """The paths of predictions, by dialect."""
+    about = About(task=task, deployment="NAME", model_id="org/name")
+    return {
+        name: [one.path for one in kind.operations(about) if one.method == "post"]
+        for name, kind in kinds().items()
+    }
+
+
+def _json(value: Any) -> list[str]:
+    text = json.dumps(_shortened(value), indent=2, ensure_ascii=False)
+    return ["", "```json", text, "```"]
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shortened(one) for one in value]
+    is_file = isinstance(value, str) and len(value) > _LONG and " " not in value
+    return f"{value[:_LONG]}..." if is_file else value
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "tasks.md": tasks_page}
 
 
 def main() -> None:

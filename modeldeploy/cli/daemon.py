@@ -26,6 +26,7 @@ _HERE = "modeldeploy.cli.daemon"
 _POLL_SECONDS = 0.05
 _FOLLOW_SECONDS = 0.2
 _END_SECONDS = 60.0  # beyond the drain
+_TEMPLATE = {"ready": "warm", "starting": "warming up", "off": "none: workers start cold"}
 
 ENTRIES = {
     "start": Entry(f"{_HERE}:start", "Start it in the background, if it does not run."),
@@ -141,6 +142,7 @@ def _show(found: DaemonStatus) -> None:
     output.data(f"home      {found.home}")
     output.data(f"socket    {found.socket}")
     output.data(f"ports     {found.ports}")
+    output.data(f"template  {_TEMPLATE.get(found.template, found.template)}")
     output.data(f"serving   {found.running} of {found.deployments} deployments")
 
 

@@ -42,13 +42,20 @@ MODEL is one of
 @click.option("--cache-dir", help="Where models are kept.  [default: the Hub's own cache]")
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository.")
 @click.option("--allow-pickle", is_flag=True, help="Load weights that can run code.")
+@click.option(
+    "--allow-origin",
+    "allow_origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of http://host:port ask from a browser; may be given again.",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
 @options.json_output
 def deploy(file: str | None, **typed: Any) -> None:
     """From a model id to an HTTP endpoint."""
-    given = {key: value for key, value in typed.items() if value not in (None, False)}
+    given = {key: value for key, value in typed.items() if value not in (None, False, ())}
     wanted = deployfile.read(file).over(given) if file else deployfile.Wanted(**given)
     values = settings.load(wanted.flags())
     request = _request(wanted, values)
@@ -80,6 +87,7 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
             allow_pickle=wanted.allow_pickle,
             force_gpu=values.force_gpu,
             download_timeout=values.max_download_timeout,
+            allow_origins=values.allow_origins,
         ),
     )
     try:

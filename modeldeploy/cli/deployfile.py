@@ -28,6 +28,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    allow_origin: tuple[str, ...] = ()
     detach: bool = False
     timeout: float | None = None
 
@@ -37,7 +38,12 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     def flags(self) -> dict[str, str | None]:
         """Those that are settings too."""
-        return {"device": self.device, "dtype": self.dtype, "cache_dir": self.cache_dir}
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "cache_dir": self.cache_dir,
+            "allow_origins": ",".join(self.allow_origin) or None,
+        }
 
 
 class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +62,7 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    allow_origin: tuple[str, ...] = ()
     detach: bool = False
     timeout: float | None = None
 

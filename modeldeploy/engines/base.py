@@ -22,6 +22,20 @@ class StartedWorker(Protocol):
 class Engine(Protocol):
     """Starts workers. The worker leads a process group of its own and inherits ``listener``."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether workers can be started now; if not, whoever made the engine is told when."""
+        ...
+
+    @property
+    def warmth(self) -> str:
+        """``ready``, ``starting``, or ``off`` where workers are not started from a warm process."""
+        ...
+
+    def close(self) -> None:
+        """End what the engine keeps beside the workers; they go on."""
+        ...
+
     def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> StartedWorker:
         """Start a worker with ``spec``, which is in ``spec_file`` too.
 

@@ -54,6 +54,12 @@ class LocalEngine:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
+    ready = True
+    warmth = "off"
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> LocalWorker:
         env = worker_environment(self._environment, spec.threads)
         env["MODELDEPLOY_LISTEN_FD"] = str(listener.fileno())

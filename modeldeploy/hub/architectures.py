@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-_SPEECH = "Wav2Vec2|Hubert|WavLM|UniSpeech|SEW|Data2VecAudio|Whisper|AST|Speech|WhisperFor"
+_SPEECH = "Wav2Vec2|Hubert|WavLM|UniSpeech|SEW|Data2VecAudio|Whisper|AST|Speech|Moonshine|Granite[Ss]peech"
 _WRITES_TEXT_FROM_TEXT = ("translation", "summarization", "text2text-generation")
 _TEXT_TO_TEXT = "T5|MT5|UMT5|LongT5|Bart|MBart|Pegasus|PegasusX|BigBirdPegasus|Blenderbot|BlenderbotSmall|LED|M2M100|ProphetNet|PLBart|FSMT|SwitchTransformers|NllbMoe|Mvp"
 _SEES_AND_WRITES = r"InstructBlip|Llava|VipLlava|VideoLlava|Idefics|SmolVLM|Qwen\w*VL|PaliGemma|Gemma3n?(?!ForCausalLM)|Mllama|Llama4(?!ForCausalLM)|Mistral3|InternVL|AyaVision|Aria|Florence2|Kosmos2|Ovis2|GotOcr2|Glm4v|Lfm2Vl|Fuyu|Emu3|Janus|Chameleon|PerceptionLM"
@@ -18,7 +18,11 @@ _SEES_AND_WRITES = r"InstructBlip|Llava|VipLlava|VideoLlava|Idefics|SmolVLM|Qwen
 _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"Echo", ("echo",)),
     (rf"(?:{_SPEECH})\w*ForSequenceClassification", ("audio-classification",)),
-    (rf"(?:{_SPEECH})\w*ForConditionalGeneration", ("automatic-speech-recognition",)),
+    (
+        rf"(?:{_SPEECH})\w*ForConditionalGeneration|\w*ForSpeechToText|SpeechEncoderDecoderModel",
+        ("automatic-speech-recognition",),
+    ),
+    (r"SpeechT5ForSpeechToSpeech", ("audio-to-audio",)),
     (r"Tapas\w*ForQuestionAnswering", ("table-question-answering",)),
     (r"Layout\w*ForQuestionAnswering", ("document-question-answering",)),
     (r"(?:Vilt|Lxmert|Blip\w*)ForQuestionAnswering", ("visual-question-answering",)),
@@ -29,7 +33,7 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("zero-shot-image-classification",),
     ),
     (r"Clap\w*Model", ("zero-shot-audio-classification",)),
-    (r"(?:Vits|Bark|SpeechT5|MusicGen|Musicgen|FastSpeech2)\w*", ("text-to-audio",)),
+    (r"(?:Vits|Bark|SpeechT5|MusicGen|Musicgen|FastSpeech2)\w*", ("text-to-speech",)),
     (
         r"(?:ViT|Dinov2|DINOv3\w*|Beit|Swin|Swinv2|ConvNext|ConvNextV2|ResNet)Model",
         ("image-feature-extraction",),
@@ -62,7 +66,7 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"\w*For(?:Semantic|Instance|Universal|Image|Panoptic)Segmentation", ("image-segmentation",)),
     (r"\w*ForDepthEstimation", ("depth-estimation",)),
     (r"\w*ForKeypoint(?:Detection|Matching)", ("keypoint-matching",)),
-    (r"\w*For(?:TextToWaveform|TextToSpectrogram)", ("text-to-audio",)),
+    (r"\w*For(?:TextToWaveform|TextToSpectrogram|TextToSpeech)", ("text-to-speech",)),
     (r"\w*ForImageToImage|\w*ForImageSuperResolution", ("image-to-image",)),
     (r"\w*ForMultipleChoice", ("multiple-choice",)),
     (r"Sam\d?\w*Model", ("mask-generation",)),
@@ -74,7 +78,7 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
 HUB_TASKS = frozenset(
     {task for _, tasks in _TABLE for task in tasks}
     | {
-        *("any-to-any", "image-to-text", "sentence-similarity", "text-ranking", "text-to-speech"),
+        *("any-to-any", "image-to-text", "sentence-similarity", "text-ranking", "text-to-audio"),
         *("zero-shot-classification", "tabular-classification", "tabular-regression"),
         *("text-to-image", "text-to-video", "image-to-video", "unconditional-image-generation"),
         *("reinforcement-learning", "robotics", "graph-ml", "time-series-forecasting"),

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):
-    """``GET /v1/status``."""
+    """``GET /v1/status``; ``template`` is ``ready``, ``starting`` or ``off``."""
 
     pid: int
     version: str
@@ -18,6 +18,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     deployments: int
     running: int
     ports: str
+    template: str = "off"
 
 
 class ShutdownRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

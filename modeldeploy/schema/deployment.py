@@ -12,9 +12,13 @@ from modeldeploy.schema.states import Desired, State
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2}|mps)\Z"
+ORIGIN_PATTERN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@,*]+\Z"
 
 ModelType = Literal["nlp", "vision", "audio", "multimodal"]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
+Origin = Annotated[
+    str, Meta(pattern=ORIGIN_PATTERN, max_length=300, description="scheme://host[:port]")
+]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
 
 
@@ -33,6 +37,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow_pickle: bool = False
     force_gpu: bool = False
     download_timeout: Annotated[float, Meta(gt=0, description="Seconds.")] = 1800.0
+    allow_origins: tuple[Origin, ...] = ()
 
 
 class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

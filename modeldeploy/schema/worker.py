@@ -48,6 +48,20 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     drain_timeout: float
     limits: Limits
     threads: int
+    allow_origins: tuple[str, ...] = ()
+
+
+class ForkOrder(Struct, frozen=True, kw_only=True):
+    """What the template is told: whose spec to become, its descriptors beside it."""
+
+    spec_file: str
+
+
+class ForkAnswer(Struct, frozen=True, kw_only=True):
+    """The worker's pid; ``error`` says why the template cannot fork at all."""
+
+    pid: int = 0
+    error: str = ""
 
 
 class WorkerReport(Struct, frozen=True, kw_only=True):

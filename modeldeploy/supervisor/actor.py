@@ -201,7 +201,9 @@ class Actor:
         if record.replica is None and self.worker and self.worker.seen.ended:
             self.worker = None
         if moved:
-            log.info("%s is %s", record.name, record.state.value)
+            troubled = record.error if record.state in {State.BACKOFF, State.FAILED} else None
+            why = f": {troubled.message}" if troubled else ""
+            log.info("%s is %s%s", record.name, record.state.value, why)
             self._announce()
 
     def _save(self, record: Record) -> None:
@@ -210,7 +212,8 @@ class Actor:
 
     def _seen(self) -> Seen:
         worker = self.worker.seen if self.worker else None
-        return Seen(self._fetch_seen, worker, self._discard_seen)
+        can_start = self._around.engine.ready
+        return Seen(self._fetch_seen, worker, self._discard_seen, can_start)
 
     def _wake_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)

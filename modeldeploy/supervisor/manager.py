@@ -182,6 +182,11 @@ class Manager:
         if self._ending:
             raise Conflict("the supervisor is ending", hint="try again in a moment")
 
+    def kick(self) -> None:
+        """Look at every deployment again."""
+        for actor in list(self._actors.values()):
+            actor.kick()
+
     # Views.
 
     def live_replicas(self) -> set[str]:
@@ -206,6 +211,7 @@ class Manager:
             deployments=len(states),
             running=states.count(State.RUNNING),
             ports=f"{low}-{high}",
+            template=self._around.engine.warmth,
         )
 
     # The end.

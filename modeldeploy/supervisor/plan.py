@@ -83,11 +83,13 @@ class WorkerSeen:
 
 @dataclass(frozen=True)
 class Seen:
-    """``discard`` is how far the removal of an unfinished download is."""
+    """``discard`` is how far the removal of an unfinished download is, ``can_start`` whether the
+    engine takes workers now."""
 
     fetch: FetchSeen | None = None
     worker: WorkerSeen | None = None
     discard: Literal["asked", "done"] | None = None
+    can_start: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,14 @@ def _fetching(record: Record, seen: Seen, now: float, policy: Policy) -> Plan:
     if seen.fetch.problem:
         return _fail(record, seen.fetch.problem)
     if seen.fetch.model:
-        return Plan(_to(record, State.STARTING, model=seen.fetch.model), (Action.START,))
+        return Plan(_to(record, State.STARTING, model=seen.fetch.model))
     return Plan(record)
 
 
 def _starting(record: Record, seen: Seen, now: float, policy: Policy) -> Plan:
     worker = seen.worker
-    if worker is None:
-        return Plan(record, (Action.START,))
+    if worker is None or (worker.ended and worker.run < record.run):
+        return Plan(record, (Action.START,) if seen.can_start else ())
     if worker.ended:
         return _start_failed(record, worker.problem or worker.ended, now, policy)
     if worker.problem:
@@ -222,7 +224,7 @@ def _backoff(record: Record, seen: Seen, now: float, policy: Policy) -> Plan:
     again = _to(
         record, State.STARTING, retry_at=None, run=record.run + 1, restarts=record.restarts + 1
     )
-    return Plan(again, (Action.RESERVE, Action.START))
+    return Plan(again, (Action.RESERVE,))
 
 
 def _pause(times: int, policy: Policy) -> float:

@@ -10,18 +10,22 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modeldeploy import paths
+from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
+from modeldeploy.engines.template import TemplateEngine
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.surroundings import thread_budget
 from modeldeploy.transport import private_listener
 
 log = logging.getLogger(__name__)
@@ -102,12 +106,20 @@ def _server(api: ControlApi) -> _Server:
     )
 
 
+def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
+    if settings.warm_start and sys.platform == "linux":
+        log_file = settings.paths.supervisor_log
+        return TemplateEngine(settings.environment, thread_budget(), log_file, on_ready)
+    return LocalEngine(settings.environment)
+
+
 async def _serve(settings: Settings, store: Store) -> None:
     orders: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.put_nowait, "drain")
-    manager = Manager(settings, store, LocalEngine(settings.environment))
+    engine = _engine(settings, on_ready=lambda: manager.kick())
+    manager = Manager(settings, store, engine)
     manager.resume()
     where = settings.paths
     _sweep(where, manager.live_replicas())
@@ -120,6 +132,7 @@ async def _serve(settings: Settings, store: Store) -> None:
         manager.let_go()
     else:
         await manager.drain()
+    engine.close()
     server.should_exit = True
     await serving
     where.control_socket.unlink(missing_ok=True)

@@ -61,6 +61,7 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         drain_timeout=around.policy.drain_timeout,
         limits=around.limits,
         threads=thread_budget(),
+        allow_origins=record.spec.allow_origins,
     )
 
 

@@ -19,6 +19,13 @@ def json_answer(value: Any, status: int = 200) -> Response:
     return Response(_encode(value), status, media_type="application/json")
 
 
+class Alive(Struct, frozen=True, kw_only=True):
+    """``GET /livez``."""
+
+    status: Literal["alive"] = "alive"
+    deployment_id: str
+
+
 class Healthy(Struct, frozen=True, kw_only=True):
     """``GET /health`` when a prediction would be answered now."""
 

@@ -8,23 +8,21 @@ import logging
 import time
 from collections.abc import Callable
 
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from modeldeploy.errors import (
     BodyTooLarge,
     MethodNotAllowed,
     ModelDeployError,
-    NotFound,
     ShuttingDown,
     SlowBody,
 )
-from modeldeploy.worker import guards
-from modeldeploy.worker.dialects import Dialect, dialects
+from modeldeploy.worker import cors, guards
+from modeldeploy.worker.dialects import Dialect, kinds
 from modeldeploy.worker.exchange import ClientGone, Exchange
 from modeldeploy.worker.pages import Pages
+from modeldeploy.worker.routing import Routes
 from modeldeploy.worker.service import Service
 
 log = logging.getLogger(__name__)
@@ -40,27 +38,32 @@ class PublicApp:
         self._service = service
         self._state = service.state
         self._metrics = service.metrics
-        self._dialects = dialects(service)
+        self._dialects = [kind(service) for kind in kinds().values()]
         routes = [route for dialect in self._dialects for route in dialect.routes()]
-        self._router: ASGIApp = Router([*routes, *Pages(service).routes()], redirect_slashes=False)
+        self._routes = Routes([*routes, *Pages(service).routes()])
         self._hosts = guards.own_hosts(service.state.spec.host)
+        self._origins = frozenset(service.state.spec.allow_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        scope["app"] = self  # so that the router raises its 404 and 405 instead of answering them
         exchange = Exchange(scope, receive)
-        outgoing = _Outgoing(exchange, send, closing=lambda: self._state.now.phase == "draining")
+        outgoing = _Outgoing(
+            exchange,
+            send,
+            cors.headers(exchange, self._origins),
+            closing=lambda: self._state.now.phase == "draining",
+        )
         try:
-            guards.check(exchange, self._hosts)
-            await self._router(scope, receive, outgoing)
+            guards.check(exchange, self._hosts, self._origins)
+            await self._route(exchange, outgoing)
         except ClientGone:
             outgoing.status = 499
         except asyncio.CancelledError:  # uvicorn's, when the time to drain is over
             if outgoing.status:
                 raise
             await self._answer(_cut_off(), exchange, outgoing)
-        except (ModelDeployError, HTTPException) as error:
+        except ModelDeployError as error:
             await self._answer(error, exchange, outgoing)
         except Exception:  # a bug of ours: told as one, and the next request is served
             log.exception("request %s failed", exchange.request_id)
@@ -73,13 +76,18 @@ class PublicApp:
             if exchange.is_prediction:
                 self._account(exchange, outgoing.status)
 
-    async def _answer(
-        self, raised: ModelDeployError | HTTPException, exchange: Exchange, send: _Outgoing
-    ) -> None:
-        error = raised if isinstance(raised, ModelDeployError) else _typed(raised, exchange)
+    async def _route(self, exchange: Exchange, send: _Outgoing) -> None:
+        scope = exchange.scope
+        asks_first = scope["method"] == "OPTIONS" and cors.origin_of(exchange, self._origins)
+        if asks_first and (methods := self._routes.methods(scope)):
+            await cors.preflight(methods)(scope, exchange.receive, send)
+        else:
+            await self._routes(scope, exchange.receive, send)
+
+    async def _answer(self, error: ModelDeployError, exchange: Exchange, send: _Outgoing) -> None:
         response = self._dialect(exchange).error(error, exchange.request_id)
-        if isinstance(raised, HTTPException):
-            response.headers.update(raised.headers or {})
+        if isinstance(error, MethodNotAllowed):
+            response.headers["allow"] = ", ".join(error.allow)
         if error.retry_after is not None:
             response.headers["retry-after"] = str(error.retry_after)
         if isinstance(error, BodyTooLarge | SlowBody):
@@ -97,15 +105,22 @@ class PublicApp:
         if exchange.dialect is not None:
             return exchange.dialect
         path: str = exchange.scope["path"]
-        return next(one for one in self._dialects if one.speaks(path))
+        return next(one for one in reversed(self._dialects) if one.speaks(path))
 
 
 class _Outgoing:
     """``send`` with the headers that every answer carries; remembers the status."""
 
-    def __init__(self, exchange: Exchange, send: Send, closing: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        send: Send,
+        more: list[tuple[bytes, bytes]],
+        closing: Callable[[], bool],
+    ) -> None:
         self._exchange = exchange
         self._send = send
+        self._more = more
         self._closing = closing
         self.status = 0
 
@@ -114,6 +129,7 @@ class _Outgoing:
             self.status = message["status"]
             one = self._exchange
             more = [
+                *self._more,
                 (b"x-request-id", one.request_id.encode()),
                 (b"x-inference-time-ms", f"{one.inference_ms:.3f}".encode()),
                 (b"x-queue-time-ms", f"{one.queue_ms:.3f}".encode()),
@@ -131,13 +147,6 @@ def _cut_off() -> ShuttingDown:
     )
     error.retry_after = _RETRY_SECONDS
     return error
-
-
-def _typed(raised: HTTPException, exchange: Exchange) -> ModelDeployError:
-    method, path = exchange.scope["method"], exchange.scope["path"][:200]
-    if raised.status_code == 405:
-        return MethodNotAllowed(f"{path} does not answer {method}", hint="see the Allow header")
-    return NotFound(f"there is no {path}", hint="GET /info lists the endpoints")
 
 
 async def _answer_and_hear_out(response: Response, exchange: Exchange, send: Send) -> None:

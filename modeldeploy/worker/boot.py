@@ -33,10 +33,15 @@ _TICK = 0.01
 
 
 def main(arguments: list[str]) -> int:
-    """Serve as the spec in ``arguments[1]`` says, until told to end. Does not return normally:
-    threads of foreign libraries must not see the interpreter go down around them."""
-    spec = msgspec.json.decode(Path(arguments[1]).read_bytes(), type=WorkerSpec)
-    listener = servers.inherited_socket(int(os.environ.pop(LISTEN_FD)))
+    """Serve as the spec in ``arguments[1]`` says; the engine left the listening socket open."""
+    return run(arguments[1], int(os.environ.pop(LISTEN_FD)))
+
+
+def run(spec_file: str, listen_fd: int) -> int:
+    """Serve as the spec says, until told to end. Does not return normally: threads of foreign
+    libraries must not see the interpreter go down around them."""
+    spec = msgspec.json.decode(Path(spec_file).read_bytes(), type=WorkerSpec)
+    listener = servers.inherited_socket(listen_fd)
     logs.set_up()
     logs.Rotation(Path(spec.log_file), spec.log_max_bytes, spec.log_files).start()
     _raise_file_limit()

@@ -30,6 +30,7 @@ from modeldeploy.worker.tasks.base import Source
 _NAMED_KEYS = 4
 _CODE_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 _VOCABULARIES = ("tokenizer.json", "*vocab*", "*.model", "*.tiktoken", "*.spm", "tekken.json")
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TASK_OF_SUFFIX = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
@@ -43,11 +44,15 @@ _TASK_OF_SUFFIX = {
     "ForImageClassification": "image-classification",
     "ForObjectDetection": "object-detection",
     "BlipForConditionalGeneration": "image-to-text",
+    "WhisperForConditionalGeneration": "automatic-speech-recognition",
     "ForConditionalGeneration": "text2text-generation",
     "MTModel": "translation",
     "VisionEncoderDecoderModel": "image-to-text",
     "ForCTC": "automatic-speech-recognition",
     "ForAudioClassification": "audio-classification",
+    "ForTextToSpeech": "text-to-speech",
+    "ClapModel": "zero-shot-audio-classification",
+    "VitsModel": "text-to-speech",
     "Model": "feature-extraction",
 }
 
@@ -100,8 +105,9 @@ def _code_repository(raw: Any) -> str | None:
     return _code_repository(list(raw.values()))
 
 
-def load_model(source: Source, auto_class: str, config: Any) -> Any:
-    """The model of ``config`` in eval mode on its device.
+def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, ...] = ()) -> Any:
+    """The model of ``config`` in eval mode on its device; weights whose names have one of
+    ``unused`` in them may be missing.
 
     Raises:
         ModelError, DeviceUnavailable: with one line of cause.
@@ -120,6 +126,9 @@ def load_model(source: Source, auto_class: str, config: Any) -> Any:
     kind = getattr(transformers, auto_class)
     with typed_errors("the model"), tensor_progress(source.progress):
         model, found = _from_pretrained(kind, source, config, dtype)
+        found["missing_keys"] = {
+            key for key in found["missing_keys"] if not any(part in key for part in unused)
+        }
         _check_found(found, model, config, source)
         return model.eval().requires_grad_(False).to(device)
 
@@ -225,16 +234,25 @@ def load_image_processor(source: Source) -> Any:
     Raises:
         ModelError: there is none, or it is damaged.
     """
-    if not any(
-        (Path(source.snapshot) / name).exists()
-        for name in ("preprocessor_config.json", "processor_config.json")
-    ):
+    return _load_processor(source, "the image processor", transformers.AutoImageProcessor)
+
+
+def load_feature_extractor(source: Source) -> Any:
+    """What makes a model's input of sound.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    return _load_processor(source, "the feature extractor", transformers.AutoFeatureExtractor)
+
+
+def _load_processor(source: Source, what: str, kind: Any) -> Any:
+    if not any((Path(source.snapshot) / name).exists() for name in _PROCESSORS):
         raise ModelError(
-            "there is no image processor beside the model",
-            hint="preprocessor_config.json must be there",
+            f"{what} is not beside the model", hint="preprocessor_config.json must be there"
         )
-    with typed_errors("the image processor"):
-        return transformers.AutoImageProcessor.from_pretrained(
+    with typed_errors(what):
+        return kind.from_pretrained(
             source.snapshot,
             local_files_only=True,
             trust_remote_code=source.trust_remote_code,

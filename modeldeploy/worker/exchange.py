@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope
 
-from modeldeploy.errors import BodyTooLarge, MalformedBody, SlowBody
+from modeldeploy.errors import BodyTooLarge, MalformedBody, SlowBody, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from modeldeploy.worker.dialects import Dialect
@@ -60,8 +60,14 @@ class Exchange:
         """The whole body, refused before it is buffered where it is too large.
 
         Raises:
-            BodyTooLarge, SlowBody, MalformedBody, ClientGone
+            BodyTooLarge, SlowBody, MalformedBody, ClientGone; UnsupportedMediaType: it is packed.
         """
+        for value in self.headers(b"content-encoding"):
+            if value.strip().lower() not in {b"", b"identity"}:
+                raise UnsupportedMediaType(
+                    f"the body's content-encoding is {value[:100].decode('latin-1')!r}",
+                    hint="send it as it is, not compressed",
+                )
         for value in self.headers(b"content-length"):
             if not value.isdigit():
                 raise MalformedBody("content-length is not a number")

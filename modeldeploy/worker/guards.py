@@ -1,7 +1,7 @@
-"""Who may ask: the ``Host`` must be ours, an ``Origin`` must be the same.
+"""Who may ask: the ``Host`` must be ours, an ``Origin`` must be the same or a listed one.
 
 A web page can make a browser send requests to 127.0.0.1, under a name of its own too (DNS
-rebinding); these two headers give it away. There is no CORS.
+rebinding); these two headers give it away.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def _bracketed(host: str) -> str:
     return f"[{host.lower()}]" if ":" in host else host.lower()
 
 
-def check(exchange: Exchange, hosts: frozenset[str]) -> None:
-    """
+def check(exchange: Exchange, hosts: frozenset[str], origins: frozenset[str]) -> None:
+    """``origins`` are those of foreign pages that may ask.
+
     Raises:
         MisdirectedRequest: it is addressed to somebody else. Forbidden: a foreign page sent it.
     """
@@ -48,10 +49,10 @@ def check(exchange: Exchange, hosts: frozenset[str]) -> None:
         )
     for raw in exchange.headers(b"origin"):
         origin = raw.decode("latin-1").lower()
-        if origin not in {f"http://{host}", f"https://{host}"}:
+        if origin not in origins and origin not in {f"http://{host}", f"https://{host}"}:
             raise Forbidden(
                 f"requests from pages of {origin[:100]!r} are refused",
-                hint="call the endpoint from your server, or from a page that it serves itself",
+                hint="deploy with --allow-origin to allow them, or ask from a server",
             )
 
 

@@ -12,9 +12,9 @@ from modeldeploy.errors import MalformedBody, UnsupportedMediaType
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.requests import Asked, from_form, raw_input
+from modeldeploy.worker.routing import JSON
 from modeldeploy.worker.service import Service
 
-JSON = "application/json"
 _FORM = "multipart/form-data"
 _MOST_PARTS = 100
 

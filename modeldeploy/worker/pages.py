@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import cached_property
 from importlib import metadata
+from itertools import chain
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy import __version__
-from modeldeploy.worker import openapi, swagger
-from modeldeploy.worker.answers import Endpoint, Healthy, Info, NotHealthy, json_answer
+from modeldeploy.worker import dialects, openapi, swagger
+from modeldeploy.worker.answers import Alive, Endpoint, Healthy, Info, NotHealthy, json_answer
+from modeldeploy.worker.dialects.native import Failure
+from modeldeploy.worker.operations import About, Operation, Schema, answer, errors
+from modeldeploy.worker.routing import JSON, JsonRoute
 from modeldeploy.worker.service import Service
 
 _PACKAGES = ("transformers", "torch")
@@ -23,25 +28,56 @@ class Pages:
         self._service = service
         self._state = service.state
         self._spec = service.state.spec
+        self._about = About(
+            task=service.task,
+            deployment=self._spec.deployment,
+            model_id=self._spec.model_id,
+            version=self._spec.commit or "1",
+            limits=self._spec.limits,
+        )
+
+    @staticmethod
+    def operations(about: About) -> list[Operation]:
+        """What is documented of them."""
+        of = about.schemas.of
+        refused = {status: errors(of(Failure))[status] for status in ("403", "406", "421")}
+        health = {"200": answer("It is.", of(Healthy)), "503": answer("Not now.", of(NotHealthy))}
+        pages: list[tuple[str, str, dict[str, Schema]]] = [
+            ("/health", "Whether a prediction would be answered now.", health),
+            ("/readyz", "The same.", health),
+            ("/livez", "Whether the process lives.", {"200": answer("It does.", of(Alive))}),
+            ("/info", "What is deployed here.", {"200": answer("This.", of(Info))}),
+            ("/docs", "All of this, to read and to try.", {"200": _text("A page.", "text/html")}),
+            (
+                "/openapi.json",
+                "The schema of all this.",
+                {"200": answer("OpenAPI 3.1.", {"type": "object"})},
+            ),
+            ("/metrics", "Figures for Prometheus.", {"200": _text("Figures.", "text/plain")}),
+        ]
+        return [
+            Operation("get", path, summary, {**answers, **refused})
+            for path, summary, answers in pages
+        ]
 
     def routes(self) -> list[Route]:
         return [
-            Route("/health", self._health, methods=["GET"]),
-            Route("/readyz", self._health, methods=["GET"]),
-            Route("/livez", self._livez, methods=["GET"]),
-            Route("/info", self._info, methods=["GET"]),
-            Route("/openapi.json", self._openapi, methods=["GET"]),
+            JsonRoute("/health", self._health),
+            JsonRoute("/readyz", self._health),
+            JsonRoute("/livez", self._livez),
+            JsonRoute("/info", self._info),
+            JsonRoute("/openapi.json", self._openapi),
             Route("/metrics", self._metrics, methods=["GET"]),
             *swagger.routes(),
         ]
 
     async def _livez(self, request: Request) -> Response:
-        return json_answer({"status": "alive", "deployment_id": self._spec.deployment})
+        return json_answer(Alive(deployment_id=self._spec.deployment))
 
     async def _health(self, request: Request) -> Response:
-        now, batcher = self._state.now, self._service.batcher
+        now = self._state.now
         model_id, name = self._spec.model_id, self._spec.deployment
-        if now.phase == "ready" and batcher and batcher.alive:
+        if self._service.is_ready:
             return json_answer(Healthy(model_id=model_id, deployment_id=name))
         answer = json_answer(
             NotHealthy(
@@ -81,24 +117,36 @@ class Pages:
         )
 
     def _endpoints(self) -> list[Endpoint]:
-        example = self._service.task.example
         return [
-            Endpoint(method="POST", path="/predict", description="a prediction", example=example),
-            Endpoint(method="GET", path="/health", description="200 when it would be answered now"),
-            Endpoint(method="GET", path="/info", description="what is deployed here"),
-            Endpoint(method="GET", path="/docs", description="all of this, to read and to try"),
-            Endpoint(method="GET", path="/openapi.json", description="the schema of all this"),
-            Endpoint(method="GET", path="/metrics", description="figures for Prometheus"),
+            Endpoint(
+                method=one.method.upper(),
+                path=one.path,
+                description=one.summary,
+                example=one.example,
+            )
+            for one in self._operations
         ]
 
     async def _metrics(self, request: Request) -> Response:
         return self._service.metrics.page()
 
     async def _openapi(self, request: Request) -> Response:
-        body = openapi.document(
-            self._service.task, self._spec.limits, f"{self._spec.deployment}: {self._spec.model_id}"
-        )
-        return Response(body, media_type="application/json")
+        return Response(self._document, media_type=JSON)
+
+    @cached_property
+    def _operations(self) -> list[Operation]:
+        spoken = [kind.operations(self._about) for kind in dialects.kinds().values()]
+        return [*chain.from_iterable(spoken), *self.operations(self._about)]
+
+    @cached_property
+    def _document(self) -> bytes:
+        operations, parts = self._operations, self._about.schemas.parts
+        title = f"{self._spec.deployment}: {self._spec.model_id}"
+        return openapi.document(operations, parts, title)
+
+
+def _text(description: str, media_type: str) -> Schema:
+    return answer(description, {"type": "string"}, media_type)
 
 
 def _versions() -> dict[str, str]:

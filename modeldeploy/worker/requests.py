@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import fields
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
+from modeldeploy.schema import tasks
 from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters, native_request
 
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
@@ -23,12 +24,14 @@ _HINT = "GET /info has an example body, GET /openapi.json the schema"
 @dataclass(frozen=True)
 class Asked:
     """The inputs of one request, in order; ``many`` says whether a list was sent, ``stream``
-    whether the answer is wanted piece by piece."""
+    whether the answer is wanted piece by piece, ``task`` whose inputs they are where it is not the
+    deployment's own but its twin's."""
 
     inputs: list[Any]
     parameters: Any
     many: bool
     stream: bool = False
+    task: TaskSchema | None = None
 
 
 def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
@@ -92,6 +95,7 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
     body: dict[str, msgspec.Raw] = decode(raw, dict[str, msgspec.Raw])
     if "inputs" not in body:
         raise InvalidRequest("Object missing required field `inputs`", hint=_HINT)
+    task = _meant(task, body["inputs"])
     given = decode(
         body.get("parameters", msgspec.Raw(b"{}")), dict[str, msgspec.Raw], "$.parameters"
     )
@@ -104,12 +108,13 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
     many = bytes(inputs).lstrip()[:1] == b"["
     items = decode(inputs, list[kind] if many else kind, "$.inputs")  # type: ignore[valid-type] # a type made at run time
     items = items if many else [items]
-    _check_count("inputs", len(items), most)
+    check_count("inputs", len(items), most)
     return Asked(
         [_hf_input(task, item, parameters) for item in items],
         task.parameters(**_taken(task.parameters, parameters)),
         many,
         stream,
+        task,
     )
 
 
@@ -121,6 +126,14 @@ def _gathered(task: TaskSchema, inputs: msgspec.Raw, beside: dict[str, msgspec.R
     names = [info.name for info in fields(task.inputs)]
     found = {name: beside.pop(name) for name in names if name in beside}
     return msgspec.Raw(msgspec.json.encode({names[0]: inputs, **found})) if found else inputs
+
+
+def _meant(task: TaskSchema, inputs: msgspec.Raw) -> TaskSchema:
+    """The task itself, or its twin where the inputs can only be that one's."""
+    twin = tasks.TASKS.get(task.twin or "")
+    is_object = bytes(inputs).lstrip()[:1] == b"{"
+    fits = is_object != (task.single is not None)
+    return task if twin is None or fits else twin
 
 
 _HF_KEYS = frozenset({"inputs", "parameters", "options", "stream"})
@@ -167,7 +180,11 @@ def _plain(text: str) -> Any:
     return text
 
 
-def _check_count(name: str, count: int, most: int) -> None:
+def check_count(name: str, count: int, most: int) -> None:
+    """
+    Raises:
+        InvalidRequest: there are none, or more than ``most``.
+    """
     if count == 0:
         raise InvalidRequest(f"`{name}` is empty: it must hold at least one", hint=_HINT)
     if count > most:
@@ -191,7 +208,7 @@ def split(task: TaskSchema, body: Struct, most: int) -> Asked:
         raise InvalidRequest(f"exactly one of `{one}` and `{several}` must be given", hint=_HINT)
     if items is None:
         return Asked([task.inputs(**given)], parameters, many=False)
-    _check_count(several, len(items), most)
+    check_count(several, len(items), most)
     return Asked([task.inputs(**{**given, one: item}) for item in items], parameters, many=True)
 
 

@@ -83,6 +83,11 @@ class Service:
         )
         log.info("ready")
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a prediction would be answered now."""
+        return self.state.now.phase == "ready" and bool(self.batcher and self.batcher.alive)
+
     def close(self) -> None:
         if self.batcher:
             self.batcher.close()

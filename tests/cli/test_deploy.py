@@ -74,7 +74,8 @@ def test_every_option_reaches_the_supervisor(
 ) -> None:
     options = (
         "--name n --task text-generation --type nlp --revision v1 --device cuda:1 --dtype float16 "
-        "--port 9000 --cache-dir cache --trust-remote-code --allow-pickle --detach"
+        "--port 9000 --cache-dir cache --trust-remote-code --allow-pickle --detach "
+        "--allow-origin http://localhost:3000/ --allow-origin https://app.example"
     )
     assert run("deploy", "org/name", *options.split()).code == 0
     assert asked(fake)["name"] == "n"
@@ -91,6 +92,7 @@ def test_every_option_reaches_the_supervisor(
         "allow_pickle": True,
         "force_gpu": False,
         "download_timeout": 1800.0,
+        "allow_origins": ["http://localhost:3000", "https://app.example"],
     }
 
 

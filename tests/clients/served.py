@@ -64,11 +64,18 @@ def served(snapshot: Path, task: str, **changes: Any) -> Iterator[Served]:
         await serving
         service.close()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:  # the thread's boundary: the test is told
+            found.append(error)
+            ready.set()
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         assert ready.wait(_SECONDS), "the model was not ready in time"
-        (one,) = found
+        one = found[0]
         if isinstance(one, BaseException):
             raise one
         yield one

@@ -65,6 +65,7 @@ class Instance:
             "HF_HOME": str(home.parent / "hf"),
             "HF_HUB_OFFLINE": "1",
             "NO_COLOR": "1",
+            "MODELDEPLOY_WARM_START": "false",  # most of what is tested needs no torch
             **environment,
         }
 

@@ -45,6 +45,11 @@ def test_by_architecture(architecture: str, task: str) -> None:
         ("Wav2Vec2ForSequenceClassification", "audio-classification"),
         ("WhisperForConditionalGeneration", "automatic-speech-recognition"),
         ("Wav2Vec2ForCTC", "automatic-speech-recognition"),
+        ("SpeechEncoderDecoderModel", "automatic-speech-recognition"),
+        ("SpeechT5ForSpeechToText", "automatic-speech-recognition"),
+        ("SpeechT5ForTextToSpeech", "text-to-speech"),
+        ("VitsModel", "text-to-speech"),
+        ("ClapModel", "zero-shot-audio-classification"),
         ("TapasForQuestionAnswering", "table-question-answering"),
         ("LayoutLMv3ForQuestionAnswering", "document-question-answering"),
         ("ViltForQuestionAnswering", "visual-question-answering"),
@@ -81,12 +86,22 @@ def test_a_pair_of_languages_may_be_named() -> None:
     assert chosen("MarianMTModel") == "translation"
 
 
+def test_a_model_of_sentence_transformers_gives_vectors() -> None:
+    settings = ModelConfig(model_type="bert", architectures=["BertModel"])
+    spec = Spec(model_id="x", cache_dir="/x")
+    assert decide(spec, None, settings, ["modules.json"]).name == "feature-extraction"
+    assert (
+        decide(spec, "sentence-similarity", settings, ["modules.json"]).name
+        == "sentence-similarity"
+    )
+
+
 def test_the_tag_comes_before_the_architecture() -> None:
     assert chosen("GPT2LMHeadModel", tag="text-classification") == "text-classification"
 
 
 def test_a_tag_that_is_not_ours_leaves_it_to_the_architecture() -> None:
-    assert chosen("BertForSequenceClassification", tag="text-ranking") == "text-classification"
+    assert chosen("BertForSequenceClassification", tag="text-to-image") == "text-classification"
     assert chosen("BertForSequenceClassification", tag="made-up") == "text-classification"
 
 

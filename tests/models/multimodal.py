@@ -40,7 +40,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from tests.models.tiny import _byte_level, _word_piece
+from tests.models.tiny import _byte_level, word_piece
 
 SIDE = 16
 DONUT_TAGS = ("<s_docvqa>", "<s_question>", "</s_question>", "<s_answer>", "</s_answer>")
@@ -108,7 +108,7 @@ def _blip_config(tokenizer: Any) -> BlipConfig:
 def blip(folder: Path) -> Path:
     """A captioner."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     model = BlipForConditionalGeneration(_blip_config(tokenizer))
     return _save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
 
@@ -116,7 +116,7 @@ def blip(folder: Path) -> Path:
 def blip_questions(folder: Path) -> Path:
     """One that writes answers."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     model = BlipForQuestionAnswering(_blip_config(tokenizer))
     return _save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
 
@@ -124,7 +124,7 @@ def blip_questions(folder: Path) -> Path:
 def git(folder: Path) -> Path:
     """A captioner that is one decoder."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     config = GitConfig(
         vision_config=_VISION,
         vocab_size=len(tokenizer),
@@ -143,7 +143,7 @@ def git(folder: Path) -> Path:
 def vilt(folder: Path) -> Path:
     """Five answers to choose among."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     answers = ["yes", "no", "two", "red", "London"]
     config = ViltConfig(
         **_VISION,
@@ -160,7 +160,7 @@ def vilt(folder: Path) -> Path:
 def layoutlm(folder: Path) -> Path:
     """A span finder that knows where words stand, 48 positions."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     tokenizer.model_max_length = 48
     config = LayoutLMConfig(
         **_LAYERS, vocab_size=len(tokenizer), max_position_embeddings=48, initializer_range=0.3

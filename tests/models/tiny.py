@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
@@ -44,7 +49,7 @@ def _byte_level(special: Sequence[str] = ("<|endoftext|>",)) -> PreTrainedTokeni
     )
 
 
-def _word_piece() -> PreTrainedTokenizerFast:
+def word_piece() -> PreTrainedTokenizerFast:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -115,16 +120,102 @@ def _gpt2(folder: Path, positions: int, template: str | None) -> Path:
 def question_answering(folder: Path) -> Path:
     """A span finder of 64 positions."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     return _save(folder, BertForQuestionAnswering(_bert_config(tokenizer)), tokenizer)
 
 
 def classifier(folder: Path) -> Path:
     """A classifier with two labels and 64 positions."""
     torch.manual_seed(0)
-    tokenizer = _word_piece()
+    tokenizer = word_piece()
     config = _bert_config(tokenizer, id2label={0: "BAD", 1: "GOOD"}, label2id={"BAD": 0, "GOOD": 1})
     return _save(folder, BertForSequenceClassification(config), tokenizer)
+
+
+TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+def tagger(folder: Path) -> Path:
+    """A token classifier with the usual tags."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    config = _bert_config(tokenizer, id2label=dict(enumerate(TAGS)))
+    config.initializer_range = 0.5  # so that tags differ
+    return _save(folder, BertForTokenClassification(config), tokenizer)
+
+
+def gap_filler(folder: Path) -> Path:
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    return _save(folder, BertForMaskedLM(_bert_config(tokenizer)), tokenizer)
+
+
+def entailer(folder: Path) -> Path:
+    """A classifier with the labels of natural language inference."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    names = {0: "contradiction", 1: "neutral", 2: "entailment"}
+    config = _bert_config(
+        tokenizer, id2label=names, label2id={name: at for at, name in names.items()}
+    )
+    return _save(folder, BertForSequenceClassification(config), tokenizer)
+
+
+def cross_encoder(folder: Path) -> Path:
+    """A classifier with one score, for pairs."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    return _save(
+        folder, BertForSequenceClassification(_bert_config(tokenizer, num_labels=1)), tokenizer
+    )
+
+
+def sentence_encoder(folder: Path, pooling: str) -> Path:
+    """A sentence-transformers model: pooling without its prompt, a dense layer, length 1."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    _save(folder, BertModel(_bert_config(tokenizer)), tokenizer)
+    base = "sentence_transformers.models"
+    modules = ["Transformer", "Pooling", "Dense", "Normalize"]
+    _write(
+        folder / "modules.json",
+        [
+            {
+                "idx": at,
+                "name": str(at),
+                "path": f"{at}_{kind}" if at else "",
+                "type": f"{base}.{kind}",
+            }
+            for at, kind in enumerate(modules)
+        ],
+    )
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": 48, "do_lower_case": False})
+    _write(folder / "config_sentence_transformers.json", {"prompts": {"query": "where: "}})
+    flag = pooling if pooling in {"lasttoken", "cls_token"} else f"{pooling}_tokens"
+    flag = {"cls": "cls_token", "mean_sqrt_len_tokens": pooling}.get(pooling, flag)
+    _write(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": 32,
+            "pooling_mode_mean_tokens": False,
+            f"pooling_mode_{flag}": True,
+            "include_prompt": False,
+        },
+    )
+    activation = "torch.nn.modules.activation.Tanh"
+    _write(
+        folder / "2_Dense" / "config.json",
+        {"in_features": 32, "out_features": 16, "bias": True, "activation_function": activation},
+    )
+    layer = torch.nn.Linear(32, 16)
+    tensors = {"linear.weight": layer.weight.detach(), "linear.bias": layer.bias.detach()}
+    save_file(tensors, folder / "2_Dense" / "model.safetensors")
+    return folder
+
+
+def _write(file: Path, content: object) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content))
 
 
 def _save(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> Path:

@@ -32,11 +32,11 @@ def loaded(snapshot: Path, task: str, **changes: Any) -> Adapter[Any, Any]:
     return adapter
 
 
-def inputs(task: str, **fields: Any) -> Any:
+def inputs(task: str, /, **fields: Any) -> Any:
     return TASKS[task].inputs(**fields)
 
 
-def parameters(task: str, **fields: Any) -> Any:
+def parameters(task: str, /, **fields: Any) -> Any:
     return TASKS[task].parameters(**fields)
 
 

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import echo, generation, multimodal, seq2seq, text, vision
-from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
+from modeldeploy.schema.tasks import (
+    audio,
+    echo,
+    embeddings,
+    generation,
+    multimodal,
+    seq2seq,
+    tagging,
+    text,
+    vision,
+)
+from modeldeploy.schema.tasks.base import (
+    TaskSchema,
+    alternatives,
+    hf_input,
+    hf_parameters,
+    native_request,
+    task_parameters,
+)
 
 _FAMILIES = (
     text,
+    tagging,
+    embeddings,
     generation,
     seq2seq,
     vision,
     multimodal,
+    audio,
     echo,
 )
 
@@ -29,8 +49,10 @@ __all__ = [
     "ALIASES",
     "TASKS",
     "TaskSchema",
+    "alternatives",
     "find",
     "hf_input",
     "hf_parameters",
     "native_request",
+    "task_parameters",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -17,12 +18,14 @@ class HuggingFace(Struct, frozen=True, kw_only=True):
 
     ``defaults`` stand for parameters that a request leaves out, ``listed`` says that the result
     for one input comes as a list of that one result, ``binary`` is the media type of a result
-    whose bytes (its first field) are the whole answer.
+    whose bytes (its first field) are the whole answer, ``streamed`` the type of an event where the
+    answer may come piece by piece.
     """
 
     defaults: dict[str, Any] = {}
     listed: bool = False
     binary: str | None = None
+    streamed: type[Struct] | None = None
 
 
 class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
@@ -34,7 +37,8 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     that is the first input field itself. ``example`` is a native body that works when sent, and
     ``result`` what such a request is answered, in shape; ``smoke`` stands in for an ``example``
     that would be slow. ``auto_class`` names transformers' class that loads the model, ``adapter``
-    is the worker's ``"module:Class"``.
+    is the worker's ``"module:Class"``. ``twin`` is another task of the same adapter, whose inputs
+    the Hugging Face dialect answers too.
     """
 
     name: str
@@ -51,6 +55,7 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     many: tuple[str, str] | None = None
     media: tuple[str, ...] = ()
     smoke: dict[str, Any] | None = None
+    twin: str | None = None
 
     def smoke_body(self) -> dict[str, Any]:
         """The body of the first prediction after a start: the example, or a quicker one."""
@@ -91,6 +96,12 @@ def _strict(title: str, columns: list[Any]) -> type[Struct]:
     return msgspec.defstruct(title, columns, kw_only=True, forbid_unknown_fields=True)
 
 
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    """The types of a union, each of which msgspec takes where it might refuse the union itself
+    (two of them lists); of any other type, that type alone."""
+    return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+
+
 @cache
 def native_request(task: TaskSchema) -> type[Struct]:
     """The body of ``POST /predict``: inputs and parameters side by side, unknown fields refused.
@@ -108,6 +119,12 @@ def native_request(task: TaskSchema) -> type[Struct]:
             columns.append(column)
     columns += _columns(task.parameters, {})
     return _strict(_title(task, "Request"), columns)
+
+
+@cache
+def task_parameters(task: TaskSchema) -> type[Struct]:
+    """The task's own parameters, unknown fields refused."""
+    return _strict(_title(task, "TaskParameters"), _columns(task.parameters, {}))
 
 
 @cache

@@ -135,7 +135,7 @@ TEXT_GENERATION = TaskSchema(
     smoke={"text": "Once", "max_new_tokens": 2},
     auto_class="AutoModelForCausalLM",
     adapter="modeldeploy.worker.tasks.text_generation:TextGeneration",
-    hf=HuggingFace(defaults={"return_full_text": False}),
+    hf=HuggingFace(defaults={"return_full_text": False}, streamed=StreamedToken),
 )
 
 TASKS = (TEXT_GENERATION,)

@@ -8,13 +8,25 @@ from msgspec import Meta
 
 ImageFile = Annotated[
     str,
-    Meta(min_length=1, description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file."),
+    Meta(
+        min_length=1,
+        description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file.",
+        extra_json_schema={"contentEncoding": "base64"},
+    ),
 ]
 AudioFile = Annotated[
-    str, Meta(min_length=1, description="Base64 of a WAV, FLAC, OGG or MP3 file.")
+    str,
+    Meta(
+        min_length=1,
+        description="Base64 of a WAV, FLAC, OGG or MP3 file.",
+        extra_json_schema={"contentEncoding": "base64"},
+    ),
 ]
 IMAGE_MEDIA = ("image/*", "application/octet-stream")
 AUDIO_MEDIA = ("audio/*", "application/octet-stream")
 
 # An 8x8 grey PNG: the smallest body that shows the shape of a request and works when sent.
 EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
+
+# Half a second of silence at 8 kHz, for the same purpose.
+EXAMPLE_FLAC = "ZkxhQwAAACIQABAAAAANAAANAfQA8AAAD6BYEBJJx2tzW9dM5TArAJMXhAAAKCAAAAByZWZlcmVuY2UgbGliRkxBQyAxLjQuMyAyMDIzMDYyMwAAAAD/+HQIAA+fggAAAFLj"

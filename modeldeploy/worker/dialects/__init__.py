@@ -9,19 +9,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError
+from modeldeploy.worker.operations import About, Operation
 from modeldeploy.worker.service import Service
 
 DIALECTS: dict[str, str] = {
-    "openai": "modeldeploy.worker.dialects.openai:OpenAI",
-    "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
     "native": "modeldeploy.worker.dialects.native:Native",
+    "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
+    "openai": "modeldeploy.worker.dialects.openai:OpenAI",
+    "oip": "modeldeploy.worker.dialects.oip:OpenInference",
 }
 
 
 class Dialect(Protocol):
-    """Routes, and the shape of its errors."""
+    """Routes, what is documented of them, and the shape of its errors."""
 
     def __init__(self, service: Service) -> None: ...
+
+    @staticmethod
+    def operations(about: About) -> list[Operation]:
+        """What a deployment answers in this dialect, the prediction first; empty where the task
+        has no part in it."""
+        ...
 
     def routes(self) -> list[Route]: ...
 
@@ -34,11 +42,12 @@ class Dialect(Protocol):
         ...
 
 
-def dialects(service: Service) -> list[Dialect]:
-    """All of them; the first that speaks a path tells its errors."""
-    made: list[Dialect] = []
-    for place in DIALECTS.values():
-        module, _, name = place.partition(":")
-        kind: type[Dialect] = getattr(importlib.import_module(module), name)
-        made.append(kind(service))
-    return made
+def kinds() -> dict[str, type[Dialect]]:
+    """Every dialect by its name; of those that speak a path, the last tells its errors."""
+    return {name: _find(place) for name, place in DIALECTS.items()}
+
+
+def _find(place: str) -> type[Dialect]:
+    module, _, name = place.partition(":")
+    found: type[Dialect] = getattr(importlib.import_module(module), name)
+    return found

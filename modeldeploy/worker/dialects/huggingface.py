@@ -16,10 +16,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
+from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.exchange import Exchange, exchange_of
+from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
 from modeldeploy.worker.requests import Asked, parse_hf
+from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
 from modeldeploy.worker.sse import EventStream, event
 from modeldeploy.worker.streams import Stream, Streams
@@ -50,11 +53,23 @@ def _type_of(error: ModelDeployError) -> str:
 class HuggingFace:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._hf = service.task.hf
+
+    @staticmethod
+    def operations(about: About) -> list[Operation]:
+        task, schemas = about.task, about.schemas
+        return [
+            Operation(
+                "post",
+                "/",
+                f"The same, as Hugging Face's clients ask ({task.name}).",
+                {"200": _prediction(about), **errors(schemas.of(HfError))},
+                bodies(_request(about), _example(task), task.media),
+            )
+        ]
 
     def routes(self) -> list[Route]:
         return [
-            Route("/", self._predict, methods=["POST"]),
+            JsonRoute("/", self._predict, "POST", produced(self._service.task)),
             Route("/", _to_the_docs, methods=["GET"]),
         ]
 
@@ -81,9 +96,11 @@ class HuggingFace:
         if asked.stream:
             return await self._stream(asked, exchange)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
-        if self._hf.binary and not asked.many:
-            return Response(astuple(results[0])[0], media_type=self._hf.binary)
-        return await self._service.aside(len(results), json_answer, self._shaped(results, asked))
+        shape = (asked.task or self._service.task).hf
+        if shape.binary and not asked.many:
+            return Response(astuple(results[0])[0], media_type=shape.binary)
+        shaped = results if asked.many or shape.listed else results[0]
+        return await self._service.aside(len(results), json_answer, shaped)
 
     async def _stream(self, asked: Asked, exchange: Exchange) -> Response:
         adapter, _ = await self._service.model()
@@ -109,11 +126,48 @@ class HuggingFace:
         except ModelDeployError as error:
             yield event({"error": error.message, "error_type": _type_of(error)})
 
-    def _shaped(self, results: list[Any], asked: Asked) -> Any:
-        if asked.many or self._hf.listed:
-            return results
-        return results[0]
-
 
 async def _to_the_docs(request: Request) -> Response:
     return RedirectResponse("docs")
+
+
+def _request(about: About) -> Schema:
+    item = about.schemas.of(hf_input(about.task))
+    several = {"type": "array", "items": item, "minItems": 1, "maxItems": about.limits.max_texts}
+    stream = {"stream": {"type": "boolean", "default": False}} if about.task.hf.streamed else {}
+    return {
+        "type": "object",
+        "properties": {
+            "inputs": {"anyOf": [item, several]},
+            "parameters": about.schemas.of(hf_parameters(about.task)),
+            "options": {},
+            **stream,
+        },
+        "required": ["inputs"],
+        "additionalProperties": False,
+    }
+
+
+def _prediction(about: About) -> Schema:
+    hf = about.task.hf
+    several = {"type": "array", "items": about.schemas.of(about.task.output)}
+    told = answer("The bare prediction.", several if hf.listed else about.one_or_many)
+    if hf.binary:
+        told["content"][hf.binary] = {"schema": {"type": "string", "format": "binary"}}
+    if hf.streamed:
+        told["content"][EVENTS] = {"schema": about.schemas.of(hf.streamed)}
+    return told
+
+
+def _example(task: TaskSchema) -> dict[str, Any]:
+    """The task's example, with inputs and parameters apart."""
+    names = task.inputs.__struct_fields__
+    inside = {name: value for name, value in task.example.items() if name in names}
+    if task.single:
+        plural = task.many[1] if task.many else ""
+        inside = {
+            name: task.example[name] for name in (task.single, plural) if name in task.example
+        }
+    beside = {name: value for name, value in task.example.items() if name not in inside}
+    inputs = next(iter(inside.values())) if task.single else inside
+    return {"inputs": inputs, "parameters": beside} if beside else {"inputs": inputs}

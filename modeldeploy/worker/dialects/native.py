@@ -11,11 +11,14 @@ from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.tasks import native_request
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.huggingface import HuggingFace
 from modeldeploy.worker.exchange import exchange_of
+from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
 from modeldeploy.worker.requests import is_hf, parse, parse_hf
+from modeldeploy.worker.routing import JsonRoute, produced
 from modeldeploy.worker.service import Service
 
 
@@ -41,8 +44,29 @@ class Native:
         self._hf = HuggingFace(service)
         self._name = service.state.spec.deployment
 
+    @staticmethod
+    def operations(about: About) -> list[Operation]:
+        task, schemas = about.task, about.schemas
+        request, success = schemas.of(native_request(task)), schemas.of(Success)
+        result = schemas.of(task.output)
+        if task.many:
+            result = about.one_or_many
+            part = schemas.parts[native_request(task).__name__]
+            _exactly_one(part, task.many, about.limits.max_texts)
+        schemas.parts["Success"]["properties"]["result"] = result
+        return [
+            Operation(
+                "post",
+                "/predict",
+                f"A prediction ({task.name}).",
+                {"200": answer("The prediction.", success), **errors(schemas.of(Failure))},
+                bodies(request, task.example, task.media),
+            )
+        ]
+
     def routes(self) -> list[Route]:
-        return [Route("/predict", self._predict, methods=["POST"])]
+        also = produced(self._service.task)  # a body that has `inputs` may ask for them
+        return [JsonRoute("/predict", self._predict, "POST", also)]
 
     def speaks(self, path: str) -> bool:
         return True
@@ -71,3 +95,21 @@ class Native:
             inference_time_ms=round(exchange.inference_ms, 3),
         )
         return await self._service.aside(len(results), json_answer, success)
+
+
+def _exactly_one(request: Schema, many: tuple[str, str], most: int) -> None:
+    """Say of the singular and the plural field what msgspec's types cannot: one of them."""
+    one, several = many
+    properties = request["properties"]
+    for option in properties[several]["anyOf"]:
+        if option.get("type") == "array":
+            option.update(minItems=1, maxItems=most)
+    for name in many:
+        properties[name].pop("default", None)
+    request["oneOf"] = [
+        {
+            "required": [given],
+            "properties": {given: {"not": {"type": "null"}}, absent: {"type": "null"}},
+        }
+        for given, absent in ((one, several), (several, one))
+    ]

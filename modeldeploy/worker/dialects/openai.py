@@ -13,12 +13,15 @@ from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError, NotFound, UnsupportedMediaType
 from modeldeploy.worker.answers import json_answer
+from modeldeploy.worker.dialects import openai_operations
 from modeldeploy.worker.dialects.openai_audio import Transcriptions
 from modeldeploy.worker.dialects.openai_chat import Chat, Completions
 from modeldeploy.worker.dialects.openai_common import error_body
 from modeldeploy.worker.dialects.openai_responses import Responses
 from modeldeploy.worker.dialects.openai_types import Model, Models
 from modeldeploy.worker.dialects.openai_vectors import Vectors
+from modeldeploy.worker.operations import About, Operation
+from modeldeploy.worker.routing import JsonRoute
 from modeldeploy.worker.service import Service
 
 _HANDLERS = (Chat, Completions, Responses, Vectors, Transcriptions)
@@ -30,12 +33,17 @@ class OpenAI:
         self._spec = service.state.spec
 
     def routes(self) -> list[Route]:
-        handlers = [kind(self._service) for kind in _HANDLERS]
+        task = self._service.task.name
+        handlers = [kind(self._service) for kind in _HANDLERS if task in kind.tasks]
         return [
-            Route("/v1/models", self._models, methods=["GET"]),
-            Route("/v1/models/{model:path}", self._model, methods=["GET"]),
-            *(Route(one.path, one.answer, methods=["POST"]) for one in handlers if one.fits()),
+            JsonRoute("/v1/models", self._models),
+            JsonRoute("/v1/models/{model:path}", self._model),
+            *(JsonRoute(one.path, one.answer, "POST", one.also) for one in handlers),
         ]
+
+    @staticmethod
+    def operations(about: About) -> list[Operation]:
+        return openai_operations.operations(about)
 
     def speaks(self, path: str) -> bool:
         return path == "/v1" or path.startswith("/v1/")

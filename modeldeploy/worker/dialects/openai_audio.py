@@ -18,9 +18,8 @@ _KNOWN = frozenset({"file", "model", "language", "response_format", "temperature
 
 class Transcriptions(Handler):
     path = "/v1/audio/transcriptions"
-
-    def fits(self) -> bool:
-        return self.task.name == "automatic-speech-recognition"
+    also = ("text/plain",)
+    tasks = frozenset({"automatic-speech-recognition"})
 
     async def respond(self, exchange: Exchange) -> Response:
         if exchange.media_type != "multipart/form-data":

@@ -37,6 +37,7 @@ from modeldeploy.worker.dialects.openai_types import (
 )
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.generation.rows import Piece
+from modeldeploy.worker.routing import EVENTS
 from modeldeploy.worker.sse import DONE, EventStream, event
 from modeldeploy.worker.streams import Stream
 
@@ -59,6 +60,7 @@ class Chats(Protocol):
 class _Writes(Handler):
     """What both routes share: one prompt or several, ``n`` choices each."""
 
+    also = (EVENTS,)
     kind: str
     chunk_kind: str
     prefix: str
@@ -162,9 +164,7 @@ class _Writes(Handler):
 class Chat(_Writes):
     path = "/v1/chat/completions"
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
-
-    def fits(self) -> bool:
-        return self.task.name in {"text-generation", "image-text-to-text", "any-to-any"}
+    tasks = frozenset({"text-generation", "image-text-to-text", "any-to-any"})
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, ChatRequest)
@@ -238,9 +238,7 @@ class _WithLogprobs(Chat):
 class Completions(_Writes):
     path = "/v1/completions"
     kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
-
-    def fits(self) -> bool:
-        return self.task.name == "text-generation"
+    tasks = frozenset({"text-generation"})
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, CompletionRequest)

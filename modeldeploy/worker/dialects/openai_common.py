@@ -34,18 +34,16 @@ _ANY_MODEL = "dummy"
 
 
 class Handler(ABC):
-    """One route of OpenAI's API over the deployment's own task."""
+    """One route of OpenAI's API over the deployment's own task, where that is one of ``tasks``."""
 
     path: ClassVar[str]
+    tasks: ClassVar[frozenset[str]]
+    also: ClassVar[tuple[str, ...]] = ()  # the media types of its answers beside JSON
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.task = service.task
         self._spec = service.state.spec
-
-    @abstractmethod
-    def fits(self) -> bool:
-        """Whether this deployment's task can answer the route."""
 
     @abstractmethod
     async def respond(self, exchange: Exchange) -> Response:

@@ -15,6 +15,7 @@ from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_chat import Chats
 from modeldeploy.worker.dialects.openai_common import Handler, error_body, new_id
 from modeldeploy.worker.exchange import Exchange
+from modeldeploy.worker.routing import EVENTS
 from modeldeploy.worker.sse import EventStream, event
 from modeldeploy.worker.streams import Stream
 
@@ -50,9 +51,8 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Responses(Handler):
     path = "/v1/responses"
-
-    def fits(self) -> bool:
-        return self.task.name in {"text-generation", "image-text-to-text", "any-to-any"}
+    also = (EVENTS,)
+    tasks = frozenset({"text-generation", "image-text-to-text", "any-to-any"})
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, ResponsesRequest)

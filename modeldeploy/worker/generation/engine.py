@@ -153,12 +153,15 @@ class Engine(Front):
 
     def _end(self) -> None:
         """Rows that are written leave; requests all of whose rows are written are over."""
+        left = []
         for at in reversed(range(len(self._rows))):
             job, row = self._rows[at]
             if row.written or job.item.dropped:
                 self._leave(at)
-                if all(one.written for one in job.rows):
-                    self._settle(job, [one.written for one in job.rows])
+                left.append(job)
+        for job in dict.fromkeys(left):
+            if all(row.written for row in job.rows):
+                self._settle(job, [row.written for row in job.rows])
 
     def _leave(self, at: int) -> None:
         self._slab.leave(at)

@@ -50,7 +50,8 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class Source:
-    """What to load and how. ``progress`` takes tensors done and tensors in all."""
+    """What to load and how. ``progress`` takes tensors done and tensors in all; ``companion`` is
+    a second snapshot that the first is loaded with, such as an adapter's base model."""
 
     snapshot: str
     task: TaskSchema
@@ -60,6 +61,7 @@ class Source:
     trust_remote_code: bool
     allow_pickle: bool
     progress: Callable[[int, int], None]
+    companion: str | None = None
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

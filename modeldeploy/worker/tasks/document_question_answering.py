@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from msgspec import structs
 
 from modeldeploy.errors import InputTooLong, PredictionFailed, UnsupportedModel
 from modeldeploy.schema.tasks.multimodal import (
@@ -74,12 +73,9 @@ class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParam
     quick_pre = False
     batch = BatchLimits(items=8, size=4096)
 
-    def load(self, source: Source) -> None:
-        self._writes = checkpoint.read_config(source).model_type == _WRITING
-        if self._writes:
-            task = structs.replace(source.task, auto_class="AutoModelForImageTextToText")
-            source = replace(source, task=task)
-        super().load(source)
+    def auto_class(self, source: Source) -> str:
+        self._writes = self.config.model_type == _WRITING
+        return "AutoModelForImageTextToText" if self._writes else source.task.auto_class
 
     def prepare(self, source: Source) -> None:
         self._tokenizer = checkpoint.load_tokenizer(source)

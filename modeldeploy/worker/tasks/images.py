@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
-import re
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, UrlNotAllowed
+from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.tasks.encoded import Medium
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 # A processor that scales the shorter side up would make a giant of a line.
 MAX_ASPECT = 100
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w.=+-]+)*;base64,", re.IGNORECASE | re.ASCII)
-_PATH = re.compile(r"^[~./\\]|\.(png|jpe?g|webp|gif|bmp|tiff?)\Z", re.IGNORECASE)
-_SEND = "send the file's bytes as the body (content-type: image/*), or as base64"
+IMAGE = Medium("image", r"png|jpe?g|webp|gif|bmp|tiff?")
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -30,34 +25,7 @@ def decode(image: str | bytes) -> Image.Image:
         UrlNotAllowed: it names a place instead of being an image. InvalidRequest: it is none of
             the allowed formats, damaged, or not base64. InputTooLong: it has too many pixels.
     """
-    if isinstance(image, bytes):
-        return _open(image)
-    raw = _from_text(image)
-    try:
-        return _open(raw)
-    except InvalidRequest:
-        if _PATH.search(image[:4096]):  # some paths are valid base64
-            raise _not_a_place() from None
-        raise
-
-
-def _from_text(text: str) -> bytes:
-    found = _DATA_URI.match(text[:256])
-    if found:
-        text = text[found.end() :]
-    elif _SCHEME.match(text[:64]):
-        raise _not_a_place()
-    compact = "".join(text.split()).replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(compact, validate=True)
-    except (binascii.Error, ValueError) as error:
-        if _PATH.search(text[:4096]):
-            raise _not_a_place() from error
-        raise InvalidRequest(f"image: this is not base64 ({error})", hint=_SEND) from error
-
-
-def _not_a_place() -> UrlNotAllowed:
-    return UrlNotAllowed("image: URLs and file paths are not opened", hint=_SEND)
+    return IMAGE.decoded(image, _open)
 
 
 def _open(raw: bytes) -> Image.Image:
@@ -73,7 +41,7 @@ def _open(raw: bytes) -> Image.Image:
         raise InvalidRequest(
             f"image: it cannot be decoded ({type(error).__name__}); "
             f"allowed are {', '.join(FORMATS)}",
-            hint=_SEND,
+            hint=IMAGE.send,
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -26,16 +26,24 @@ _ON_GPU = 16
 class ModelAdapter(Adapter[Inputs, Parameters]):
     """A task on one model. ``model`` and ``config`` are transformers' own."""
 
+    # Parts of a checkpoint's class that this task does not read: they may be missing.
+    unused_weights: ClassVar[tuple[str, ...]] = ()
     model: Any
     config: Any
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
-        self.model = checkpoint.load_model(source, source.task.auto_class, self.config)
+        self.model = checkpoint.load_model(
+            source, self.auto_class(source), self.config, self.unused_weights
+        )
         self.config = self.model.config
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
             self.batch = BatchLimits(self.batch.items * 2, self.batch.size * _ON_GPU)
+
+    def auto_class(self, source: Source) -> str:
+        """The class that loads the model; ``config`` is known by now."""
+        return source.task.auto_class
 
     @property
     def device(self) -> torch.device:

@@ -14,14 +14,17 @@ from modeldeploy.schema.tasks.text import FunctionToApply, Label
 Floats = npt.NDArray[np.float32]
 
 
-def default_function(config: Any) -> FunctionToApply:
-    """What the model's config says: its ``problem_type``, else the number of its labels."""
+def default_function(config: Any, one_label: FunctionToApply = "sigmoid") -> FunctionToApply:
+    """What the model's config says: its ``problem_type``, else the number of its labels.
+
+    The audio pipeline knows no ``one_label`` of its own; the others take the sigmoid there.
+    """
     problem = getattr(config, "problem_type", None)
     if problem == "regression":
         return "none"
-    if problem == "multi_label_classification" or config.num_labels == 1:
+    if problem == "multi_label_classification":
         return "sigmoid"
-    return "softmax"
+    return one_label if config.num_labels == 1 else "softmax"
 
 
 def softmax(logits: Floats) -> Floats:

@@ -51,6 +51,17 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def pick(self, places: list[int]) -> Encoded:
+        """Those tokens alone, in that order."""
+        return Encoded(
+            [self.ids[at] for at in places],
+            [self.types[at] for at in places],
+            [self.special[at] for at in places],
+            [self.sequence[at] for at in places],
+            [self.offsets[at] for at in places],
+            [self.words[at] for at in places],
+        )
+
 
 def window_of(config: Any, tokenizer: Any) -> int | None:
     """Tokens that the model takes at most, by its positions and by its tokenizer."""
@@ -69,11 +80,11 @@ def window_of(config: Any, tokenizer: Any) -> int | None:
 class Tokens:
     """A tokenizer, and the window of its model (tokens; None: no limit known)."""
 
-    def __init__(self, tokenizer: Any, config: Any) -> None:
+    def __init__(self, tokenizer: Any, config: Any, *, left: bool | None = None) -> None:
         self.tokenizer = tokenizer
         self.window = window_of(config, tokenizer)
         self._wants_types = "token_type_ids" in tokenizer.model_input_names
-        self._left = tokenizer.padding_side == "left"
+        self._left = tokenizer.padding_side == "left" if left is None else left
         self._slow = threading.Lock()
         self._rust = getattr(tokenizer, "backend_tokenizer", None)
         if self._rust is not None:
@@ -86,6 +97,14 @@ class Tokens:
             if token_id is not None:
                 return int(token_id)
         return None
+
+    @property
+    def pads_left(self) -> bool:
+        return self._left
+
+    def narrow(self, window: int) -> None:
+        """Take no more than ``window`` tokens, even if the model would."""
+        self.window = window if self.window is None else min(self.window, window)
 
     @property
     def has_offsets(self) -> bool:
@@ -125,8 +144,9 @@ class Tokens:
         mask = list(raw["special_tokens_mask"])
         return Encoded(ids, types, mask, [*nothing], [(0, 0)] * len(ids), [*nothing])
 
-    def fitted(self, text: str, *, truncate: bool) -> Encoded:
-        """The tokens of one text, cut to the window where ``truncate`` says so.
+    def fitted(self, text: str, *, truncate: bool, from_left: bool = False) -> Encoded:
+        """The tokens of one text, cut to the window where ``truncate`` says so: its end, or its
+        beginning where ``from_left`` does.
 
         Raises:
             InputTooLong: there are more, and they may not be cut.
@@ -137,13 +157,30 @@ class Tokens:
         if len(text) > most:
             if not truncate:
                 raise _too_long(f"{len(text)} characters", self.window)
-            text = text[:most]
+            text = text[-most:] if from_left else text[:most]
         encoded = self.encode(text)
         if len(encoded) > self.window:
             if not truncate:
                 raise _too_long(f"{len(encoded)} tokens", self.window)
-            _cut(encoded, self.window)
+            return _cut(encoded, self.window, from_left=from_left)
         return encoded
+
+    def fitted_pair(self, first: str, second: str, *, truncate: bool, cut: int = 1) -> Encoded:
+        """The tokens of two texts; where ``truncate`` says so, the end of the first (``cut`` 0) or
+        of the second (1) is left out as far as is needed.
+
+        Raises:
+            InputTooLong: there are more than the window takes, and they may not be cut.
+        """
+        encoded = self.encode(first, second)
+        over = len(encoded) - self.window if self.window is not None else 0
+        if over <= 0:
+            return encoded
+        its = [at for at, which in enumerate(encoded.sequence) if which == cut]
+        if not truncate or over >= len(its):
+            raise _too_long(f"{len(encoded)} tokens with what it is read with", self.window or 0)
+        gone = set(its[-over:])
+        return encoded.pick([at for at in range(len(encoded)) if at not in gone])
 
     def pad(self, rows: list[Encoded]) -> dict[str, torch.Tensor]:
         """Tensors of shape (rows, longest row)."""
@@ -174,16 +211,15 @@ def matrix(rows: list[list[int]], filling: int, *, left: bool) -> torch.Tensor:
     return torch.tensor([row + [filling] * (width - len(row)) for row in rows])
 
 
-def _cut(encoded: Encoded, window: int) -> None:
-    """Cut at the end of the text, keeping the special tokens that follow it."""
-    closing = 0
-    while closing < len(encoded) and encoded.special[-1 - closing]:
-        closing += 1
-    keep = max(0, window - closing)
+def _cut(encoded: Encoded, window: int, *, from_left: bool) -> Encoded:
+    """Cut at one end of the text, keeping the special tokens around it."""
+    opening = next((at for at, one in enumerate(encoded.special) if not one), len(encoded))
+    closing = next((at for at, one in enumerate(reversed(encoded.special)) if not one), 0)
+    room = max(0, window - opening - closing)
     end = len(encoded) - closing
-    encoded.ids = encoded.ids[:keep] + encoded.ids[end:]
-    encoded.types = encoded.types[:keep] + encoded.types[end:]
-    encoded.special = encoded.special[:keep] + encoded.special[end:]
+    start = max(opening, end - room) if from_left else opening
+    kept = [*range(opening), *range(start, min(start + room, end)), *range(end, len(encoded))]
+    return encoded.pick(kept)
 
 
 def _too_long(length: str, window: int) -> InputTooLong:

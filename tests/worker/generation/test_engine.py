@@ -69,6 +69,17 @@ def test_company_changes_nothing_whatever_the_parameters(adapter: Any) -> None:
     run(adapter, story)
 
 
+def test_a_request_of_several_texts_and_sequences_is_whole(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        how = {"max_new_tokens": 5, "num_return_sequences": 3, "temperature": 2.0, "seed": 7}
+        asked = [item(adapter, text, **how) for text in TEXTS]
+        ticket = await engine.run(asked)
+        assert [len(raw) for raw in ticket.raws] == [3] * 4
+        assert ticket.left == 0
+
+    run(adapter, story)
+
+
 def test_it_writes_what_generate_writes(adapter: Any) -> None:
     async def story(engine: Engine) -> None:
         for text in TEXTS:

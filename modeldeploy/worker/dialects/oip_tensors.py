@@ -1,0 +1,164 @@
+"""A task's inputs and outputs as named tensors.
+
+In: one BYTES tensor per input field. An element is the field's text, base64 (or, sent as bytes,
+the file itself) where the field is a file, and JSON where the field is anything else.
+Out: ``result``, which is FP32 where the task answers with equally long lists of numbers and else
+one JSON text per input; for labels with scores also ``label`` and ``score``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple, fields
+
+from modeldeploy.errors import InvalidRequest
+from modeldeploy.schema.tasks import TaskSchema, alternatives
+from modeldeploy.worker.dialects.oip_wire import InputTensor, Produced
+
+_ANY = -1
+
+
+class TensorInfo(Struct, frozen=True, kw_only=True):
+    """A tensor before its sizes are known: -1 stands for any."""
+
+    name: str
+    datatype: Literal["BYTES", "FP32"]
+    shape: list[int]
+
+
+def taken(task: TaskSchema) -> list[TensorInfo]:
+    """The tensors of a request; those of optional fields may be left out."""
+    return [
+        TensorInfo(name=info.name, datatype="BYTES", shape=[_ANY]) for info in fields(task.inputs)
+    ]
+
+
+def given(task: TaskSchema) -> list[TensorInfo]:
+    """The tensors of a response."""
+    if list[float] in alternatives(task.output):
+        return [TensorInfo(name="result", datatype="FP32", shape=[_ANY, _ANY])]
+    result = TensorInfo(name="result", datatype="BYTES", shape=[_ANY])
+    if not _is_labels(task):
+        return [result]
+    return [
+        result,
+        TensorInfo(name="label", datatype="BYTES", shape=[_ANY, _ANY]),
+        TensorInfo(name="score", datatype="FP32", shape=[_ANY, _ANY]),
+    ]
+
+
+def _is_labels(task: TaskSchema) -> bool:
+    """Whether the output is a list of nothing but labels with scores."""
+    if get_origin(task.output) is not list:
+        return False
+    (item,) = get_args(task.output)
+    return getattr(item, "__struct_fields__", None) == ("label", "score")
+
+
+def inputs(
+    task: TaskSchema, tensors: Sequence[InputTensor], columns: Sequence[list[str | bytes]]
+) -> list[Any]:
+    """One of the task's ``inputs`` for each row of the tensors.
+
+    Raises:
+        InvalidRequest: a tensor is unknown, there twice, missing, of another length or holds
+            something that its field does not take.
+    """
+    _check_names(task, [tensor.name for tensor in tensors])
+    count = len(columns[0])
+    for tensor, column in zip(tensors, columns, strict=True):
+        if len(column) != count:
+            raise InvalidRequest(
+                f"input {tensor.name!r} has {len(column)} elements, {tensors[0].name!r} {count}",
+                hint="every tensor has one element per prediction",
+            )
+    hints = get_type_hints(task.inputs, include_extras=True)
+    made = [
+        [_field(one, hints[tensor.name], f"{tensor.name}[{row}]") for row, one in enumerate(column)]
+        for tensor, column in zip(tensors, columns, strict=True)
+    ]
+    names = [tensor.name for tensor in tensors]
+    return [task.inputs(**dict(zip(names, row, strict=True))) for row in zip(*made, strict=True)]
+
+
+def _check_names(task: TaskSchema, names: list[str]) -> None:
+    known = task.inputs.__struct_fields__
+    missing = [
+        info.name for info in fields(task.inputs) if info.required and info.name not in names
+    ]
+    wrong = [name for name in names if name not in known or names.count(name) > 1]
+    if wrong or missing:
+        what = f"{wrong[0][:100]!r} is unknown or twice" if wrong else f"{missing[0]!r} is missing"
+        raise InvalidRequest(f"inputs: {what}", hint=f"{task.name} takes {', '.join(known)}")
+
+
+def _field(element: str | bytes, hint: Any, where: str) -> Any:
+    schema = msgspec.json.schema(hint)
+    is_text = schema.get("type") == "string"
+    if isinstance(element, bytes):
+        if schema.get("contentEncoding") == "base64" and not element.isascii():
+            return element
+        element = _text(element, where)
+    try:
+        if is_text:
+            return msgspec.convert(element, hint)
+        return msgspec.json.decode(element, type=hint)
+    except msgspec.DecodeError as error:  # a ValidationError is one too
+        raise InvalidRequest(f"{where}: {error}", hint=_HINT) from error
+
+
+_HINT = "GET /info has an example body, GET /openapi.json the schema"
+
+
+def _text(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{where} is not UTF-8 ({error.reason})", hint=_HINT) from error
+
+
+def outputs(task: TaskSchema, results: list[Any]) -> list[Produced]:
+    """The response's tensors: the first dimension is one input's each."""
+    made = [_result(task, results)]
+    if _is_labels(task) and (width := _width(results)) is not None:
+        flat = list(chain.from_iterable(results))
+        shape = [len(results), width]
+        made.append(Produced("label", "BYTES", shape, [one.label.encode() for one in flat]))
+        made.append(Produced("score", "FP32", shape, [one.score for one in flat]))
+    return made
+
+
+def _width(rows: list[Any]) -> int | None:
+    """The length of every row, if they are all of one."""
+    lengths = {len(row) for row in rows}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _result(task: TaskSchema, results: list[Any]) -> Produced:
+    count = len(results)
+    if task.hf.binary:
+        return Produced("result", "BYTES", [count], [astuple(one)[0] for one in results], True)
+    if list[float] in alternatives(task.output):
+        flat, shape = _flattened(results)
+        if shape is not None:
+            return Produced("result", "FP32", shape, flat)
+    return Produced("result", "BYTES", [count], [msgspec.json.encode(one) for one in results])
+
+
+def _flattened(rows: list[Any]) -> tuple[list[Any], list[int] | None]:
+    """The numbers of nested lists and their shape, or None where lists differ in length."""
+    shape = [len(rows)]
+    while isinstance(rows[0], list):
+        width = _width(rows)
+        if width is None:
+            return [], None
+        shape.append(width)
+        rows = list(chain.from_iterable(rows))
+        if not rows:
+            break
+    return rows, shape

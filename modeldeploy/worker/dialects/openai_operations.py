@@ -1,0 +1,93 @@
+"""What is documented of OpenAI's routes: their types, and an example of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modeldeploy.worker.dialects.openai_audio import Transcriptions
+from modeldeploy.worker.dialects.openai_chat import Chat, Completions
+from modeldeploy.worker.dialects.openai_common import Handler
+from modeldeploy.worker.dialects.openai_responses import Responses, ResponsesRequest
+from modeldeploy.worker.dialects.openai_types import (
+    ChatRequest,
+    Completion,
+    CompletionRequest,
+    EmbeddingRequest,
+    Embeddings,
+    ErrorBody,
+    Model,
+    Models,
+)
+from modeldeploy.worker.dialects.openai_vectors import Vectors
+from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
+from modeldeploy.worker.routing import EVENTS
+
+_Documented = tuple[type[Handler], str, Any, Any, dict[str, Any]]
+_SAY = "Say hello."
+_JSON_ROUTES: tuple[_Documented, ...] = (
+    (
+        Chat,
+        "The next turn of a conversation.",
+        ChatRequest,
+        Completion,
+        {"messages": [{"role": "user", "content": _SAY}], "max_tokens": 16},
+    ),
+    (
+        Completions,
+        "Text that goes on from a prompt.",
+        CompletionRequest,
+        Completion,
+        {"prompt": "Once upon a time", "max_tokens": 16},
+    ),
+    (
+        Responses,
+        "A response to a text or a conversation; nothing is stored.",
+        ResponsesRequest,
+        dict[str, Any],
+        {"input": _SAY, "max_output_tokens": 16},
+    ),
+    (Vectors, "Vectors of texts.", EmbeddingRequest, Embeddings, {"input": ["one", "two"]}),
+)
+_FORM: Schema = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "model": {"type": "string"},
+        "language": {"type": "string"},
+        "response_format": {"enum": ["json", "text"]},
+        "temperature": {"const": 0},
+    },
+    "required": ["file", "model"],
+    "additionalProperties": False,
+}
+
+
+def operations(about: About) -> list[Operation]:
+    """Those that fit the task, and the list of models."""
+    of, task = about.schemas.of, about.task.name
+    failures = errors(of(ErrorBody))
+    found = [
+        _posted(about, one, failures) for one in _JSON_ROUTES if about.task.name in one[0].tasks
+    ]
+    if task in Transcriptions.tasks:
+        text: Schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+        made = {"200": answer("What was said.", text), **failures}
+        form = {"multipart/form-data": {"schema": _FORM}}
+        found.append(Operation("post", Transcriptions.path, "What a sound says.", made, form))
+    refused = {status: failures[status] for status in ("403", "406", "421")}
+    listed = {"200": answer("This one.", of(Models)), **refused}
+    model = {"200": answer("This.", of(Model)), **refused}
+    return [
+        *found,
+        Operation("get", "/v1/models", "The models: one.", listed),
+        Operation("get", f"/v1/models/{about.deployment}", "The model.", model),
+    ]
+
+
+def _posted(about: About, route: _Documented, failures: dict[str, Schema]) -> Operation:
+    kind, summary, request, response, example = route
+    made = answer("The whole answer.", about.schemas.of(response))
+    if EVENTS in kind.also:
+        made["content"][EVENTS] = {"schema": {"type": "string"}}
+    body = bodies(about.schemas.of(request), {"model": about.deployment, **example})
+    return Operation("post", kind.path, summary, {"200": made, **failures}, body)

@@ -1,0 +1,139 @@
+"""Texts to vectors, and the similarity of vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modeldeploy.errors import InvalidRequest, PredictionFailed
+from modeldeploy.schema.tasks.embeddings import (
+    FeatureExtractionParameters,
+    SentencePairs,
+    SentenceSimilarityParameters,
+)
+from modeldeploy.schema.tasks.text import Text
+from modeldeploy.worker import checkpoint
+from modeldeploy.worker.tasks import sentence_modules
+from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.tokens import Encoded, Tokens
+
+Floats = npt.NDArray[np.float32]
+Asked = Text | SentencePairs
+Parameters = FeatureExtractionParameters | SentenceSimilarityParameters
+
+_NO_POOLING: tuple[str, ...] = ()
+_GIVEN = {"cls": ("cls",), "mean": ("mean",), "last": ("lasttoken",), "none": _NO_POOLING}
+
+
+class Embedder(ModelAdapter[Asked, Parameters]):
+    """A transformer and the modules behind it, for both tasks: whichever was deployed, a text gets
+    its vector and a pair of sentences their similarity."""
+
+    # Made for other heads, and no part of what is read here.
+    unused_weights = ("pooler.",)
+
+    def prepare(self, source: Source) -> None:
+        folder = Path(source.snapshot)
+        # Padding on the right: a decoder's last token then is where its text ends.
+        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config, left=False)
+        self.modules = sentence_modules.read(folder, self.model.dtype, self.device)
+        sentence_modules.check_modes(self.modules.pooling)
+        if self.modules.max_tokens is not None:
+            self.tokens.narrow(self.modules.max_tokens)
+
+    def max_input_length(self) -> int | None:
+        return self.tokens.window
+
+    def pre(self, inputs: Asked, parameters: Parameters) -> list[Item]:
+        if isinstance(inputs, SentencePairs):
+            texts = [inputs.source_sentence, *inputs.sentences]
+            return [self._item(text, self._sentence_pooling, parameters) for text in texts]
+        assert isinstance(parameters, FeatureExtractionParameters)
+        pooling = self._pooling(parameters)
+        if not pooling and (parameters.dimensions or parameters.normalize):
+            raise InvalidRequest(
+                "dimensions and normalize are for one vector, and this model gives one a token",
+                hint='ask for one with "pooling": "mean"',
+            )
+        return [self._item(inputs.text, pooling, parameters)]
+
+    def _pooling(self, parameters: FeatureExtractionParameters) -> tuple[str, ...]:
+        if parameters.pooling == "model":
+            return self.modules.pooling
+        if parameters.pooling == "sentence":
+            return self._sentence_pooling
+        return _GIVEN[parameters.pooling]
+
+    @property
+    def _sentence_pooling(self) -> tuple[str, ...]:
+        return self.modules.pooling or ("mean",)
+
+    def _item(self, text: str, pooling: tuple[str, ...], parameters: Parameters) -> Item:
+        """One text, its prompt before it."""
+        name = parameters.prompt_name or self.modules.default_prompt
+        if name is not None and name not in self.modules.prompts:
+            known = ", ".join(sorted(self.modules.prompts)) or "none"
+            raise InvalidRequest(f"prompt_name: the model has no prompt {name!r}; it has {known}")
+        prompt = self.modules.prompts[name] if name is not None else ""
+        whole = prompt + text
+        encoded = self.tokens.fitted(
+            whole.lower() if self.modules.lower_case else whole,
+            truncate=parameters.truncate,
+            from_left=parameters.truncation_direction == "left",
+        )
+        skip = 0
+        if prompt and not self.modules.include_prompt:
+            skip = len(self.tokens.encode(prompt)) - 1  # but for the token that closes a text
+        return Item((encoded, skip), len(encoded), pooling)
+
+    def forward(self, items: list[Item]) -> list[Any]:
+        rows: list[Encoded] = [item.data[0] for item in items]
+        tensors = self.tokens.pad(rows)
+        features = self.call(**tensors).last_hidden_state
+        pooling = items[0].key
+        if not pooling:
+            return self.tokens.unpadded(features, [len(row) for row in rows])
+        assert isinstance(pooling, tuple)
+        mask = tensors["attention_mask"].to(features.device)
+        for row, item in enumerate(items):
+            mask[row, : item.data[1]] = 0
+        vectors = sentence_modules.pool(features, mask, pooling)
+        if pooling == self.modules.pooling:
+            for layer in self.modules.dense:
+                vectors = layer(vectors)
+        return list(vectors.float().cpu().numpy())
+
+    def post(
+        self, raws: list[Any], inputs: Asked, parameters: Parameters
+    ) -> list[float] | list[list[float]]:
+        if isinstance(inputs, SentencePairs):
+            source, *others = (_unit(_checked(raw)) for raw in raws)
+            return [float(source @ other) for other in others]
+        assert isinstance(parameters, FeatureExtractionParameters)
+        found: Floats = _checked(raws[0])
+        if found.ndim == 2:
+            tokens: list[list[float]] = found.tolist()
+            return tokens
+        own = self.modules.normalize and parameters.pooling in {"model", "sentence"}
+        normalize = own if parameters.normalize is None else parameters.normalize
+        found = found[: parameters.dimensions]
+        vector: list[float] = (_unit(found) if normalize else found).tolist()
+        return vector
+
+
+def _unit(vector: Floats) -> Floats:
+    length = float(np.linalg.norm(vector))
+    return vector / max(length, 1e-12)
+
+
+def _checked(vector: Floats) -> Floats:
+    if not np.isfinite(vector).all():
+        raise PredictionFailed(
+            "the model's features are not numbers for this input",
+            hint="a wider dtype may help: --dtype float32",
+        )
+    return vector

@@ -1,0 +1,87 @@
+"""Speech recognition by models that write what they hear, token by token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import StoppingCriteriaList
+
+from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.schema.tasks.audio import SpeechRecognitionParameters, Transcript
+from modeldeploy.worker.tasks.audio import Samples
+from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.tasks.hearing import Abandoned
+
+if TYPE_CHECKING:
+    from modeldeploy.worker.tasks.speech_recognition import SpeechRecognition
+
+_WHOLE_SECONDS = 120.0
+_UNKNOWN = ("language", "task", "chunk_length_s", "stride_length_s")
+# The pipeline's own, where neither the model nor the caller says otherwise.
+_BEAMS, _NEW_TOKENS = 5, 256
+
+
+class Writing:
+    """Any of them; Whisper can more."""
+
+    def __init__(self, hearing: SpeechRecognition, tokenizer: Any) -> None:
+        self.hearing = hearing
+        self.tokenizer = tokenizer
+        self.generation = hearing.model.generation_config
+        self._defaults = self._found_defaults()
+
+    def _found_defaults(self) -> dict[str, Any]:
+        """What the pipeline adds to the model's own generation config."""
+        own = self.generation.to_diff_dict()
+        added = {"num_beams": _BEAMS, "pad_token_id": self.tokenizer.pad_token_id}
+        if "max_length" not in own:
+            added["max_new_tokens"] = _NEW_TOKENS
+        return {key: value for key, value in added.items() if key not in own and value is not None}
+
+    def check(self, parameters: SpeechRecognitionParameters) -> None:
+        if parameters.return_timestamps:
+            raise InvalidRequest(
+                "return_timestamps: this model does not tell times", hint="leave it out"
+            )
+        for name in _UNKNOWN:
+            if getattr(parameters, name) is not None:
+                raise InvalidRequest(f"{name}: this model does not take it", hint="leave it out")
+
+    def items(self, samples: Samples, parameters: SpeechRecognitionParameters) -> list[Item]:
+        hearing = self.hearing
+        if len(samples) > _WHOLE_SECONDS * hearing.rate:
+            raise InputTooLong(
+                f"audio: it is longer than {_WHOLE_SECONDS:g} seconds, the limit of this model",
+                hint="send it in parts",
+            )
+        features = hearing.features(samples, return_attention_mask=True)
+        how = self.how(parameters)
+        key = (tuple(how.items()), hearing.key(features))
+        return [Item((features, how), hearing.seconds(samples), key)]
+
+    def how(self, parameters: SpeechRecognitionParameters) -> dict[str, Any]:
+        """What ``generate`` is told beside the defaults."""
+        asked = {"num_beams": parameters.num_beams, "max_new_tokens": parameters.max_new_tokens}
+        return {key: value for key, value in asked.items() if value is not None}
+
+    def generate(self, items: list[Item], how: dict[str, Any], **more: Any) -> Any:
+        """The output of ``generate`` for the features that each item's data begins with."""
+        hearing = self.hearing
+        batch = hearing.together([item.data[0] for item in items])
+        tensors = {name: tensor.to(hearing.device) for name, tensor in batch.items()}
+        main = hearing.model.main_input_name
+        return hearing.model.generate(
+            tensors[main],
+            attention_mask=tensors.get("attention_mask"),
+            stopping_criteria=StoppingCriteriaList([Abandoned(items)]),
+            **{**self._defaults, **how, **more},
+        )
+
+    def run(self, items: list[Item]) -> list[Any]:
+        written = self.generate(items, items[0].data[1])
+        rows = written if isinstance(written, torch.Tensor) else written["sequences"]
+        return list(rows.cpu())
+
+    def transcript(self, raws: list[Any], parameters: SpeechRecognitionParameters) -> Transcript:
+        return Transcript(self.tokenizer.decode(raws[0], skip_special_tokens=True))

@@ -1,0 +1,76 @@
+"""A text and labels of one's own in, how well each fits out: by a model of natural language
+inference, which is asked of each label whether the text entails it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from modeldeploy.errors import InvalidRequest, PredictionFailed, WrongTask
+from modeldeploy.schema.tasks.tagging import ZeroShotClassificationParameters
+from modeldeploy.schema.tasks.text import Label, Text
+from modeldeploy.worker import checkpoint
+from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.scores import softmax
+from modeldeploy.worker.tasks.tokens import Tokens
+
+
+class ZeroShotClassification(ModelAdapter[Text, ZeroShotClassificationParameters]):
+    quick_pre = False
+
+    def load(self, source: Source) -> None:
+        super().load(source)
+        names = {str(name).lower(): int(at) for name, at in self.config.label2id.items()}
+        self._entails = next((at for name, at in names.items() if name.startswith("entail")), None)
+        if self._entails is None:
+            raise WrongTask(
+                f"none of the model's labels ({', '.join(sorted(names)[:5])}) says that a text "
+                "entails another",
+                hint="zero-shot classification needs a model of natural language inference (MNLI)",
+            )
+
+    def prepare(self, source: Source) -> None:
+        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
+        if self.config.pad_token_id is None:
+            self.config.pad_token_id = self.tokens.pad_id
+        if self.tokens.pad_id is None:
+            self.batch = BatchLimits(items=1)
+
+    def max_input_length(self) -> int | None:
+        return self.tokens.window
+
+    def pre(self, inputs: Text, parameters: ZeroShotClassificationParameters) -> list[Item]:
+        if not inputs.text.strip():
+            raise InvalidRequest("text: there is nothing in it to judge")
+        rows = [
+            self.tokens.fitted_pair(
+                inputs.text,
+                parameters.hypothesis_template.replace("{}", label),
+                truncate=parameters.truncate,
+                cut=0,
+            )
+            for label in parameters.candidate_labels
+        ]
+        return [Item(row, len(row)) for row in rows]
+
+    def forward(self, items: list[Item]) -> list[Any]:
+        logits = self.call(**self.tokens.pad([item.data for item in items])).logits
+        return list(logits.float().cpu().numpy())
+
+    def post(
+        self, raws: list[Any], inputs: Text, parameters: ZeroShotClassificationParameters
+    ) -> list[Label]:
+        logits = np.stack(raws)
+        if not np.isfinite(logits).all():
+            raise PredictionFailed("the model's scores are not numbers for this input")
+        entails = self._entails
+        assert entails is not None
+        if parameters.multi_label or len(raws) == 1:
+            against = -1 if entails == 0 else 0
+            scores = softmax(logits[:, [against, entails]])[:, 1]
+        else:
+            scores = softmax(logits[:, entails])
+        best = np.argsort(-scores, kind="stable")
+        return [Label(parameters.candidate_labels[at], float(scores[at])) for at in best]

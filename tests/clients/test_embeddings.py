@@ -1,0 +1,54 @@
+"""Vectors through huggingface_hub's and OpenAI's own clients."""
+
+from __future__ import annotations
+
+import numpy as np
+import openai
+import pytest
+from huggingface_hub import InferenceClient
+from sentence_transformers import SentenceTransformer
+
+from tests.clients.served import served
+from tests.models import minilm
+
+TEXTS = ["How do I get my money back?", "The cat sleeps.", "How can I receive a refund?"]
+
+
+def test_vectors_in_every_dialect() -> None:
+    expected = SentenceTransformer(str(minilm.folder()), device="cpu").encode(TEXTS)
+    with served(minilm.folder(), "feature-extraction") as one:
+        hf = InferenceClient(model=one.url)
+        many = hf.feature_extraction(TEXTS)
+        assert np.abs(many - expected).max() < 1e-4
+        single = hf.feature_extraction(TEXTS[0], normalize=True)
+        assert single.shape == (1, 384)
+        with openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0) as client:
+            found = client.embeddings.create(model="demo", input=TEXTS)
+            vectors = np.array([row.embedding for row in found.data])
+            assert np.abs(vectors - expected).max() < 1e-4
+            assert found.usage.prompt_tokens > len(TEXTS)
+            short = client.embeddings.create(
+                model="demo", input=TEXTS[0], dimensions=8, encoding_format="float"
+            )
+            assert np.linalg.norm(short.data[0].embedding) == pytest.approx(1, abs=1e-5)
+            with pytest.raises(openai.BadRequestError, match="window"):
+                client.embeddings.create(model="demo", input="word " * 600)
+
+
+def test_similarity() -> None:
+    with served(minilm.folder(), "sentence-similarity") as one:
+        client = InferenceClient(model=one.url)
+        found = client.sentence_similarity(TEXTS[0], TEXTS[1:])
+        assert found[1] > 0.5 > found[0]
+        assert client.feature_extraction(TEXTS[0]).shape == (1, 384)
+        with openai.OpenAI(
+            base_url=f"{one.url}/v1", api_key="none", max_retries=0
+        ) as openai_client:
+            embedded = openai_client.embeddings.create(model="demo", input=TEXTS[0])
+            assert len(embedded.data[0].embedding) == 384
+
+
+def test_a_model_of_vectors_tells_similarity_too() -> None:
+    with served(minilm.folder(), "feature-extraction") as one:
+        found = InferenceClient(model=one.url).sentence_similarity(TEXTS[0], TEXTS[1:])
+        assert found[1] > 0.5 > found[0]

@@ -1,0 +1,109 @@
+"""Workers forked from the warm template: real models, real deaths."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+
+from tests.e2e.instance import Instance, eventually, post
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned plainly"),
+]
+
+
+@pytest.fixture
+def warm(instance: Instance) -> Instance:
+    instance.env["MODELDEPLOY_WARM_START"] = "true"
+    instance.run("daemon", "start")
+    return instance
+
+
+def template(instance: Instance) -> psutil.Process | None:
+    """The template itself: the supervisor's child that leads no deployment."""
+    workers = {
+        replica["pid"]
+        for name in instance.names()
+        for replica in instance.inspect(name)["replicas"]
+    }
+    found = [
+        process
+        for process in psutil.Process(instance.daemon_pid()).children()
+        if "modeldeploy.worker.template" in process.cmdline() and process.pid not in workers
+    ]
+    return found[0] if found else None
+
+
+def until_warm(instance: Instance) -> None:
+    def is_warm() -> bool:
+        status = json.loads(instance.run("daemon", "status", "--json").stdout)
+        return bool(status["template"] == "ready")
+
+    eventually(is_warm)
+
+
+def test_a_deploy_before_the_template_is_warm_waits_for_it(warm: Instance) -> None:
+    shown = warm.deploy("builtin/sentiment")
+    worker = psutil.Process(shown["replicas"][0]["pid"])
+    assert "modeldeploy.worker.template" in worker.cmdline(), "it was not forked"
+    _, answer = post(f"{shown['url']}/predict", {"text": "not bad at all"})
+    assert answer["result"][0]["label"] == "POSITIVE"
+
+
+def test_forked_workers_share_memory_and_none_shares_a_group(warm: Instance) -> None:
+    until_warm(warm)
+    pids = [
+        warm.deploy(model)["replicas"][0]["pid"]
+        for model in ("builtin/sentiment", "builtin/digits", "builtin/sentiment")
+    ]
+    assert len({os.getpgid(pid) for pid in pids}) == 3
+    assert [os.getpgid(pid) for pid in pids] == pids
+    for pid in pids:
+        memory = psutil.Process(pid).memory_full_info()
+        assert memory.uss < 0.5 * memory.rss
+
+
+def test_how_a_forked_worker_died_is_known_and_it_is_replaced(warm: Instance) -> None:
+    until_warm(warm)
+    shown = warm.deploy("builtin/sentiment")
+    os.kill(shown["replicas"][0]["pid"], signal.SIGKILL)
+    status, answer = post(f"{shown['url']}/predict", {"text": "great"})
+    assert (status, answer["result"][0]["label"]) == (200, "POSITIVE")
+    assert warm.inspect("sentiment")["restarts"] == 1
+    assert "killed by SIGKILL" in warm.run("daemon", "logs").stdout
+    zombies = [
+        child
+        for child in psutil.Process(warm.daemon_pid()).children()
+        if child.status() == psutil.STATUS_ZOMBIE
+    ]
+    assert not zombies
+
+
+def test_a_template_that_dies_takes_no_worker_along_and_none_has_to_wait(warm: Instance) -> None:
+    until_warm(warm)
+    first = warm.deploy("builtin/sentiment")
+    found = template(warm)
+    assert found is not None
+    found.kill()
+    eventually(lambda: template(warm) is None)
+    assert post(f"{first['url']}/predict", {"text": "great"})[0] == 200
+    second = warm.deploy("builtin/sentiment")
+    worker = psutil.Process(second["replicas"][0]["pid"])
+    assert "modeldeploy.worker.template" not in worker.cmdline(), "spawned plainly"
+
+
+def test_the_template_ends_with_its_supervisor_and_the_workers_stay(warm: Instance) -> None:
+    until_warm(warm)
+    shown = warm.deploy("builtin/sentiment")
+    found = template(warm)
+    assert found is not None
+    os.kill(warm.daemon_pid(), signal.SIGKILL)
+    found.wait(20)
+    assert post(f"{shown['url']}/predict", {"text": "great"})[0] == 200
+    assert warm.inspect("sentiment")["replicas"][0]["pid"] == shown["replicas"][0]["pid"]
