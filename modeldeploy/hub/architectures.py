@@ -12,6 +12,7 @@ import re
 _SPEECH = "Wav2Vec2|Hubert|WavLM|UniSpeech|SEW|Data2VecAudio|Whisper|AST|Speech|Moonshine|Granite[Ss]peech"
 _WRITES_TEXT_FROM_TEXT = ("translation", "summarization", "text2text-generation")
 _TEXT_TO_TEXT = "T5|MT5|UMT5|LongT5|Bart|MBart|Pegasus|PegasusX|BigBirdPegasus|Blenderbot|BlenderbotSmall|LED|M2M100|ProphetNet|PLBart|FSMT|SwitchTransformers|NllbMoe|Mvp"
+_SEES_AND_WRITES = r"InstructBlip|Llava|VipLlava|VideoLlava|Idefics|SmolVLM|Qwen\w*VL|PaliGemma|Gemma3n?(?!ForCausalLM)|Mllama|Llama4(?!ForCausalLM)|Mistral3|InternVL|AyaVision|Aria|Florence2|Kosmos2|Ovis2|GotOcr2|Glm4v|Lfm2Vl|Fuyu|Emu3|Janus|Chameleon|PerceptionLM"
 
 # A pattern that the whole name matches → the tasks it may be for, the likeliest first.
 _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -37,6 +38,12 @@ _TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
         r"(?:ViT|Dinov2|DINOv3\w*|Beit|Swin|Swinv2|ConvNext|ConvNextV2|ResNet)Model",
         ("image-feature-extraction",),
     ),
+    (r"Blip2?ForConditionalGeneration", ("image-to-text",)),
+    (
+        r"GitForCausalLM|VisionEncoderDecoderModel|Pix2StructForConditionalGeneration",
+        ("image-to-text",),
+    ),
+    (rf"(?:{_SEES_AND_WRITES})\w*For(?:ConditionalGeneration|CausalLM)", ("image-text-to-text",)),
     (r"\w*ForSequenceClassification", ("text-classification",)),
     (r"\w*ForQuestionAnswering(?:Simple)?", ("question-answering",)),
     (r"\w*For(?:Image|Video)TextToText", ("image-text-to-text",)),

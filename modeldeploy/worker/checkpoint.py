@@ -35,14 +35,20 @@ _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TASK_OF_SUFFIX = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
+    "ViltForQuestionAnswering": "visual-question-answering",
+    "BlipForQuestionAnswering": "visual-question-answering",
+    "LayoutLMForQuestionAnswering": "document-question-answering",
     "ForQuestionAnswering": "question-answering",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
     "ForImageClassification": "image-classification",
     "ForObjectDetection": "object-detection",
+    "BlipForConditionalGeneration": "image-to-text",
     "WhisperForConditionalGeneration": "automatic-speech-recognition",
     "ForConditionalGeneration": "text2text-generation",
+    "MTModel": "translation",
+    "VisionEncoderDecoderModel": "image-to-text",
     "ForCTC": "automatic-speech-recognition",
     "ForAudioClassification": "audio-classification",
     "ForTextToSpeech": "text-to-speech",
@@ -274,3 +280,23 @@ def _load_processor(source: Source, what: str, kind: Any) -> Any:
             local_files_only=True,
             trust_remote_code=source.trust_remote_code,
         )
+
+
+def load_processor(source: Source) -> Any:
+    """What makes a model's input of images and texts together.
+
+    Raises:
+        ModelError: there is none, or a part of it is missing or damaged.
+    """
+    with typed_errors("the processor"):
+        found = transformers.AutoProcessor.from_pretrained(
+            source.snapshot,
+            local_files_only=True,
+            trust_remote_code=source.trust_remote_code,
+        )
+    if getattr(found, "tokenizer", None) is None or getattr(found, "image_processor", None) is None:
+        raise ModelError(
+            "there is no processor of images and texts beside the model",
+            hint="processor_config.json or preprocessor_config.json, and a tokenizer, must be there",
+        )
+    return found

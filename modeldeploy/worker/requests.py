@@ -100,9 +100,10 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
         body.get("parameters", msgspec.Raw(b"{}")), dict[str, msgspec.Raw], "$.parameters"
     )
     beside = {key: value for key, value in body.items() if key not in _HF_KEYS}
+    gathered = _gathered(task, body["inputs"], beside)
     both = msgspec.json.encode({**given, **beside})
     parameters = decode(both, hf_parameters(task), "$.parameters")
-    kind, inputs = hf_input(task), body["inputs"]
+    kind, inputs = hf_input(task), gathered
     stream = decode(body.get("stream", msgspec.Raw(b"false")), bool, "$.stream")
     many = bytes(inputs).lstrip()[:1] == b"["
     items = decode(inputs, list[kind] if many else kind, "$.inputs")  # type: ignore[valid-type] # a type made at run time
@@ -115,6 +116,16 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
         stream,
         task,
     )
+
+
+def _gathered(task: TaskSchema, inputs: msgspec.Raw, beside: dict[str, msgspec.Raw]) -> msgspec.Raw:
+    """``inputs`` of a task with several input fields, which huggingface_hub's client sends as the
+    first of them, the others beside it (visual_question_answering); they are taken from there."""
+    if task.single or bytes(inputs).lstrip()[:1] in {b"{", b"["}:
+        return inputs
+    names = [info.name for info in fields(task.inputs)]
+    found = {name: beside.pop(name) for name in names if name in beside}
+    return msgspec.Raw(msgspec.json.encode({names[0]: inputs, **found})) if found else inputs
 
 
 def _meant(task: TaskSchema, inputs: msgspec.Raw) -> TaskSchema:

@@ -7,6 +7,7 @@ from modeldeploy.schema.tasks import (
     echo,
     embeddings,
     generation,
+    multimodal,
     seq2seq,
     tagging,
     text,
@@ -28,6 +29,7 @@ _FAMILIES = (
     generation,
     seq2seq,
     vision,
+    multimodal,
     audio,
     echo,
 )

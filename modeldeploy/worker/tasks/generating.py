@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    GenerationMixin,
     LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
@@ -78,14 +79,20 @@ class Planner:
     """
 
     def __init__(self, model: Any, beams: int = 1) -> None:
-        own = copy.deepcopy(model.generation_config)
+        writer = writer_of(model)
+        own = copy.deepcopy(writer.generation_config)
         self._own = {name: getattr(own, name, None) for name in Decoding.__struct_fields__}
         own.max_length = own.max_new_tokens = own.min_length = own.min_new_tokens = None
-        model.generation_config = own
+        writer.generation_config = own
         self._beams = beams
         self._positions = _positions(model.config)
         ends = own.eos_token_id
         self.ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        if (
+            writer is not model
+            and (sep := getattr(writer.config, "sep_token_id", None)) is not None
+        ):
+            self.ends |= {sep}  # which BLIP's own generate takes as the end
 
     def plan(
         self,
@@ -174,6 +181,15 @@ def _least(asked: dict[str, Any], own: dict[str, Any], start: int, new: int) -> 
     return max(int(given), 0)
 
 
+def writer_of(model: Any) -> Any:
+    """The part of the model whose ``generate`` runs in the end, and whose settings hold: BLIP's
+    own ``generate`` asks its decoder's."""
+    if type(model).generate is GenerationMixin.generate:
+        return model
+    parts = (getattr(model, name, None) for name in ("text_decoder", "language_model"))
+    return next((one for one in parts if getattr(one, "generation_config", None)), model)
+
+
 def _positions(config: Any) -> int | None:
     """Tokens that the decoder has positions for; None: no limit."""
     text = config.get_text_config(decoder=True)
@@ -193,9 +209,9 @@ class Generator:
         self._model = model
         self._tokenizer = tokenizer
         self._ends = ends
-        own = model.generation_config
+        own = writer_of(model).generation_config
         pads = (own.pad_token_id, tokenizer.pad_token_id, next(iter(ends), None), 0)
-        self._pad_id = next(one for one in pads if one is not None)
+        own.pad_token_id = next(one for one in pads if one is not None)
 
     def write(
         self,
@@ -203,14 +219,12 @@ class Generator:
         plans: Sequence[Plan],
         tensors: dict[str, Any],
         *,
-        start: int = 1,
         logprobs: bool = False,
     ) -> list[Written]:
         """One row for each of ``items``.
 
         Args:
             tensors: what the model reads, a row for each item.
-            start: tokens that the decoder begins with.
             logprobs: whether they are wanted; without beams only.
 
         Raises:
@@ -218,34 +232,33 @@ class Generator:
         """
         seed = plans[0].seed
         if seed is None:
-            return self._write(items, plans, tensors, start, logprobs=logprobs)
+            return self._write(items, plans, tensors, logprobs=logprobs)
         on = [self._model.device] if self._model.device.type == "cuda" else []
         with torch.random.fork_rng(devices=on):
             torch.manual_seed(seed)
-            return self._write(items, plans, tensors, start, logprobs=logprobs)
+            return self._write(items, plans, tensors, logprobs=logprobs)
 
     def _write(
         self,
         items: Sequence[Item],
         plans: Sequence[Plan],
         tensors: dict[str, Any],
-        start: int,
         *,
         logprobs: bool,
     ) -> list[Written]:
+        watch = _Watch()
         found = self._model.generate(
             **{name: tensor.to(self._model.device) for name, tensor in tensors.items()},
             **dict(plans[0].arguments),
             **({"return_dict_in_generate": True, "output_logits": True} if logprobs else {}),
-            pad_token_id=self._pad_id,
-            logits_processor=LogitsProcessorList([_Numbers()]),
-            stopping_criteria=StoppingCriteriaList([_Ended(self, items, plans, start)]),
+            logits_processor=LogitsProcessorList([watch]),
+            stopping_criteria=StoppingCriteriaList([_Ended(self, items, plans, watch)]),
         )
         sequences = found.sequences if logprobs else found
-        rows = [self._ended(row[start:]) for row in sequences.tolist()]
+        rows = [self._ended(row[watch.start :]) for row in sequences.tolist()]
         if not logprobs:
             return [Written(row) for row in rows]
-        sums = _logprobs(found.logits, sequences[:, -len(found.logits) :])
+        sums = _logprobs(found.logits, sequences[:, watch.start :])
         return [
             Written(row, float(logs[: len(row) + 1].sum()))
             for row, logs in zip(rows, sums, strict=True)
@@ -275,10 +288,14 @@ def _logprobs(logits: Sequence[torch.Tensor], tokens: torch.Tensor) -> torch.Ten
     return steps.gather(-1, tokens[..., None])[..., 0]
 
 
-class _Numbers(LogitsProcessor):  # type: ignore[misc]  # transformers is not followed by mypy
-    """Changes nothing: refuses to choose among what are no numbers."""
+class _Watch(LogitsProcessor):  # type: ignore[misc]  # transformers is not followed by mypy
+    """Changes nothing: sees with how many tokens the decoder begins (``start``), and refuses to
+    choose among what are no numbers."""
+
+    start = 0
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
+        self.start = self.start or input_ids.shape[1]
         if bool(scores.isnan().any()):
             raise PredictionFailed(
                 "the model's logits are not numbers for this input",
@@ -292,12 +309,12 @@ class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers is not fol
     several rows, side by side."""
 
     def __init__(
-        self, generator: Generator, items: Sequence[Item], plans: Sequence[Plan], start: int
+        self, generator: Generator, items: Sequence[Item], plans: Sequence[Plan], watch: _Watch
     ) -> None:
         self._generator = generator
         self._items = items
         self._plans = plans
-        self._start = start
+        self._watch = watch
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         beams = len(input_ids) // len(self._items)
@@ -312,5 +329,5 @@ class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers is not fol
             return False
         # A token holds at least one byte, so a stop string is within this many of the last ones.
         tail = max(len(stop.encode()) for stop in plan.stops) + _STOP_CONTEXT
-        text = self._generator.text(row[self._start :][-tail:].tolist())
+        text = self._generator.text(row[self._watch.start :][-tail:].tolist())
         return any(stop in text for stop in plan.stops)

@@ -30,6 +30,7 @@ _OFFSET_POSITIONS = frozenset(
         "longformer",
         "data2vec-text",
         "mpnet",
+        "layoutlmv3",
     }
     | {"roberta-prelayernorm", "xmod", "esm", "luke", "ibert"}
 )

@@ -1,0 +1,241 @@
+"""Tiny models of images and texts made on the spot, seeded, with their processors."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipForQuestionAnswering,
+    BlipImageProcessorPil,
+    BlipProcessor,
+    CLIPImageProcessorPil,
+    DonutImageProcessorPil,
+    DonutSwinConfig,
+    GitConfig,
+    GitForCausalLM,
+    GitProcessor,
+    GPT2Config,
+    LayoutLMConfig,
+    LayoutLMForQuestionAnswering,
+    LayoutLMv3Config,
+    LayoutLMv3ForQuestionAnswering,
+    LayoutLMv3ImageProcessorPil,
+    LayoutLMv3Tokenizer,
+    MBartConfig,
+    ViltConfig,
+    ViltForQuestionAnswering,
+    ViltImageProcessorPil,
+    ViltProcessor,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+    ViTImageProcessorPil,
+)
+
+from tests.models.tiny import byte_level, word_piece
+
+SIDE = 16
+DONUT_TAGS = ("<s_docvqa>", "<s_question>", "</s_question>", "<s_answer>", "</s_answer>")
+_SQUARE = {"height": SIDE, "width": SIDE}
+_LAYERS: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+}
+_VISION: dict[str, Any] = {**_LAYERS, "image_size": SIDE, "patch_size": 8}
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    """RGB noise, (width, height)."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def encoder_decoder(folder: Path) -> Path:
+    """A ViT that is read by a GPT-2."""
+    torch.manual_seed(0)
+    tokenizer = byte_level()
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        ViTConfig(**_VISION),
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=48,
+            n_embd=32,
+            n_layer=2,
+            n_head=2,
+            bos_token_id=0,
+            eos_token_id=0,
+            initializer_range=0.3,
+            add_cross_attention=True,
+        ),
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=0,
+    )
+    return _save(
+        folder, VisionEncoderDecoderModel(config), ViTImageProcessorPil(size=_SQUARE), tokenizer
+    )
+
+
+def _blip_config(tokenizer: Any) -> BlipConfig:
+    text = {
+        **_LAYERS,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 48,
+        "projection_dim": 16,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "sep_token_id": 3,
+        "pad_token_id": 0,
+        "encoder_hidden_size": 32,
+        "initializer_range": 0.3,
+    }
+    vision = {**_VISION, "initializer_range": 0.3}
+    return BlipConfig(
+        text_config=text, vision_config=vision, projection_dim=16, image_text_hidden_size=16
+    )
+
+
+def blip(folder: Path) -> Path:
+    """A captioner."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    model = BlipForConditionalGeneration(_blip_config(tokenizer))
+    return _save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
+
+
+def blip_questions(folder: Path) -> Path:
+    """One that writes answers."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    model = BlipForQuestionAnswering(_blip_config(tokenizer))
+    return _save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
+
+
+def git(folder: Path) -> Path:
+    """A captioner that is one decoder."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    config = GitConfig(
+        vision_config=_VISION,
+        vocab_size=len(tokenizer),
+        **_LAYERS,
+        max_position_embeddings=48,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        initializer_range=0.3,
+    )
+    size = {"shortest_edge": SIDE}
+    image = CLIPImageProcessorPil(size=size, crop_size=_SQUARE)
+    return _save(folder, GitForCausalLM(config), GitProcessor(image, tokenizer))
+
+
+def vilt(folder: Path) -> Path:
+    """Five answers to choose among."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    answers = ["yes", "no", "two", "red", "London"]
+    config = ViltConfig(
+        **_VISION,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=40,
+        initializer_range=0.3,
+        id2label=dict(enumerate(answers)),
+        label2id={label: at for at, label in enumerate(answers)},
+    )
+    image = ViltImageProcessorPil(size={"shortest_edge": SIDE}, size_divisor=8)
+    return _save(folder, ViltForQuestionAnswering(config), ViltProcessor(image, tokenizer))
+
+
+def layoutlm(folder: Path) -> Path:
+    """A span finder that knows where words stand, 48 positions."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    tokenizer.model_max_length = 48
+    config = LayoutLMConfig(
+        **_LAYERS, vocab_size=len(tokenizer), max_position_embeddings=48, initializer_range=0.3
+    )
+    return _save(folder, LayoutLMForQuestionAnswering(config), tokenizer)
+
+
+def layoutlmv3(folder: Path) -> Path:
+    """One that sees the page too."""
+    torch.manual_seed(0)
+    byte_level = byte_level(special=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    state = json.loads(byte_level.backend_tokenizer.to_str())["model"]
+    merges = [tuple(one) for one in state["merges"]]
+    tokenizer = LayoutLMv3Tokenizer(vocab=state["vocab"], merges=merges, model_max_length=48)
+    config = LayoutLMv3Config(
+        **_LAYERS,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=52,
+        initializer_range=0.3,
+        input_size=SIDE,
+        patch_size=8,
+        coordinate_size=6,
+        shape_size=4,
+        pad_token_id=1,
+    )
+    image = LayoutLMv3ImageProcessorPil(size=_SQUARE)
+    return _save(folder, LayoutLMv3ForQuestionAnswering(config), image, tokenizer)
+
+
+def donut(folder: Path) -> Path:
+    """A Swin that is read by an mBART, which knows Donut's tags."""
+    torch.manual_seed(0)
+    tokenizer = byte_level(special=["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.add_tokens([*DONUT_TAGS])
+    tokenizer.add_special_tokens({"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>"})
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        DonutSwinConfig(
+            image_size=32,
+            patch_size=4,
+            embed_dim=16,
+            depths=[1, 1],
+            num_heads=[2, 2],
+            window_size=2,
+            initializer_range=0.3,
+        ),
+        MBartConfig(
+            vocab_size=len(tokenizer),
+            d_model=32,
+            decoder_layers=2,
+            decoder_attention_heads=2,
+            decoder_ffn_dim=48,
+            max_position_embeddings=64,
+            is_decoder=True,
+            init_std=0.6,
+            is_encoder_decoder=False,
+            add_cross_attention=True,
+        ),
+        decoder_start_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
+    image = DonutImageProcessorPil(size={"height": 32, "width": 32}, do_align_long_axis=False)
+    return _save(folder, VisionEncoderDecoderModel(config), image, tokenizer)
+
+
+def _save(folder: Path, *parts: Any) -> Path:
+    for part in parts:
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+        part.save_pretrained(folder)
+    return folder
+
+
+def file(image: Image.Image) -> bytes:
+    """The image as a PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
