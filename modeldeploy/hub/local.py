@@ -25,7 +25,7 @@ def resolve(source: LocalModel | BuiltinModel, spec: Spec) -> ResolvedModel:
     names = _names(root)
     select.require_config(names)
     settings = config.read((root / select.CONFIG).read_bytes())
-    task = tasks.decide(spec, _card_tag(root), settings)
+    task = tasks.decide(spec, _card_tag(root), settings, names)
     chosen = _select(root, names, settings, spec)
     weights_bytes = _size(root, chosen.weights)
     fit.check_memory(weights_bytes, spec.device)

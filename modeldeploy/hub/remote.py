@@ -131,7 +131,7 @@ class RemoteFetch:
         select.require_config(listing.files)
         self._have(shelf, [select.CONFIG])
         settings = config.read(shelf.read(select.CONFIG))
-        task = tasks.decide(self._spec, listing.pipeline_tag, settings)
+        task = tasks.decide(self._spec, listing.pipeline_tag, settings, listing.files)
         self._reporter.say(Stage.VALIDATE, 0.5, f"{self._model.repo_id} is for {task.name}")
         chosen = self._select(shelf, settings)
         weights_bytes = listing.size_of(chosen.weights)

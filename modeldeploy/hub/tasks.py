@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 
 from modeldeploy.errors import AmbiguousTask, UnsupportedTask
 from modeldeploy.hub.architectures import HUB_TASKS, tasks_of
@@ -12,13 +13,17 @@ from modeldeploy.schema import tasks
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.tasks.echo import ECHO
+from modeldeploy.schema.tasks.embeddings import FEATURE_EXTRACTION
 
+_MODULES = "modules.json"  # what makes a model one of sentence-transformers
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)^---", re.DOTALL | re.MULTILINE)
 _TAG = re.compile(r"^pipeline_tag:[ \t]*['\"]?([a-z0-9-]+)['\"]?[ \t]*$", re.MULTILINE)
 
 
-def decide(spec: Spec, pipeline_tag: str | None, config: ModelConfig) -> TaskSchema:
-    """The task to serve.
+def decide(
+    spec: Spec, pipeline_tag: str | None, config: ModelConfig, names: Collection[str] = ()
+) -> TaskSchema:
+    """The task to serve; ``names`` are the model's files.
 
     Raises:
         UnsupportedTask: it is known and not one of ours, or not the type asked for.
@@ -29,6 +34,8 @@ def decide(spec: Spec, pipeline_tag: str | None, config: ModelConfig) -> TaskSch
     tagged = tasks.find(pipeline_tag) if pipeline_tag else None
     if tagged is not None:
         return _of_type(tagged, spec)
+    if _MODULES in names:
+        return _of_type(FEATURE_EXTRACTION, spec)
     return _of_type(_by_architecture(spec, pipeline_tag, config), spec)
 
 

@@ -6,15 +6,17 @@ import http.client
 
 import msgspec
 
+from modeldeploy.schema import tasks
 from modeldeploy.schema.problem import Problem
-from modeldeploy.schema.tasks import TASKS
 
 _SECONDS = 300.0
 
 
 def smoke(host: str, port: int, task: str) -> Problem | None:
     """Send the task's own example; None when it was answered with 200."""
-    body = msgspec.json.encode(TASKS[task].smoke_body())
+    schema = tasks.find(task)
+    assert schema is not None, "the fetcher named it"
+    body = msgspec.json.encode(schema.smoke_body())
     connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
     try:
         connection.request("POST", "/predict", body, {"content-type": "application/json"})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from modeldeploy.schema import tasks
 from modeldeploy.schema.deployment import Deployment, Replica
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import State
-from modeldeploy.schema.tasks import TASKS
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.workers import Worker
 
@@ -22,6 +24,11 @@ def _replica(worker: Worker) -> Replica:
         memory_bytes=report.memory_bytes if report else 0,
         requests=report.requests if report else 0,
     )
+
+
+def _example(task: str) -> Any:
+    schema = tasks.find(task)
+    return schema.example if schema else None
 
 
 def deployment_view(actor: Actor) -> Deployment:
@@ -56,5 +63,5 @@ def deployment_view(actor: Actor) -> Deployment:
         spec=record.spec,
         snapshot=model.snapshot if model else None,
         endpoints={route: f"{url}/{route}" for route in ROUTES} if url else {},
-        example=TASKS[model.task].example if model else None,
+        example=_example(model.task) if model else None,
     )

@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import fields
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
+from modeldeploy.schema import tasks
 from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters, native_request
 
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
@@ -23,12 +24,14 @@ _HINT = "GET /info has an example body, GET /openapi.json the schema"
 @dataclass(frozen=True)
 class Asked:
     """The inputs of one request, in order; ``many`` says whether a list was sent, ``stream``
-    whether the answer is wanted piece by piece."""
+    whether the answer is wanted piece by piece, ``task`` whose inputs they are where it is not the
+    deployment's own but its twin's."""
 
     inputs: list[Any]
     parameters: Any
     many: bool
     stream: bool = False
+    task: TaskSchema | None = None
 
 
 def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
@@ -92,6 +95,7 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
     body: dict[str, msgspec.Raw] = decode(raw, dict[str, msgspec.Raw])
     if "inputs" not in body:
         raise InvalidRequest("Object missing required field `inputs`", hint=_HINT)
+    task = _meant(task, body["inputs"])
     given = decode(
         body.get("parameters", msgspec.Raw(b"{}")), dict[str, msgspec.Raw], "$.parameters"
     )
@@ -109,7 +113,16 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
         task.parameters(**_taken(task.parameters, parameters)),
         many,
         stream,
+        task,
     )
+
+
+def _meant(task: TaskSchema, inputs: msgspec.Raw) -> TaskSchema:
+    """The task itself, or its twin where the inputs can only be that one's."""
+    twin = tasks.TASKS.get(task.twin or "")
+    is_object = bytes(inputs).lstrip()[:1] == b"{"
+    fits = is_object != (task.single is not None)
+    return task if twin is None or fits else twin
 
 
 _HF_KEYS = frozenset({"inputs", "parameters", "options", "stream"})

@@ -37,5 +37,18 @@ def test_vectors_in_every_dialect() -> None:
 
 def test_similarity() -> None:
     with served(minilm.folder(), "sentence-similarity") as one:
+        client = InferenceClient(model=one.url)
+        found = client.sentence_similarity(TEXTS[0], TEXTS[1:])
+        assert found[1] > 0.5 > found[0]
+        assert client.feature_extraction(TEXTS[0]).shape == (1, 384)
+        with openai.OpenAI(
+            base_url=f"{one.url}/v1", api_key="none", max_retries=0
+        ) as openai_client:
+            embedded = openai_client.embeddings.create(model="demo", input=TEXTS[0])
+            assert len(embedded.data[0].embedding) == 384
+
+
+def test_a_model_of_vectors_tells_similarity_too() -> None:
+    with served(minilm.folder(), "feature-extraction") as one:
         found = InferenceClient(model=one.url).sentence_similarity(TEXTS[0], TEXTS[1:])
         assert found[1] > 0.5 > found[0]

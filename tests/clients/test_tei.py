@@ -22,9 +22,10 @@ def ask(one: Served, path: str, **body: Any) -> requests.Response:
     return requests.post(one.url + path, json=body, timeout=60)
 
 
-def test_embed() -> None:
+@pytest.mark.parametrize("task", ["feature-extraction", "sentence-similarity"])
+def test_embed(task: str) -> None:
     model = SentenceTransformer(str(minilm.folder()), device="cpu")
-    with served(minilm.folder(), "feature-extraction") as one:
+    with served(minilm.folder(), task) as one:
         found = np.array(ask(one, "/embed", inputs=TEXTS).json())
         assert np.abs(found - model.encode(TEXTS)).max() < 1e-4
         single = ask(one, "/embed", inputs=TEXTS[0], truncate=None, dimensions=8).json()

@@ -76,12 +76,28 @@ def test_what_was_asked_for_comes_first() -> None:
     assert chosen("GPT2LMHeadModel", task="sentiment-analysis") == "text-classification"
 
 
+def test_a_pair_of_languages_may_be_named() -> None:
+    asked = "translation_en_to_de"
+    assert chosen("T5ForConditionalGeneration", task=asked) == asked
+    assert chosen("MarianMTModel") == "translation"
+
+
+def test_a_model_of_sentence_transformers_gives_vectors() -> None:
+    settings = ModelConfig(model_type="bert", architectures=["BertModel"])
+    spec = Spec(model_id="x", cache_dir="/x")
+    assert decide(spec, None, settings, ["modules.json"]).name == "feature-extraction"
+    assert (
+        decide(spec, "sentence-similarity", settings, ["modules.json"]).name
+        == "sentence-similarity"
+    )
+
+
 def test_the_tag_comes_before_the_architecture() -> None:
     assert chosen("GPT2LMHeadModel", tag="text-classification") == "text-classification"
 
 
 def test_a_tag_that_is_not_ours_leaves_it_to_the_architecture() -> None:
-    assert chosen("BertForSequenceClassification", tag="text-ranking") == "text-classification"
+    assert chosen("BertForSequenceClassification", tag="text-to-image") == "text-classification"
     assert chosen("BertForSequenceClassification", tag="made-up") == "text-classification"
 
 

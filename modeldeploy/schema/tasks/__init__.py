@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import audio, echo, embeddings, generation, tagging, text, vision
+from modeldeploy.schema.tasks import (
+    audio,
+    echo,
+    embeddings,
+    generation,
+    seq2seq,
+    tagging,
+    text,
+    vision,
+)
 from modeldeploy.schema.tasks.base import (
     TaskSchema,
     alternatives,
@@ -14,9 +23,10 @@ from modeldeploy.schema.tasks.base import (
 
 _FAMILIES = (
     text,
-    generation,
-    embeddings,
     tagging,
+    embeddings,
+    generation,
+    seq2seq,
     vision,
     audio,
     echo,
@@ -28,8 +38,9 @@ ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias
 
 
 def find(name: str) -> TaskSchema | None:
-    """The task of that name or alias, or None."""
-    return TASKS.get(ALIASES.get(name, name))
+    """The task of that name or alias, or None. ``translation_xx_to_yy`` is a translation of its
+    own name."""
+    return TASKS.get(ALIASES.get(name, name)) or seq2seq.translation_of(name)
 
 
 __all__ = [

@@ -37,7 +37,8 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     that is the first input field itself. ``example`` is a native body that works when sent, and
     ``result`` what such a request is answered, in shape; ``smoke`` stands in for an ``example``
     that would be slow. ``auto_class`` names transformers' class that loads the model, ``adapter``
-    is the worker's ``"module:Class"``.
+    is the worker's ``"module:Class"``. ``twin`` is another task of the same adapter, whose inputs
+    the Hugging Face dialect answers too.
     """
 
     name: str
@@ -54,6 +55,7 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     many: tuple[str, str] | None = None
     media: tuple[str, ...] = ()
     smoke: dict[str, Any] | None = None
+    twin: str | None = None
 
     def smoke_body(self) -> dict[str, Any]:
         """The body of the first prediction after a start: the example, or a quicker one."""

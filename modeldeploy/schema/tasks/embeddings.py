@@ -52,8 +52,9 @@ FEATURE_EXTRACTION = TaskSchema(
     example={"text": "A sentence to compare with others."},
     result=[0.021, -0.113, 0.064, 0.008],
     auto_class="AutoModel",
-    adapter="modeldeploy.worker.tasks.feature_extraction:FeatureExtraction",
+    adapter="modeldeploy.worker.tasks.feature_extraction:Embedder",
     hf=HuggingFace(listed=True),
+    twin="sentence-similarity",
 )
 
 
@@ -78,7 +79,8 @@ SENTENCE_SIMILARITY = TaskSchema(
     },
     result=[0.81, 0.03],
     auto_class="AutoModel",
-    adapter="modeldeploy.worker.tasks.feature_extraction:SentenceSimilarity",
+    adapter="modeldeploy.worker.tasks.feature_extraction:Embedder",
+    twin="feature-extraction",
 )
 
 

@@ -53,7 +53,6 @@ def _type_of(error: ModelDeployError) -> str:
 class HuggingFace:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._hf = service.task.hf
 
     @staticmethod
     def operations(about: About) -> list[Operation]:
@@ -97,9 +96,11 @@ class HuggingFace:
         if asked.stream:
             return await self._stream(asked, exchange)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
-        if self._hf.binary and not asked.many:
-            return Response(astuple(results[0])[0], media_type=self._hf.binary)
-        return await self._service.aside(len(results), json_answer, self._shaped(results, asked))
+        shape = (asked.task or self._service.task).hf
+        if shape.binary and not asked.many:
+            return Response(astuple(results[0])[0], media_type=shape.binary)
+        shaped = results if asked.many or shape.listed else results[0]
+        return await self._service.aside(len(results), json_answer, shaped)
 
     async def _stream(self, asked: Asked, exchange: Exchange) -> Response:
         adapter, _ = await self._service.model()
@@ -124,11 +125,6 @@ class HuggingFace:
                 yield event(adapter.streamed(so_far, stream.prompt, asked.parameters))
         except ModelDeployError as error:
             yield event({"error": error.message, "error_type": _type_of(error)})
-
-    def _shaped(self, results: list[Any], asked: Asked) -> Any:
-        if asked.many or self._hf.listed:
-            return results
-        return results[0]
 
 
 async def _to_the_docs(request: Request) -> Response:

@@ -8,6 +8,8 @@ import numpy as np
 from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest
+from modeldeploy.schema.tasks.embeddings import FeatureExtractionParameters
+from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_common import Handler
 from modeldeploy.worker.dialects.openai_types import Embedding, EmbeddingRequest, Embeddings
@@ -16,7 +18,7 @@ from modeldeploy.worker.exchange import Exchange
 
 class Vectors(Handler):
     path = "/v1/embeddings"
-    tasks = frozenset({"feature-extraction"})
+    tasks = frozenset({"feature-extraction", "sentence-similarity"})
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, EmbeddingRequest)
@@ -24,10 +26,10 @@ class Vectors(Handler):
         most = self.service.limits.max_texts
         if len(texts) > most:
             raise InvalidRequest(f"input: it holds {len(texts)}, the limit is {most}")
-        parameters = self.parameters(
+        parameters = FeatureExtractionParameters(
             pooling="sentence", normalize=True, dimensions=request.dimensions
         )
-        inputs = [self.task.inputs(text) for text in texts]
+        inputs = [Text(text) for text in texts]
         vectors = await self.service.predict(inputs, parameters, exchange)
         tokens = exchange.tokens
         return await self.service.aside(

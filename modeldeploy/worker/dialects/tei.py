@@ -32,6 +32,7 @@ from modeldeploy.worker.service import Service
 T = TypeVar("T")
 
 Texts = Annotated[list[str], Meta(min_length=1)]
+_VECTORS = frozenset({"feature-extraction", "sentence-similarity"})
 _ERROR_TYPES = {429: "overloaded", 503: "unhealthy"}
 
 
@@ -95,7 +96,7 @@ _KNOWN = (
     _Known(
         "/embed",
         "Vectors of texts.",
-        frozenset({"feature-extraction"}),
+        _VECTORS,
         EmbedRequest,
         list[list[float]],
         {"inputs": ["one", "two"]},
@@ -111,7 +112,7 @@ _KNOWN = (
     _Known(
         "/tokenize",
         "The tokens of texts.",
-        frozenset({"feature-extraction", "text-ranking", "text-classification"}),
+        _VECTORS | {"text-ranking", "text-classification"},
         TokenizeRequest,
         list[list[SimpleToken]],
         {"inputs": "one, two"},

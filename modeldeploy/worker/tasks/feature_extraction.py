@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,16 @@ from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens
 
 Floats = npt.NDArray[np.float32]
-Inputs = TypeVar("Inputs")
-Parameters = TypeVar("Parameters")
+Asked = Text | SentencePairs
+Parameters = FeatureExtractionParameters | SentenceSimilarityParameters
 
 _NO_POOLING: tuple[str, ...] = ()
 _GIVEN = {"cls": ("cls",), "mean": ("mean",), "last": ("lasttoken",), "none": _NO_POOLING}
 
 
-class _Embedder(ModelAdapter[Inputs, Parameters]):
-    """A transformer and the modules behind it."""
+class Embedder(ModelAdapter[Asked, Parameters]):
+    """A transformer and the modules behind it, for both tasks: whichever was deployed, a text gets
+    its vector and a pair of sentences their similarity."""
 
     # Made for other heads, and no part of what is read here.
     unused_weights = ("pooler.",)
@@ -47,7 +48,31 @@ class _Embedder(ModelAdapter[Inputs, Parameters]):
     def max_input_length(self) -> int | None:
         return self.tokens.window
 
-    def item(self, text: str, pooling: tuple[str, ...], parameters: Any) -> Item:
+    def pre(self, inputs: Asked, parameters: Parameters) -> list[Item]:
+        if isinstance(inputs, SentencePairs):
+            texts = [inputs.source_sentence, *inputs.sentences]
+            return [self._item(text, self._sentence_pooling, parameters) for text in texts]
+        assert isinstance(parameters, FeatureExtractionParameters)
+        pooling = self._pooling(parameters)
+        if not pooling and (parameters.dimensions or parameters.normalize):
+            raise InvalidRequest(
+                "dimensions and normalize are for one vector, and this model gives one a token",
+                hint='ask for one with "pooling": "mean"',
+            )
+        return [self._item(inputs.text, pooling, parameters)]
+
+    def _pooling(self, parameters: FeatureExtractionParameters) -> tuple[str, ...]:
+        if parameters.pooling == "model":
+            return self.modules.pooling
+        if parameters.pooling == "sentence":
+            return self._sentence_pooling
+        return _GIVEN[parameters.pooling]
+
+    @property
+    def _sentence_pooling(self) -> tuple[str, ...]:
+        return self.modules.pooling or ("mean",)
+
+    def _item(self, text: str, pooling: tuple[str, ...], parameters: Parameters) -> Item:
         """One text, its prompt before it."""
         name = parameters.prompt_name or self.modules.default_prompt
         if name is not None and name not in self.modules.prompts:
@@ -82,9 +107,22 @@ class _Embedder(ModelAdapter[Inputs, Parameters]):
                 vectors = layer(vectors)
         return list(vectors.float().cpu().numpy())
 
-    @property
-    def sentence_pooling(self) -> tuple[str, ...]:
-        return self.modules.pooling or ("mean",)
+    def post(
+        self, raws: list[Any], inputs: Asked, parameters: Parameters
+    ) -> list[float] | list[list[float]]:
+        if isinstance(inputs, SentencePairs):
+            source, *others = (_unit(_checked(raw)) for raw in raws)
+            return [float(source @ other) for other in others]
+        assert isinstance(parameters, FeatureExtractionParameters)
+        found: Floats = _checked(raws[0])
+        if found.ndim == 2:
+            tokens: list[list[float]] = found.tolist()
+            return tokens
+        own = self.modules.normalize and parameters.pooling in {"model", "sentence"}
+        normalize = own if parameters.normalize is None else parameters.normalize
+        found = found[: parameters.dimensions]
+        vector: list[float] = (_unit(found) if normalize else found).tolist()
+        return vector
 
 
 def _unit(vector: Floats) -> Floats:
@@ -99,49 +137,3 @@ def _checked(vector: Floats) -> Floats:
             hint="a wider dtype may help: --dtype float32",
         )
     return vector
-
-
-class FeatureExtraction(_Embedder[Text, FeatureExtractionParameters]):
-    def pre(self, inputs: Text, parameters: FeatureExtractionParameters) -> list[Item]:
-        pooling = self._pooling(parameters)
-        if not pooling and (parameters.dimensions or parameters.normalize):
-            raise InvalidRequest(
-                "dimensions and normalize are for one vector, and this model gives one a token",
-                hint='ask for one with "pooling": "mean"',
-            )
-        return [self.item(inputs.text, pooling, parameters)]
-
-    def _pooling(self, parameters: FeatureExtractionParameters) -> tuple[str, ...]:
-        if parameters.pooling == "model":
-            return self.modules.pooling
-        if parameters.pooling == "sentence":
-            return self.sentence_pooling
-        return _GIVEN[parameters.pooling]
-
-    def post(
-        self, raws: list[Any], inputs: Text, parameters: FeatureExtractionParameters
-    ) -> list[float] | list[list[float]]:
-        found: Floats = _checked(raws[0])
-        if found.ndim == 2:
-            tokens: list[list[float]] = found.tolist()
-            return tokens
-        own = self.modules.normalize and parameters.pooling in {"model", "sentence"}
-        if parameters.dimensions is not None:
-            found = found[: parameters.dimensions]
-        normalize = own if parameters.normalize is None else parameters.normalize
-        vector: list[float] = (_unit(found) if normalize else found).tolist()
-        return vector
-
-
-class SentenceSimilarity(_Embedder[SentencePairs, SentenceSimilarityParameters]):
-    quick_pre = False
-
-    def pre(self, inputs: SentencePairs, parameters: SentenceSimilarityParameters) -> list[Item]:
-        texts = [inputs.source_sentence, *inputs.sentences]
-        return [self.item(text, self.sentence_pooling, parameters) for text in texts]
-
-    def post(
-        self, raws: list[Any], inputs: SentencePairs, parameters: SentenceSimilarityParameters
-    ) -> list[float]:
-        source, *others = (_unit(_checked(raw)) for raw in raws)
-        return [float(source @ other) for other in others]
