@@ -107,6 +107,12 @@ def bodies(schema: Schema, example: Any, media: Sequence[str] = ()) -> dict[str,
     return {JSON: {"schema": schema, "example": example}, **bare}
 
 
+def events(schema: Schema) -> Schema:
+    """OpenAPI's media type object of server-sent events with JSON in them."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    return {"schema": {"type": "object", "properties": {"data": data}, "required": ["data"]}}
+
+
 def errors(schema: Schema) -> dict[str, Schema]:
     """What a prediction may be answered when it is not made, each in a dialect's own shape."""
     return {status: answer(text, schema) for status, text in _ERRORS.items()}

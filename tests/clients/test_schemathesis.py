@@ -31,12 +31,13 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 12
+EXAMPLES = 8
 MODELS: dict[str, Callable[[Path], Path]] = {
     "echo": lambda folder: folder,
     "text-classification": lambda folder: builtin.path("sentiment"),
     "question-answering": tiny.question_answering,
     "image-classification": lambda folder: builtin.path("digits"),
+    "feature-extraction": lambda folder: tiny.sentence_encoder(folder, "mean"),
 }
 
 
@@ -55,6 +56,15 @@ def operations(deployment: Served) -> list[Any]:
 
 
 def test_every_example_works_as_it_stands(one: Served) -> None:
+    _try_examples(one)
+
+
+def test_so_do_those_of_a_model_that_writes(tmp_path: Path) -> None:
+    with served(tiny.chat(tmp_path / "m"), "text-generation") as one:
+        _try_examples(one)
+
+
+def _try_examples(one: Served) -> None:
     asked = [operation for operation in operations(one) if operation.method.upper() == "POST"]
     assert len(asked) >= 3
     for operation in asked:

@@ -17,6 +17,7 @@ DIALECTS: dict[str, str] = {
     "huggingface": "modeldeploy.worker.dialects.huggingface:HuggingFace",
     "openai": "modeldeploy.worker.dialects.openai:OpenAI",
     "oip": "modeldeploy.worker.dialects.oip:OpenInference",
+    "tei": "modeldeploy.worker.dialects.tei:TextEmbeddings",
 }
 
 

@@ -20,7 +20,7 @@ from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
+from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
 from modeldeploy.worker.requests import Asked, parse_hf
 from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
@@ -155,7 +155,7 @@ def _prediction(about: About) -> Schema:
     if hf.binary:
         told["content"][hf.binary] = {"schema": {"type": "string", "format": "binary"}}
     if hf.streamed:
-        told["content"][EVENTS] = {"schema": about.schemas.of(hf.streamed)}
+        told["content"][EVENTS] = events(about.schemas.of(hf.streamed))
     return told
 
 

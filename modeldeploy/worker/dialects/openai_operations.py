@@ -19,7 +19,7 @@ from modeldeploy.worker.dialects.openai_types import (
     Models,
 )
 from modeldeploy.worker.dialects.openai_vectors import Vectors
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
+from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
 from modeldeploy.worker.routing import EVENTS
 
 _Documented = tuple[type[Handler], str, Any, Any, dict[str, Any]]
@@ -88,6 +88,6 @@ def _posted(about: About, route: _Documented, failures: dict[str, Schema]) -> Op
     kind, summary, request, response, example = route
     made = answer("The whole answer.", about.schemas.of(response))
     if EVENTS in kind.also:
-        made["content"][EVENTS] = {"schema": {"type": "string"}}
+        made["content"][EVENTS] = events(about.schemas.of(response))
     body = bodies(about.schemas.of(request), {"model": about.deployment, **example})
     return Operation("post", kind.path, summary, {"200": made, **failures}, body)
