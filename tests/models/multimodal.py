@@ -171,8 +171,8 @@ def layoutlm(folder: Path) -> Path:
 def layoutlmv3(folder: Path) -> Path:
     """One that sees the page too."""
     torch.manual_seed(0)
-    byte_level = byte_level(special=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
-    state = json.loads(byte_level.backend_tokenizer.to_str())["model"]
+    made = byte_level(special=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    state = json.loads(made.backend_tokenizer.to_str())["model"]
     merges = [tuple(one) for one in state["merges"]]
     tokenizer = LayoutLMv3Tokenizer(vocab=state["vocab"], merges=merges, model_max_length=48)
     config = LayoutLMv3Config(
