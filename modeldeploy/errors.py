@@ -50,6 +50,12 @@ class InvalidModelId(UsageError):
     code, status = "invalid_model_id", 422
 
 
+class UnknownTask(UsageError):
+    """A task that is not served was asked for."""
+
+    code, status = "unknown_task", 422
+
+
 class InvalidSetting(UsageError):
     code, status = "invalid_setting", 422
 

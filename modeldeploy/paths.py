@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,20 +26,36 @@ def private_dir(path: Path) -> Path:
     """``path`` as a directory that only its owner may enter, made if it is missing.
 
     Raises:
-        UsageError: it belongs to another user, or is a link.
+        UsageError: it belongs to another user, or there cannot be a directory.
     """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
-        found = path.stat()
-    if found.st_uid != os.getuid():
+    _own_dir(path)
+    if stat.S_IMODE(path.stat().st_mode) != 0o700:
+        path.chmod(0o700)
+    return path
+
+
+def _own_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be a directory: {error.strerror}",
+            hint="point MODELDEPLOY_HOME at a directory of your own",
+        ) from error
+    if path.stat().st_uid != os.getuid():
         raise UsageError(
             f"{path} belongs to another user",
             hint="point MODELDEPLOY_HOME at a directory of your own",
         )
-    if stat.S_IMODE(found.st_mode) != 0o700:
-        path.chmod(0o700)
-    return path
+
+
+def _private_in_shared(path: Path) -> None:
+    """The same where others may write too: what lies there must be a directory, and no link."""
+    if path.is_symlink():
+        raise UsageError(
+            f"{path} is a link, and not ours", hint="remove it, or set a shorter MODELDEPLOY_HOME"
+        )
+    private_dir(path)
 
 
 def private_open(path: str | Path, flags: int) -> int:
@@ -49,6 +64,18 @@ def private_open(path: str | Path, flags: int) -> int:
     if flags & os.O_CREAT:
         os.fchmod(fd, 0o600)
     return fd
+
+
+def expand(path: str) -> Path:
+    """``path`` with its ``~`` replaced, absolute; links are not followed.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - resolve() would follow links
+    except RuntimeError as error:
+        raise UsageError(f"{path!r}: {error}", hint="write the path in full") from error
 
 
 def check_name(name: str) -> str:
@@ -101,7 +128,8 @@ class Paths:
         if len(os.fsencode(self.run)) + 1 + _LONGEST_SOCKET_NAME <= SOCKET_PATH_MAX:
             return self.run
         digest = hashlib.sha256(os.fsencode(self.run)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"modeldeploy-{os.getuid()}-{digest}"
+        # Not TMPDIR: a shell, cron and systemd differ in it, and must find the same sockets.
+        return Path("/tmp") / f"modeldeploy-{os.getuid()}-{digest}"  # noqa: S108 - checked in make
 
     @property
     def control_socket(self) -> Path:
@@ -119,17 +147,18 @@ class Paths:
 
     def make(self) -> Paths:
         if self.home:
-            private_dir(self.home)
+            _own_dir(self.home)  # it may hold other things of the user: its modes are theirs
         for path in (self.state, self.run, self.logs, self.logs / "deployments", self.config):
             private_dir(path)
-        private_dir(self.sockets)
+        if self.sockets != self.run:
+            _private_in_shared(self.sockets)
         return self
 
 
 def locate(home: str | None) -> Paths:
     """The paths under ``home`` (made absolute), or the platform's own."""
     if home:
-        root = Path(home).expanduser().absolute()
+        root = expand(home)
         return Paths(root, root / "state", root / "run", root / "logs", root / "config")
     dirs = platformdirs.PlatformDirs("modeldeploy", appauthor=False)
     state = Path(dirs.user_state_dir)

@@ -85,7 +85,8 @@ def _origins(raw: str) -> tuple[str, ...]:
 
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
-        if raw not in choices and not (raw.startswith("cuda:") and "cuda:N" in choices):
+        numbered = "cuda:N" in choices and re.fullmatch(r"cuda:[0-9]{1,2}", raw)
+        if raw not in choices and not numbered:
             raise ValueError(f"not one of {', '.join(choices)}")
         return raw
 
@@ -253,7 +254,7 @@ def _parse(row: Setting, raw: str, source: str) -> Any:
     except ValueError as error:
         raise InvalidSetting(
             f"{source}: {raw!r} is not a value for {row.key} ({error})",
-            hint=row.help,
+            hint=f"set it anew or leave it out. {row.key}: {row.help}",
         ) from error
 
 
@@ -285,7 +286,11 @@ def _read_dotenv(directory: Path) -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {key: value for key, value in dotenv_values(file).items() if value is not None}
+    try:
+        found = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{file} cannot be read: {error}", hint="mend or remove it") from error
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _as_text(value: Any) -> str:
@@ -332,11 +337,11 @@ def load(
 def hub_cache(settings: Settings) -> Path:
     """The directory of the models: ours if set, else where huggingface_hub keeps its own."""
     if settings.cache_dir:
-        return Path(settings.cache_dir).expanduser().absolute()
+        return paths.expand(settings.cache_dir)
     env = settings.environment
     if env.get("HF_HUB_CACHE"):
-        return Path(env["HF_HUB_CACHE"]).expanduser().absolute()
+        return paths.expand(env["HF_HUB_CACHE"])
     if env.get("HF_HOME"):
-        return Path(env["HF_HOME"]).expanduser().absolute() / "hub"
+        return paths.expand(env["HF_HOME"]) / "hub"
     root = env.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser().absolute() / "huggingface" / "hub"
+    return paths.expand(root) / "huggingface" / "hub"

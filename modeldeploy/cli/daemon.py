@@ -18,7 +18,7 @@ from modeldeploy.cli.logs import follow as follow_option
 from modeldeploy.cli.logs import tail as tail_option
 from modeldeploy.cli.session import connect
 from modeldeploy.cli.units import span
-from modeldeploy.client import Client, supervisor_command
+from modeldeploy.client import Client, hub_pipe, supervisor_command
 from modeldeploy.errors import DaemonUnreachable, WaitTimeout
 from modeldeploy.schema.control import DaemonStatus
 
@@ -113,7 +113,9 @@ def logs(follow: bool, tail: int | None) -> None:
 @click.command(short_help="Run it in the foreground.")
 def run() -> None:
     """Run the supervisor in the foreground: for systemd, containers, and the curious."""
-    argv, env = supervisor_command(settings.load())
+    values = settings.load()
+    argv, env = supervisor_command(values)
+    os.dup2(hub_pipe(values), 0)
     os.execve(argv[0], [*argv, "--foreground"], env)  # noqa: S606 - no shell is wanted
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from modeldeploy.errors import UsageError
@@ -58,13 +58,13 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     revision: str | None = None
     device: str | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
-    port: int | None = None
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
     detach: bool = False
-    timeout: float | None = None
+    timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 
 
 _TWO_NAMES = {"name": "deployment_name", "type": "model_type"}

@@ -30,9 +30,9 @@ def start(names: tuple[str, ...], every: bool, detach: bool, timeout: float | No
     """
     values = settings.load()
     client = connect(values)
-    hub = hub_access(values)
+    hub, seconds = hub_access(values), values.max_download_timeout
     chosen = _chosen(client, names, every, lambda one: one.state in _AT_REST)
-    _each_then_watch(client, chosen, lambda name: client.start(name, hub), detach, timeout)
+    _each_then_watch(client, chosen, lambda name: client.start(name, hub, seconds), detach, timeout)
 
 
 @click.command(short_help="Begin a fresh run on the same port.")
@@ -44,8 +44,10 @@ def restart(names: tuple[str, ...], detach: bool, timeout: float | None) -> None
     """Answer what was accepted, then begin a fresh run on the same port."""
     values = settings.load()
     client = connect(values)
-    hub = hub_access(values)
-    _each_then_watch(client, names, lambda name: client.restart(name, hub), detach, timeout)
+    hub, seconds = hub_access(values), values.max_download_timeout
+    _each_then_watch(
+        client, names, lambda name: client.restart(name, hub, seconds), detach, timeout
+    )
 
 
 @click.command(short_help="Answer what was accepted, then stop.")

@@ -8,12 +8,14 @@ from modeldeploy.cli import options, output
 from modeldeploy.cli.session import connect
 from modeldeploy.cli.units import moment, stamp
 
+_MOST_DIGITS = 9
+
 
 def parse_tail(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     """A number of lines, or None for all."""
     if value == "all":
         return None
-    if not value.isascii() or not value.isdigit():
+    if not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS):
         raise click.BadParameter(f"{value!r} is not a number of lines, nor all")
     return int(value)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from modeldeploy.cli import output
 from modeldeploy.errors import UsageError
 from modeldeploy.modelids import is_gguf
+from modeldeploy.paths import expand
 
 _HERE = ("/", "./", "../", "~")
 
@@ -22,8 +22,7 @@ def parse_model(model: str, revision: str | None) -> tuple[str, str | None]:
         UsageError: two different revisions.
     """
     if is_path(model):
-        folder = Path(model).expanduser()
-        return os.path.abspath(folder), revision  # noqa: PTH100 - resolve() would follow links
+        return str(expand(model)), revision
     named, colon, file = model.partition(":")
     model_id, _, after = named.partition("@")
     if after and revision and after != revision:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,9 +20,26 @@ json_output = click.option(
     help="Print the result, or the error, as JSON.",
 )
 detach = click.option("-d", "--detach", is_flag=True, help="Do not wait until it is done.")
+
+
+class Seconds(click.FloatRange):
+    """A time that a clock can wait for."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=10**9)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return found
+
+
 timeout = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="How long to wait; the deployment itself goes on.",
 )

@@ -29,7 +29,7 @@ _PATIENCE_SECONDS = 10.0  # beyond what the worker itself allows, so that its ow
 )
 @click.option("--file", "file", type=click.Path(), help="An image or another file, sent as it is.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait.", default=None
+    "--timeout", type=options.Seconds(), metavar="SECONDS", help="Seconds to wait.", default=None
 )
 @options.json_output
 def predict(
@@ -103,7 +103,9 @@ def _valid_json(raw: bytes) -> bytes:
     try:
         msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the body is not JSON: {error}") from error
+        raise UsageError(
+            f"the body is not JSON: {error}", hint="put it in single quotes, or in a file: -d @FILE"
+        ) from error
     return raw
 
 

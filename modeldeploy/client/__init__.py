@@ -6,7 +6,13 @@
 from __future__ import annotations
 
 from modeldeploy.client.api import Client
-from modeldeploy.client.launch import connect, ensure_running, hub_access, supervisor_command
+from modeldeploy.client.launch import (
+    connect,
+    ensure_running,
+    hub_access,
+    hub_pipe,
+    supervisor_command,
+)
 from modeldeploy.client.wire import failure
 
 __all__ = [
@@ -15,5 +21,6 @@ __all__ = [
     "ensure_running",
     "failure",
     "hub_access",
+    "hub_pipe",
     "supervisor_command",
 ]

@@ -62,12 +62,16 @@ class Client:
     def deploy(self, request: DeployRequest) -> Deployment:
         return self._call("POST", "/v1/deployments", Deployment, request)
 
-    def start(self, name: str, hub: HubAccess | None = None) -> Deployment:
-        order = StartRequest(hub=hub or HubAccess())
+    def start(
+        self, name: str, hub: HubAccess | None = None, download_timeout: float | None = None
+    ) -> Deployment:
+        order = StartRequest(hub=hub or HubAccess(), download_timeout=download_timeout)
         return self._call("POST", path_of(name, "/start"), Deployment, order)
 
-    def restart(self, name: str, hub: HubAccess | None = None) -> Deployment:
-        order = StartRequest(hub=hub or HubAccess())
+    def restart(
+        self, name: str, hub: HubAccess | None = None, download_timeout: float | None = None
+    ) -> Deployment:
+        order = StartRequest(hub=hub or HubAccess(), download_timeout=download_timeout)
         return self._call("POST", path_of(name, "/restart"), Deployment, order)
 
     def stop(self, name: str) -> Deployment:

@@ -11,6 +11,8 @@ import threading
 import time
 import warnings
 
+import msgspec
+
 from modeldeploy import __version__
 from modeldeploy import settings as settings_table
 from modeldeploy.client.api import Client
@@ -37,11 +39,20 @@ def hub_access(settings: Settings) -> HubAccess:
 
 
 def supervisor_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """The argv and the environment of a supervisor for this home; secrets stay with the caller."""
+    """The argv and the environment of a supervisor for this home; secrets stay with the caller,
+    who hands over :func:`hub_pipe` as its standard input."""
     env = {key: value for key, value in settings.environment.items() if not _SECRET.search(key)}
     if settings.paths.home:
         env["MODELDEPLOY_HOME"] = str(settings.paths.home)
-    return [sys.executable, "-m", "modeldeploy.supervisor"], env
+    return [sys.executable, "-m", "modeldeploy.supervisor", "--hub-on-stdin"], env
+
+
+def hub_pipe(settings: Settings) -> int:
+    """What a supervisor reads on its standard input: how the Hub is reached, the token included."""
+    reader, writer = os.pipe()
+    os.write(writer, msgspec.json.encode(hub_access(settings)) + b"\n")
+    os.close(writer)
+    return reader
 
 
 def ensure_running(settings: Settings) -> Client:
@@ -101,17 +112,19 @@ def _launch(settings: Settings, client: Client) -> DaemonStatus:
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     argv, env = supervisor_command(settings)
     log = private_open(settings.paths.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    orders = hub_pipe(settings)
     try:
         return subprocess.Popen(
             argv,
             env=env,
             cwd="/",
-            stdin=subprocess.DEVNULL,
+            stdin=orders,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     finally:
+        os.close(orders)
         os.close(log)
 
 

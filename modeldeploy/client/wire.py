@@ -9,7 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -21,6 +21,7 @@ from modeldeploy.errors import (
     WaitTimeout,
     from_problem,
 )
+from modeldeploy.paths import check_name
 from modeldeploy.schema.deployment import Deployment
 from modeldeploy.schema.problem import Problem
 
@@ -61,9 +62,7 @@ class Patience:
 
 def path_of(name: str, rest: str = "", query: dict[str, Any] | None = None) -> str:
     given = {key: json.dumps(value) for key, value in (query or {}).items() if value is not None}
-    return f"/v1/deployments/{quote(name, safe='')}{rest}" + (
-        f"?{urlencode(given)}" if given else ""
-    )
+    return f"/v1/deployments/{check_name(name)}{rest}" + (f"?{urlencode(given)}" if given else "")
 
 
 def next_line(response: http.client.HTTPResponse, sock: socket.socket, patience: Patience) -> bytes:
@@ -91,7 +90,7 @@ def decoded(raw: bytes, kind: type[T]) -> T:
 def checked(response: http.client.HTTPResponse) -> bytes:
     """The body of a good answer; a bad one is raised as the error it stands for."""
     raw = response.read()
-    if response.status < 400:
+    if response.status < 300:
         return raw
     try:
         problem = msgspec.json.decode(raw, type=Problem)

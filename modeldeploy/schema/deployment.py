@@ -60,9 +60,11 @@ class DeployRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /v1/deployments/{name}/start`` and ``.../restart``."""
+    """``POST /v1/deployments/{name}/start`` and ``.../restart``; ``download_timeout`` (seconds)
+    is from now on this deployment's."""
 
     hub: HubAccess = field(default_factory=HubAccess)
+    download_timeout: Annotated[float, Meta(gt=0)] | None = None
 
 
 class Replica(Struct, frozen=True, kw_only=True):

@@ -9,9 +9,14 @@ import sys
 import time
 from io import TextIOWrapper
 
+import msgspec
+
 from modeldeploy import paths, settings
 from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.supervisor import server
+
+_LONGEST_LINE = 64 * 1024
 
 
 class _PrivateLog(logging.handlers.RotatingFileHandler):
@@ -40,12 +45,22 @@ def _set_up_logging(values: settings.Settings, foreground: bool) -> None:
     logging.raiseExceptions = False  # a full disk stops logs, not supervision
 
 
+def _hub_access() -> HubAccess:
+    """How the Hub is reached, from standard input: a token is in no argv and no environment."""
+    if "--hub-on-stdin" not in sys.argv[1:]:
+        return HubAccess()
+    try:
+        return msgspec.json.decode(sys.stdin.buffer.readline(_LONGEST_LINE), type=HubAccess)
+    except (msgspec.DecodeError, OSError, UnicodeDecodeError):
+        return HubAccess()
+
+
 def main() -> int:
     foreground = "--foreground" in sys.argv[1:]
     try:
         values = settings.load()
         _set_up_logging(values, foreground)
-        server.run(values)
+        server.run(values, _hub_access())
     except server.AlreadyRunning:
         if foreground:
             sys.stderr.write("modeldeploy: a supervisor is running already for this home\n")

@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec.structs import replace as replace_struct
 
 from modeldeploy.errors import ModelDeployError, PortTaken
-from modeldeploy.schema.deployment import HubAccess
+from modeldeploy.schema.deployment import HubAccess, StartRequest
 from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
@@ -72,11 +72,10 @@ class Actor:
             PortTaken, NoFreePort, StateNotWritten: nothing is left behind.
         """
         spec, pool = self.record.spec, self._around.ports
-        taken = self._around.ports_in_use()
         if spec.port:
-            self.reservation = pool.reserve(spec.port)
+            self.reservation = self._around.reserve(spec.port)
         else:
-            self.reservation = pool.reserve_any(None, taken)
+            self.reservation = pool.reserve_any(None, self._around.ports_in_use())
         try:
             self._save(replace_struct(self.record, port=self.reservation.port))
         except StateNotWritten:
@@ -85,18 +84,23 @@ class Actor:
 
     # Commands: they change the intent and let the loop do the rest.
 
-    def aim(self, desired: Desired, *, again: bool = False, hub: HubAccess | None = None) -> None:
+    def aim(
+        self, desired: Desired, *, again: bool = False, order: StartRequest | None = None
+    ) -> None:
         """Record what the user wants. With ``again`` a fresh run is begun in any case.
 
         Raises:
             StateNotWritten: nothing was changed.
         """
         record = replace_struct(self.record, desired=desired)
+        if order and order.download_timeout:
+            spec = replace_struct(record.spec, download_timeout=order.download_timeout)
+            record = replace_struct(record, spec=spec)
         if desired is Desired.RUNNING and (again or record.state in {State.STOPPED, State.FAILED}):
             record = self._fresh(record)
         self._save(record)
-        if hub is not None:
-            self.hub = hub
+        if order:
+            self.hub = order.hub
         self.kick()
 
     def _fresh(self, record: Record) -> Record:
@@ -251,7 +255,7 @@ class Actor:
             return
         pool, record = self._around.ports, self.record
         if record.spec.port:
-            self.reservation = pool.reserve(record.spec.port)
+            self.reservation = self._around.reserve(record.spec.port)
         else:
             others = self._around.ports_in_use() - {record.port}
             self.reservation = pool.reserve_any(record.port, others)
@@ -379,7 +383,11 @@ class Actor:
         assert self.record.model is not None
         assert self.record.port is not None
         problem = await asyncio.to_thread(
-            smoke, self._around.ports.host, self.record.port, self.record.model.task
+            smoke,
+            self._around.ports.host,
+            self.record.port,
+            self.record.model.task,
+            self.record.name,
         )
         worker.seen = replace(worker.seen, smoke=problem or "passed")
         self.kick()
@@ -414,6 +422,11 @@ class Actor:
             error = None  # that of the try before is over
         message = error.message if error else _WORDS[state]
         self.events.tell(self.record.run, state, stage, fraction, message, error=error)
+
+    @property
+    def parked(self) -> bool:
+        """Whether nothing happens here any more: it was removed, or the supervisor is ending."""
+        return self._parked
 
     @property
     def settled(self) -> bool:

@@ -112,12 +112,12 @@ class ControlApi:
 
     async def start(self, request: Request) -> Response:
         order = await _body(request, StartRequest)
-        actor = self._manager.start(request.path_params["name"], order.hub)
+        actor = self._manager.start(request.path_params["name"], order)
         return _json(deployment_view(actor), 202)
 
     async def restart(self, request: Request) -> Response:
         order = await _body(request, StartRequest)
-        actor = self._manager.restart(request.path_params["name"], order.hub)
+        actor = self._manager.restart(request.path_params["name"], order)
         return _json(deployment_view(actor), 202)
 
     async def stop(self, request: Request) -> Response:
@@ -134,10 +134,11 @@ class ControlApi:
         return _lines(_each(actor.events.after(after)))
 
     async def logs(self, request: Request) -> Response:
-        file = self._manager.log_file(self._actor(request))
+        actor = self._actor(request)
+        file = self._manager.log_file(actor)
         tail, since = _query(request, "tail", int), _query(request, "since", float)
         if request.query_params.get("follow") == "true":
-            return _lines(logs.follow(file, tail, since))
+            return _lines(logs.follow(file, tail, since, lambda: actor.parked))
         return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since)))
 
     async def shutdown(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -71,8 +71,10 @@ def last_lines(log: Path, count: int, start: int = 0) -> list[str]:
     return lines[-count:]
 
 
-async def follow(log: Path, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
-    """What :func:`read` gives, then every new line as it is written, for ever."""
+async def follow(
+    log: Path, tail: int | None, since: float | None, ended: Callable[[], bool]
+) -> AsyncIterator[LogLine]:
+    """What :func:`read` gives, then every new line as it is written, until ``ended`` holds."""
     position, inode = _end_of(log)
     time = 0.0
     for line in await asyncio.to_thread(read, log, tail, since):
@@ -86,6 +88,8 @@ async def follow(log: Path, tail: int | None, since: float | None) -> AsyncItera
             line = _parse(raw.decode("utf-8", "replace"), time)
             time = line.time
             yield line
+        if ended():
+            return
         if not chunk:
             await asyncio.sleep(_POLL_SECONDS)
 

@@ -7,9 +7,12 @@ event loop, so two commands never interleave within one of these methods.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 import time
 from pathlib import Path, PurePath
+
+import msgspec
 
 from modeldeploy import __version__, modelids, paths
 from modeldeploy.engines.base import Engine
@@ -17,18 +20,25 @@ from modeldeploy.errors import (
     Conflict,
     DeploymentNotFound,
     NameTaken,
-    UnsupportedTask,
+    PortTaken,
+    UnknownTask,
 )
 from modeldeploy.schema import tasks
 from modeldeploy.schema.control import DaemonStatus
-from modeldeploy.schema.deployment import Deployment, DeployRequest, HubAccess, Spec
+from modeldeploy.schema.deployment import (
+    Deployment,
+    DeployRequest,
+    HubAccess,
+    Spec,
+    StartRequest,
+)
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor import devices
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.plan import Policy
-from modeldeploy.supervisor.ports import PortPool
+from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import Surroundings
@@ -40,14 +50,13 @@ _DRAIN_MARGIN_SECONDS = 10.0
 class Manager:
     """Owns every actor of this supervisor."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, engine: Engine, hub: HubAccess | None = None
+    ) -> None:
+        """``hub`` is how whoever started us reaches the Hub: deployments that are resumed do too."""
         self._settings = settings
         self._store = store
-        self._hub = HubAccess(
-            endpoint=settings.environment.get("HF_ENDPOINT"),
-            token=settings.environment.get("HF_TOKEN"),
-            offline=settings.environment.get("HF_HUB_OFFLINE", "") in {"1", "true", "True"},
-        )
+        self._hub = hub or HubAccess()
         self._actors: dict[str, Actor] = {}
         self._started_at = time.time()
         self._ending = False
@@ -72,6 +81,7 @@ class Manager:
             log_max_bytes=settings.log_max_bytes,
             log_files=settings.log_files,
             ports_in_use=self._ports_in_use,
+            reserve=self._reserve,
             is_shared=self._is_shared,
             forget=self._forget,
         )
@@ -79,13 +89,27 @@ class Manager:
     def resume(self) -> None:
         """Take up every deployment that the store knows: adopt what lives, start what should."""
         for record in self._store.records():
-            self._actors[record.name] = Actor(record, self._around, self._hub)
+            hub = msgspec.structs.replace(self._hub, endpoint=self._hub.endpoint or record.endpoint)
+            self._actors[record.name] = Actor(record, self._around, hub)
         for actor in list(self._actors.values()):
             actor.resume()
 
     def _ports_in_use(self) -> set[int]:
         """Ports that a deployment holds or remembers."""
         return {actor.record.port for actor in self._actors.values() if actor.record.port}
+
+    def _reserve(self, port: int) -> Reservation:
+        """
+        Raises:
+            PortTaken: it says by whom, where it is one of ours.
+        """
+        for actor in self._actors.values():
+            if actor.reservation and actor.reservation.port == port:
+                raise PortTaken(
+                    f"port {port} is that of the deployment {actor.record.name!r}",
+                    hint="choose another with --port, or leave it out to take one from the pool",
+                )
+        return self._around.ports.reserve(port)
 
     def _is_shared(self, spec: Spec) -> bool:
         """Whether several deployments stand to download the model of ``spec`` to the same place."""
@@ -118,6 +142,7 @@ class Manager:
             desired=Desired.RUNNING,
             state=State.PENDING,
             created_at=time.time(),
+            endpoint=_without_secrets(request.hub.endpoint),
         )
         actor = Actor(record, self._around, request.hub)
         actor.accept()
@@ -133,7 +158,7 @@ class Manager:
             state = self._actors[name].record.state.value
             raise NameTaken(
                 f"there is a deployment named {name!r} already ({state})",
-                hint=f"choose another --name, or remove it: modeldeploy rm {name}",
+                hint=f"choose another --name, or remove it: modeldeploy rm -f {name}",
             )
         return name
 
@@ -156,16 +181,16 @@ class Manager:
             )
         return found
 
-    def start(self, name: str, hub: HubAccess) -> Actor:
+    def start(self, name: str, order: StartRequest) -> Actor:
         self._refuse_if_ending()
         actor = self.actor(name)
-        actor.aim(Desired.RUNNING, hub=hub)
+        actor.aim(Desired.RUNNING, order=order)
         return actor
 
-    def restart(self, name: str, hub: HubAccess) -> Actor:
+    def restart(self, name: str, order: StartRequest) -> Actor:
         self._refuse_if_ending()
         actor = self.actor(name)
-        actor.aim(Desired.RUNNING, again=True, hub=hub)
+        actor.aim(Desired.RUNNING, again=True, order=order)
         return actor
 
     def stop(self, name: str) -> Actor:
@@ -233,10 +258,19 @@ def _checked(spec: Spec) -> Spec:
     """The first look at a model id and a task, before anything is started for them."""
     modelids.parse(spec.model_id, spec.revision)
     if spec.task is not None and tasks.find(spec.task) is None:
-        raise UnsupportedTask(
-            f"there is no task {spec.task!r}", hint=f"known: {', '.join(sorted(tasks.TASKS))}"
+        served = sorted(name for name in tasks.TASKS if name != "echo")
+        close = difflib.get_close_matches(spec.task, [*served, *tasks.ALIASES], n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise UnknownTask(
+            f"there is no task {spec.task[:80]!r} here",
+            hint=f"{meant}modeldeploy serves {', '.join(served)}",
         )
     return spec
+
+
+def _without_secrets(endpoint: str | None) -> str | None:
+    """The Hub's address as it may be stored: one with a password in it is not."""
+    return None if endpoint is None or "@" in endpoint else endpoint
 
 
 def default_name(model_id: str) -> str:

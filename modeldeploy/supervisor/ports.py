@@ -1,6 +1,6 @@
 """Ports of the pool: reserved when a deployment is accepted, handed over listening.
 
-A reservation is a socket that is bound and does not listen: nobody else gets the port, and
+A reservation is a socket that is bound, alone, and does not listen: nobody else gets the port, and
 no client hangs on a listener that nobody serves. Once a worker is started both hold the same
 listening socket, so that connections that come while a dead worker is being replaced wait in
 one queue and none is lost. After the death of the supervisor itself the worker gives the next one
@@ -12,30 +12,40 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from modeldeploy.errors import NoFreePort, PortTaken
 
 BACKLOG = 2048
-_PROBE_SECONDS = 0.2
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _socket(option: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, option, 1)
+    return sock
+
+
+def _exclusive(sock: socket.socket, host: str, port: int) -> socket.socket:
+    """``sock`` bound so that nobody else can bind beside it: what helped it past connections that
+    are fading away (``SO_REUSEADDR``), or beside our own worker (``SO_REUSEPORT``), is taken off."""
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
     except OSError:
         sock.close()
         raise
     return sock
 
 
-def someone_listens(host: str, port: int) -> bool:
-    """Whether a connection to the port is accepted by anybody."""
-    with contextlib.suppress(OSError), socket.create_connection((host, port), _PROBE_SECONDS):
-        return True
-    return False
+def _claim(host: str, port: int) -> socket.socket:
+    """A port that nobody has, neither listening nor only bound."""
+    return _exclusive(_socket(socket.SO_REUSEADDR), host, port)
+
+
+def _beside(host: str, port: int) -> socket.socket:
+    """A port that a worker of ours listens on."""
+    return _exclusive(_socket(socket.SO_REUSEPORT), host, port)
 
 
 class Reservation:
@@ -48,12 +58,14 @@ class Reservation:
 
     def listen(self) -> socket.socket:
         """Let new connections wait here until a worker takes them; the socket to hand to it."""
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # its connections inherit them
+            self._sock.setsockopt(socket.SOL_SOCKET, option, 1)
         self._sock.listen(BACKLOG)
         return self._sock
 
     def refuse(self) -> None:
         """Keep the port, and leave new connections to whoever listens beside us, or to nobody."""
-        listening, self._sock = self._sock, _bind(self.host, self.port)
+        listening, self._sock = self._sock, _beside(self.host, self.port)
         listening.close()
 
     def close(self) -> None:
@@ -63,15 +75,8 @@ class Reservation:
 class PortPool:
     """Finds and reserves ports between ``low`` and ``high``, both included."""
 
-    def __init__(
-        self,
-        low: int,
-        high: int,
-        host: str = "127.0.0.1",
-        taken_by_stranger: Callable[[str, int], bool] = someone_listens,
-    ) -> None:
+    def __init__(self, low: int, high: int, host: str = "127.0.0.1") -> None:
         self.low, self.high, self.host = low, high, host
-        self._taken_by_stranger = taken_by_stranger
 
     def reserve(self, port: int) -> Reservation:
         """Exactly this port.
@@ -80,9 +85,7 @@ class PortPool:
             PortTaken: somebody else has it.
         """
         try:
-            if self._taken_by_stranger(self.host, port):
-                raise OSError(errno.EADDRINUSE, "somebody listens there")
-            return Reservation(self.host, port, _bind(self.host, port))
+            return Reservation(self.host, port, _claim(self.host, port))
         except OSError as error:
             if error.errno == errno.EACCES:
                 raise PortTaken(
@@ -94,16 +97,17 @@ class PortPool:
                 hint="choose another with --port, or leave it out to take one from the pool",
             ) from error
 
-    def reserve_any(self, preferred: int | None, ours: Collection[int]) -> Reservation:
-        """``preferred`` if it can be had, else the first free port that is not in ``ours``.
+    def reserve_any(self, preferred: int | None, remembered: Collection[int]) -> Reservation:
+        """``preferred`` if it can be had, else a free port: if possible one that is not among
+        ``remembered``, the ports that stopped deployments would like to have again.
 
         Raises:
             NoFreePort: the pool is empty.
         """
-        candidates = range(self.low, self.high + 1)
-        for port in [preferred, *candidates] if preferred else candidates:
-            if port in ours:
-                continue
+        pool = range(self.low, self.high + 1)
+        unknown = [port for port in pool if port not in remembered]
+        last = [port for port in pool if port in remembered]
+        for port in [*([preferred] if preferred else []), *unknown, *last]:
             with contextlib.suppress(PortTaken):
                 return self.reserve(port)
         raise NoFreePort(
@@ -122,6 +126,6 @@ class PortPool:
         if listener and listener.getsockname() == (self.host, port):
             return Reservation(self.host, port, listener)
         try:
-            return Reservation(self.host, port, _bind(self.host, port))
+            return Reservation(self.host, port, _beside(self.host, port))
         except OSError as error:
             raise PortTaken(f"port {port} cannot be reserved again ({error})") from error

@@ -25,7 +25,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
     ``run`` grows at each start that a worker gets; a live replica of an older run is replaced.
     ``deaths`` are the recent ends of workers that had been ready, ``failed_starts`` the
-    consecutive ends of workers that never were.
+    consecutive ends of workers that never were, ``endpoint`` is the Hub that it came from.
     """
 
     name: str
@@ -43,3 +43,4 @@ class Record(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     retry_at: float | None = None
     error: Problem | None = None
+    endpoint: str | None = None

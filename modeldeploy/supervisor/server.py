@@ -21,6 +21,7 @@ from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
 from modeldeploy.engines.template import TemplateEngine
+from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
@@ -113,13 +114,13 @@ def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
     return LocalEngine(settings.environment)
 
 
-async def _serve(settings: Settings, store: Store) -> None:
+async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     orders: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.put_nowait, "drain")
     engine = _engine(settings, on_ready=lambda: manager.kick())
-    manager = Manager(settings, store, engine)
+    manager = Manager(settings, store, engine, hub)
     manager.resume()
     where = settings.paths
     _sweep(where, manager.live_replicas())
@@ -136,9 +137,12 @@ async def _serve(settings: Settings, store: Store) -> None:
     server.should_exit = True
     await serving
     where.control_socket.unlink(missing_ok=True)
+    if where.sockets != where.run:
+        with contextlib.suppress(OSError):  # workers that go on serving have theirs there
+            where.sockets.rmdir()
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, hub: HubAccess) -> None:
     """Supervise until told to end.
 
     Raises:
@@ -151,6 +155,6 @@ def run(settings: Settings) -> None:
         if store.set_aside:
             log.error("the state was damaged; it is kept at %s", store.set_aside)
         try:
-            asyncio.run(_serve(settings, store))
+            asyncio.run(_serve(settings, store, hub))
         finally:
             store.close()

@@ -12,8 +12,8 @@ from modeldeploy.schema.problem import Problem
 _SECONDS = 300.0
 
 
-def smoke(host: str, port: int, task: str) -> Problem | None:
-    """Send the task's own example; None when it was answered with 200."""
+def smoke(host: str, port: int, task: str, name: str) -> Problem | None:
+    """Send the task's own example; None when the deployment ``name`` answered it with 200."""
     schema = tasks.find(task)
     assert schema is not None, "the fetcher named it"
     body = msgspec.json.encode(schema.smoke_body())
@@ -27,7 +27,7 @@ def smoke(host: str, port: int, task: str) -> Problem | None:
     finally:
         connection.close()
     if response.status == 200:
-        return None
+        return None if _author(answer) == name else _failed("somebody else answers on its port")
     return _failed(f"it answered {response.status}: {_message(answer)}")
 
 
@@ -37,6 +37,14 @@ def _failed(why: str) -> Problem:
         message=f"the model was loaded, but its first prediction failed: {why}",
         hint="see modeldeploy logs NAME; is --task the right one for this model?",
     )
+
+
+def _author(answer: bytes) -> str | None:
+    try:
+        found: str | None = msgspec.json.decode(answer)["deployment_id"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return None
+    return found
 
 
 def _message(answer: bytes) -> str:

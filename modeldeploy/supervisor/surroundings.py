@@ -31,6 +31,7 @@ class Surroundings:
     log_max_bytes: int
     log_files: int
     ports_in_use: Callable[[], set[int]]
+    reserve: Callable[[int], Reservation]
     is_shared: Callable[[Spec], bool]
     forget: Callable[[str], None]
 

@@ -199,17 +199,19 @@ def split(task: TaskSchema, body: Struct, most: int) -> Asked:
         InvalidRequest: not exactly one of the singular and the plural field, or too many items.
     """
     parameters = task.parameters(**_taken(task.parameters, body))
+    stream = bool(getattr(body, "stream", False))
     given = _taken(task.inputs, body)
     if task.many is None:
-        return Asked([task.inputs(**given)], parameters, many=False)
+        return Asked([task.inputs(**given)], parameters, many=False, stream=stream)
     one, several = task.many
     items = getattr(body, several)
     if (given[one] is None) == (items is None):
         raise InvalidRequest(f"exactly one of `{one}` and `{several}` must be given", hint=_HINT)
     if items is None:
-        return Asked([task.inputs(**given)], parameters, many=False)
+        return Asked([task.inputs(**given)], parameters, many=False, stream=stream)
     check_count(several, len(items), most)
-    return Asked([task.inputs(**{**given, one: item}) for item in items], parameters, many=True)
+    inputs = [task.inputs(**{**given, one: item}) for item in items]
+    return Asked(inputs, parameters, many=True, stream=stream)
 
 
 def _taken(kind: type[Struct], body: Struct) -> dict[str, Any]:

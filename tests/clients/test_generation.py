@@ -98,6 +98,24 @@ def test_only_generated_text_is_streamed(gpt2: Served) -> None:
     connection.close()
 
 
+def test_the_native_dialect_streams_the_same_events(gpt2: Served, client: InferenceClient) -> None:
+    whole = client.text_generation(PROMPT, max_new_tokens=6)
+    connection = http.client.HTTPConnection("127.0.0.1", gpt2.port, timeout=30)
+    body = {"text": PROMPT, "max_new_tokens": 6, "stream": True}
+    connection.request("POST", "/predict", json.dumps(body), {"content-type": "application/json"})
+    response = connection.getresponse()
+    raw = response.read().decode()
+    connection.close()
+    events = [json.loads(line.removeprefix("data: ")) for line in raw.splitlines() if line]
+    assert "".join(one["token"]["text"] for one in events) == whole
+    assert events[-1]["generated_text"] == whole
+    body = {"text": PROMPT, "max_new_tokens": 6, "stream": False}
+    connection.request("POST", "/predict", json.dumps(body), {"content-type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    assert answer["result"][0]["generated_text"] == PROMPT + whole
+    connection.close()
+
+
 @pytest.mark.slow
 def test_a_real_models_greedy_text_is_that_of_generate(pytestconfig: pytest.Config) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer

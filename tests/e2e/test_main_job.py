@@ -111,7 +111,7 @@ def test_default_names_are_made_unique(instance: Instance) -> None:
         (("a/b/c/d",), 2, "invalid_model_id"),
         (("builtin/sentiment", "--name", "No Good"), 2, "invalid_name"),
         (("builtin/sentiment", "--task", "text-generation"), 3, None),
-        (("builtin/sentiment", "--task", "no-such-task"), 3, "unsupported_task"),
+        (("builtin/sentiment", "--task", "no-such-task"), 2, "unknown_task"),
         (("builtin/sentiment", "--device", "cuda:9"), 1, "device_unavailable"),
     ],
 )

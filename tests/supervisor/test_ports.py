@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 
 from modeldeploy.errors import NoFreePort, PortTaken
-from modeldeploy.supervisor.ports import PortPool, someone_listens
+from modeldeploy.supervisor.ports import PortPool
 
 
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def someone_listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 0.2):
+        return True
+    return False
 
 
 @pytest.fixture
@@ -79,15 +86,58 @@ def test_a_stranger_who_shares_ports_is_still_a_stranger(pool: PortPool) -> None
 
 def test_the_remembered_port_is_preferred_and_ours_are_left_alone() -> None:
     low = free_port()
-    pool = PortPool(low, min(low + 50, 65535), taken_by_stranger=lambda host, port: False)
-    first = pool.reserve_any(low, ours=())
-    second = pool.reserve_any(None, ours={low, low + 1})
+    pool = PortPool(low, min(low + 50, 65535))
+    first = pool.reserve_any(low, ())
+    second = pool.reserve_any(None, {low, low + 1})
     try:
         assert first.port == low
         assert second.port > low + 1
     finally:
         first.close()
         second.close()
+
+
+def test_no_other_supervisor_gets_a_reservation_in_any_state(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    worker = None
+    try:
+        for state in ("bound", "listening", "refusing beside its worker", "refusing alone"):
+            if state == "listening":
+                worker = reservation.listen().dup()
+            elif state == "refusing beside its worker":
+                reservation.refuse()
+            elif worker:
+                worker.close()
+            with pytest.raises(PortTaken):
+                PortPool(pool.low, pool.low).reserve(pool.low)
+            with socket.socket() as stranger:
+                stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with pytest.raises(OSError, match="in use"):
+                    stranger.bind(("127.0.0.1", pool.low))
+    finally:
+        reservation.close()
+
+
+def test_remembered_ports_are_taken_last_and_do_not_empty_the_pool(pool: PortPool) -> None:
+    reservation = pool.reserve_any(None, {pool.low})
+    try:
+        assert reservation.port == pool.low
+        with pytest.raises(NoFreePort):
+            pool.reserve_any(None, ())
+    finally:
+        reservation.close()
+
+
+def test_a_port_can_be_claimed_again_behind_fading_connections(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    worker = reservation.listen().dup()
+    with socket.create_connection(("127.0.0.1", pool.low), timeout=5) as client:
+        accepted, _ = worker.accept()
+        accepted.close()  # the server closes first: its end stays in TIME_WAIT
+        client.recv(1)
+    worker.close()
+    reservation.close()
+    pool.reserve(pool.low).close()
 
 
 def test_a_reservation_can_be_taken_back_beside_a_live_worker(pool: PortPool) -> None:

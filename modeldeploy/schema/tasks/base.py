@@ -118,6 +118,8 @@ def native_request(task: TaskSchema) -> type[Struct]:
         else:
             columns.append(column)
     columns += _columns(task.parameters, {})
+    if task.hf.streamed:
+        columns.append(("stream", bool, False))
     return _strict(_title(task, "Request"), columns)
 
 

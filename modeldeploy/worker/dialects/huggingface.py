@@ -6,11 +6,10 @@ As ``huggingface_hub.InferenceClient(model="http://127.0.0.1:8100")`` sends and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -19,13 +18,12 @@ from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, Queue
 from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
+from modeldeploy.worker.dialects.tokens import token_events
 from modeldeploy.worker.exchange import Exchange, exchange_of
 from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
 from modeldeploy.worker.requests import Asked, parse_hf
 from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
-from modeldeploy.worker.sse import EventStream, event
-from modeldeploy.worker.streams import Stream, Streams
 
 
 class HfError(Struct, frozen=True, kw_only=True):
@@ -94,7 +92,7 @@ class HuggingFace:
     async def answer(self, asked: Asked, exchange: Exchange) -> Response:
         """The bare output for what was asked, or the pieces of it."""
         if asked.stream:
-            return await self._stream(asked, exchange)
+            return await token_events(self._service, asked, exchange, _told)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         shape = (asked.task or self._service.task).hf
         if shape.binary and not asked.many:
@@ -102,29 +100,9 @@ class HuggingFace:
         shaped = results if asked.many or shape.listed else results[0]
         return await self._service.aside(len(results), json_answer, shaped)
 
-    async def _stream(self, asked: Asked, exchange: Exchange) -> Response:
-        adapter, _ = await self._service.model()
-        if (
-            not isinstance(adapter, Streams)
-            or asked.many
-            or asked.parameters.num_return_sequences > 1
-        ):
-            raise InvalidRequest(
-                "stream: only one text that is generated can be streamed",
-                hint='leave out "stream", or send one prompt and ask for one sequence',
-            )
-        parameters = replace(asked.parameters, details=True)  # each token comes with its logprob
-        stream = await self._service.stream(asked.inputs[0], parameters, exchange)
-        return EventStream(self._events(stream, adapter, asked), exchange)
 
-    async def _events(self, stream: Stream, adapter: Streams, asked: Asked) -> AsyncIterator[bytes]:
-        so_far: list[Any] = []
-        try:
-            async for piece in stream:
-                so_far.append(piece)
-                yield event(adapter.streamed(so_far, stream.prompt, asked.parameters))
-        except ModelDeployError as error:
-            yield event({"error": error.message, "error_type": _type_of(error)})
+def _told(error: ModelDeployError) -> dict[str, str]:
+    return {"error": error.message, "error_type": _type_of(error)}
 
 
 async def _to_the_docs(request: Request) -> Response:

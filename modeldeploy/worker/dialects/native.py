@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -15,10 +16,11 @@ from modeldeploy.schema.tasks import native_request
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.huggingface import HuggingFace
-from modeldeploy.worker.exchange import exchange_of
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
+from modeldeploy.worker.dialects.tokens import token_events
+from modeldeploy.worker.exchange import Exchange, exchange_of
+from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
 from modeldeploy.worker.requests import is_hf, parse, parse_hf
-from modeldeploy.worker.routing import JsonRoute, produced
+from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
 
 
@@ -54,12 +56,15 @@ class Native:
             part = schemas.parts[native_request(task).__name__]
             _exactly_one(part, task.many, about.limits.max_texts)
         schemas.parts["Success"]["properties"]["result"] = result
+        told = answer("The prediction.", success)
+        if task.hf.streamed:
+            told["content"][EVENTS] = events(schemas.of(task.hf.streamed))
         return [
             Operation(
                 "post",
                 "/predict",
                 f"A prediction ({task.name}).",
-                {"200": answer("The prediction.", success), **errors(schemas.of(Failure))},
+                {"200": told, **errors(schemas.of(Failure))},
                 bodies(request, task.example, task.media),
             )
         ]
@@ -75,6 +80,11 @@ class Native:
         failure = Failure(error=error.problem(), deployment_id=self._name, request_id=request_id)
         return json_answer(failure, error.status)
 
+    def _failure(self, exchange: Exchange) -> Callable[[ModelDeployError], Failure]:
+        return lambda error: Failure(
+            error=error.problem(), deployment_id=self._name, request_id=exchange.request_id
+        )
+
     async def _predict(self, request: Request) -> Response:
         exchange = exchange_of(request.scope)
 
@@ -88,6 +98,8 @@ class Native:
         asked = await intake.asked(self._service, exchange, parse_either)
         if exchange.dialect:
             return await self._hf.answer(asked, exchange)
+        if asked.stream:
+            return await token_events(self._service, asked, exchange, self._failure(exchange))
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         success = Success(
             result=results if asked.many else results[0],
