@@ -289,11 +289,19 @@ def load_processor(source: Source) -> Any:
         ModelError: there is none, or a part of it is missing or damaged.
     """
     with typed_errors("the processor"):
-        found = transformers.AutoProcessor.from_pretrained(
-            source.snapshot,
-            local_files_only=True,
-            trust_remote_code=source.trust_remote_code,
-        )
+        try:
+            found = transformers.AutoProcessor.from_pretrained(
+                source.snapshot,
+                local_files_only=True,
+                trust_remote_code=source.trust_remote_code,
+            )
+        except (AttributeError, ImportError) as error:
+            if not any(part in str(error) for part in ("VIDEO_PROCESSOR", "Torchvision")):
+                raise
+            raise UnsupportedModel(
+                "its processor takes videos too, for which transformers needs torchvision",
+                hint="install torchvision beside modeldeploy, then modeldeploy start NAME",
+            ) from error
     if getattr(found, "tokenizer", None) is None or getattr(found, "image_processor", None) is None:
         raise ModelError(
             "there is no processor of images and texts beside the model",

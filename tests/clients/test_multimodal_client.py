@@ -1,13 +1,15 @@
-"""huggingface_hub's own client, unmodified, against models that read images and answer in words."""
+"""huggingface_hub's and OpenAI's own clients, unmodified, against models that read images and answer in words."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
+from openai import BadRequestError, OpenAI
 
 from tests.clients.served import served
 from tests.models import multimodal
@@ -67,3 +69,29 @@ def test_document_question_answering(tmp_path: Path) -> None:
         assert len(several) == 3
         with pytest.raises(HfHubHTTPError, match="word_boxes"):
             client.document_question_answering(**how)
+
+
+def _turn(url: str) -> list[Any]:
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What?"}]
+    return [{"role": "user", "content": parts}]
+
+
+def test_conversations_with_images(tmp_path: Path) -> None:
+    uri = f"data:image/png;base64,{base64.b64encode(file(picture())).decode()}"
+    with served(multimodal.llava(tmp_path / "m"), "image-text-to-text") as one:
+        with OpenAI(base_url=f"{one.url}/v1", api_key="-", max_retries=0) as client:
+            ask = client.chat.completions.create
+            whole = ask(model="demo", messages=_turn(uri), max_tokens=8, temperature=0)
+            text = whole.choices[0].message.content
+            assert whole.usage is not None
+            assert whole.usage.completion_tokens == 8
+            assert whole.usage.prompt_tokens > 8
+            stream = ask(
+                model="demo", messages=_turn(uri), max_tokens=8, temperature=0, stream=True
+            )
+            assert "".join(event.choices[0].delta.content or "" for event in stream) == text
+            with pytest.raises(BadRequestError, match="not opened"):
+                ask(model="demo", messages=_turn("http://example.com/cat.png"))
+        hub = InferenceClient(model=one.url)
+        same = hub.chat_completion(_turn(uri), max_tokens=8, temperature=0)
+        assert same.choices[0].message.content == text

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from modeldeploy import builtin
 from tests.clients.served import Served, served
-from tests.models import tiny
+from tests.models import multimodal, seq2seq, tiny
 
 CHECKS = [
     not_a_server_error,
@@ -36,6 +36,9 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "echo": lambda folder: folder,
     "text-classification": lambda folder: builtin.path("sentiment"),
     "question-answering": tiny.question_answering,
+    "translation": seq2seq.nllb,
+    "document-question-answering": multimodal.layoutlm,
+    "image-text-to-text": multimodal.llava,
     "image-classification": lambda folder: builtin.path("digits"),
     "feature-extraction": lambda folder: tiny.sentence_encoder(folder, "mean"),
 }

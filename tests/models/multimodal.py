@@ -17,18 +17,27 @@ from transformers import (
     BlipImageProcessorPil,
     BlipProcessor,
     CLIPImageProcessorPil,
+    CLIPVisionConfig,
     DonutImageProcessorPil,
     DonutSwinConfig,
     GitConfig,
     GitForCausalLM,
     GitProcessor,
     GPT2Config,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
     LayoutLMConfig,
     LayoutLMForQuestionAnswering,
     LayoutLMv3Config,
     LayoutLMv3ForQuestionAnswering,
     LayoutLMv3ImageProcessorPil,
     LayoutLMv3Tokenizer,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
     MBartConfig,
     ViltConfig,
     ViltForQuestionAnswering,
@@ -224,6 +233,76 @@ def donut(folder: Path) -> Path:
     )
     image = DonutImageProcessorPil(size={"height": 32, "width": 32}, do_align_long_axis=False)
     return _save(folder, VisionEncoderDecoderModel(config), image, tokenizer)
+
+
+_TEMPLATE = (
+    "{% for turn in messages %}{{ turn.role }}: {% for part in turn.content %}"
+    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}\n"
+    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def _decoder(tokenizer: Any) -> LlamaConfig:
+    return LlamaConfig(
+        **_LAYERS,
+        vocab_size=len(tokenizer),
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+
+
+def _chatty(*more: str) -> Any:
+    tokenizer = _byte_level()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", *more]})
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.model_max_length = 256
+    return tokenizer
+
+
+def llava(folder: Path, template: str | None = _TEMPLATE) -> Path:
+    """A CLIP's patches among a Llama's tokens, 256 positions."""
+    torch.manual_seed(0)
+    tokenizer = _chatty()
+    vision = CLIPVisionConfig(**_VISION, projection_dim=32, initializer_range=0.3)
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=_decoder(tokenizer),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+    )
+    image = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=_SQUARE)
+    processor = LlavaProcessor(
+        image,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    )
+    return _save(folder, LlavaForConditionalGeneration(config), processor)
+
+
+def idefics3(folder: Path) -> Path:
+    """Images cut into tiles, 256 positions."""
+    torch.manual_seed(0)
+    tokenizer = _chatty("<fake_token_around_image>", "<end_of_utterance>")
+    vision = {**_VISION, "initializer_range": 0.3, "model_type": "idefics3_vision"}
+    config = Idefics3Config(
+        vision_config=vision,
+        text_config=_decoder(tokenizer),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=0,
+    )
+    image = Idefics3ImageProcessorPil(
+        size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}
+    )
+    processor = Idefics3Processor(image, tokenizer, image_seq_len=1, chat_template=_TEMPLATE)
+    return _save(folder, Idefics3ForConditionalGeneration(config), processor)
 
 
 def _save(folder: Path, *parts: Any) -> Path:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
-from modeldeploy.schema.tasks.generation import GeneratedText, Tokens
+from modeldeploy.schema.tasks.generation import (
+    GeneratedText,
+    StreamedToken,
+    TextGenerationParameters,
+    Tokens,
+)
 from modeldeploy.schema.tasks.media import EXAMPLE_PNG, IMAGE_MEDIA, ImageFile
 from modeldeploy.schema.tasks.seq2seq import Decoding, GenerateParameters
 from modeldeploy.schema.tasks.vision import Image
 
+MOST_IMAGES = 16
 Question = Annotated[str, Meta(min_length=1, max_length=100_000, description="What is asked.")]
 Answers = Annotated[int, Meta(ge=1, le=1000, description="How many answers at most, best first.")]
 
@@ -166,4 +172,63 @@ DOCUMENT_QUESTION_ANSWERING = TaskSchema(
     adapter="modeldeploy.worker.tasks.document_question_answering:DocumentQuestionAnswering",
 )
 
-TASKS = (IMAGE_TO_TEXT, VISUAL_QUESTION_ANSWERING, DOCUMENT_QUESTION_ANSWERING)
+
+class TextWithImages(Struct, frozen=True, kw_only=True):
+    """With a chat template the images and the text are one user's turn, images first. A text that
+    says itself where they belong (with the model's image token) is taken as it stands."""
+
+    text: Annotated[str, Meta(description="What is asked, or the prompt.")]
+    image: ImageFile | None = None
+    images: Annotated[list[ImageFile], Meta(max_length=MOST_IMAGES)] | None = None
+
+
+class ImageConversation(Struct, frozen=True, kw_only=True):
+    """What a chat template makes a prompt of; an input beside :class:`TextWithImages`, from
+    dialects that know conversations. A message's content is a list of ``{"type": "text", "text"}``
+    and ``{"type": "image"}``, for which ``images`` stand in order."""
+
+    messages: list[dict[str, Any]]
+    images: list[str]
+
+
+class ImageTextToTextParameters(TextGenerationParameters, frozen=True, kw_only=True):
+    return_full_text: Annotated[
+        bool, Meta(description="Whether the text that was sent stands before the new one.")
+    ] = False
+
+
+IMAGE_TEXT_TO_TEXT = TaskSchema(
+    name="image-text-to-text",
+    model_type="multimodal",
+    inputs=TextWithImages,
+    parameters=ImageTextToTextParameters,
+    output=list[GeneratedText],
+    example={"text": "What is in this image?", "image": EXAMPLE_PNG, "max_new_tokens": 40},
+    result=[{"generated_text": "A small grey square."}],
+    smoke={"text": "What is it?", "image": EXAMPLE_PNG, "max_new_tokens": 2},
+    auto_class="AutoModelForImageTextToText",
+    adapter="modeldeploy.worker.tasks.image_text_to_text:ImageTextToText",
+    hf=HuggingFace(streamed=StreamedToken),
+)
+
+ANY_TO_ANY = TaskSchema(
+    name="any-to-any",
+    model_type="multimodal",
+    inputs=TextWithImages,
+    parameters=ImageTextToTextParameters,
+    output=list[GeneratedText],
+    example=IMAGE_TEXT_TO_TEXT.example,
+    result=IMAGE_TEXT_TO_TEXT.result,
+    smoke=IMAGE_TEXT_TO_TEXT.smoke,
+    auto_class="AutoModelForMultimodalLM",
+    adapter="modeldeploy.worker.tasks.image_text_to_text:ImageTextToText",
+    hf=HuggingFace(streamed=StreamedToken),
+)
+
+TASKS = (
+    IMAGE_TO_TEXT,
+    VISUAL_QUESTION_ANSWERING,
+    DOCUMENT_QUESTION_ANSWERING,
+    IMAGE_TEXT_TO_TEXT,
+    ANY_TO_ANY,
+)

@@ -98,6 +98,8 @@ def _check_names(task: TaskSchema, names: list[str]) -> None:
 
 
 def _field(element: str | bytes, hint: Any, where: str) -> Any:
+    present = [kind for kind in alternatives(hint) if kind is not type(None)]
+    hint = present[0] if len(present) == 1 else hint  # an optional field that is there
     schema = msgspec.json.schema(hint)
     is_text = schema.get("type") == "string"
     if isinstance(element, bytes):

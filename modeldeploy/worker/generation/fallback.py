@@ -6,6 +6,7 @@ chooses the tokens and a stopping criterion of ours ends the rows. Requests cann
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,9 +25,17 @@ from modeldeploy.worker.tasks.tokens import matrix
 
 
 def write(
-    model: Any, items: list[Item], decode: Decode, ends: frozenset[int], pad_id: int
+    model: Any,
+    items: list[Item],
+    decode: Decode,
+    ends: frozenset[int],
+    pad_id: int,
+    seen: Mapping[str, torch.Tensor] | None = None,
 ) -> list[list[Written]]:
-    """The sequences of each item. Raises ValueError where logits are not numbers."""
+    """The sequences of each item. Raises ValueError where logits are not numbers.
+
+    ``seen`` is what the model reads beside the prompts, for all sequences in order.
+    """
     rows = [
         (item, Row(item.data, index, decode, ends, item.sink))
         for item in items
@@ -39,6 +48,7 @@ def write(
         attention_mask=matrix([[1] * len(one.ids) for one in prompts], 0, left=True).to(
             model.device
         ),
+        **{name: tensor.to(model.device) for name, tensor in (seen or {}).items()},
         do_sample=False,
         num_beams=1,
         max_new_tokens=max(one.new for one in prompts),
