@@ -51,6 +51,16 @@ _Tick = Callable[[], None]
 _UNREACHABLE = (NoNetwork, HubUnavailable, HubRateLimited)
 
 
+class _Needs(Exception):
+    """The model is loaded with another one, which is not there yet."""
+
+    def __init__(self, model_id: str, revision: str | None, task: str | None) -> None:
+        super().__init__(model_id)
+        self.model_id = model_id
+        self.revision = revision
+        self.task = task
+
+
 class RemoteFetch:
     """One fetch of one model. ``run`` is called once. ``companion`` fetches what the model is
     loaded with; None where the model is itself a companion."""
@@ -77,14 +87,25 @@ class RemoteFetch:
         self._unreachable: ModelDeployError | None = None
         self._is_guess = False
         self._companion = companion
-        self._companion_bytes = 0
+        self._found: ResolvedModel | None = None
+        self._listed: Listing | None = None
 
     def run(self) -> ResolvedModel:
         """Raises ModelError or DownloadError; OSError where the cache cannot be written."""
+        try:
+            return self._run_alone()
+        except _Needs as needs:
+            self._have_companion(needs)
+        return self._run_alone()
+
+    def _run_alone(self) -> ResolvedModel:
+        """While no other process is at the same model. Never two locks at once: two models that
+        name each other would wait for ever."""
         with exclusive(self._cache.lock, self._on_wait):
             self._record = record.load(self._cache.record)
             try:
-                return self._fetch(self._listing())
+                self._listed = self._listed or self._listing()
+                return self._fetch(self._listed)
             finally:
                 if self._cache.folder.is_dir():
                     record.save(self._cache.record, self._record)
@@ -154,7 +175,7 @@ class RemoteFetch:
             chosen = self._selection(shelf, settings)
         fit.check_memory(listing.size_of(chosen.weights), self._spec.device)
         vocoder = vocoder_of(task.name, settings.architectures)
-        companion = self._fetch_companion(vocoder, None, task.name) if vocoder else None
+        companion = self._companion_of(vocoder, None, task.name) if vocoder else None
         return self._resolved(shelf, chosen, task, settings.architectures, companion)
 
     def _fetch_gguf(self, shelf: Shelf, file: str) -> ResolvedModel:
@@ -184,22 +205,24 @@ class RemoteFetch:
         base = adapters.base_of_stranger(adapter)
         self._reporter.say(Stage.VALIDATE, 0.5, f"{self._model.repo_id} is an adapter of {base}")
         asked = adapters.task_of(adapter, self._spec, listing.pipeline_tag)
-        companion = self._fetch_companion(base, adapter.revision, asked)
+        companion = self._companion_of(base, adapter.revision, asked)
         chosen = select.select(listing.files, None, [weights], self._spec)
         task = schema_tasks.TASKS[companion.task]
         return self._resolved(shelf, chosen, task, companion.architectures, companion)
 
-    def _fetch_companion(
-        self, model_id: str, revision: str | None, task: str | None
-    ) -> ResolvedModel:
+    def _companion_of(self, model_id: str, revision: str | None, task: str | None) -> ResolvedModel:
+        """What the model is loaded with, which is fetched between two runs."""
+        if self._found is None:
+            raise _Needs(model_id, revision, task)
+        return self._found
+
+    def _have_companion(self, needs: _Needs) -> None:
         if self._companion is None:
             raise UnsupportedModel(
-                f"{self._model.repo_id} needs {model_id} and is itself what another model needs",
+                f"{self._model.repo_id} needs {needs.model_id} and is itself what another model needs",
                 hint="deploy a model that is whole",
             )
-        found = self._companion(model_id, revision, task)
-        self._companion_bytes = found.total_bytes
-        return found
+        self._found = self._companion(needs.model_id, needs.revision, needs.task)
 
     def _resolved(
         self,
@@ -223,7 +246,7 @@ class RemoteFetch:
             architectures=architectures,
             weights_bytes=listing.size_of(chosen.weights)
             + (companion.weights_bytes if companion else 0),
-            total_bytes=listing.size_of(chosen.files) + self._companion_bytes,
+            total_bytes=listing.size_of(chosen.files) + self._before,
             downloaded_bytes=self._meter.wire + (companion.downloaded_bytes if companion else 0),
             companion=companion.snapshot if companion else None,
         )
@@ -296,16 +319,21 @@ class RemoteFetch:
 
     # Words
 
+    @property
+    def _before(self) -> int:
+        """Bytes of what came first, so that what is told only grows."""
+        return self._found.total_bytes if self._found else 0
+
     def _on_hashed(self, done: int, total: int) -> None:
         message = f"verifying {human(total)} that are cached"
         self._reporter.tick(Stage.VALIDATE, 0.5 + 0.5 * done / max(1, total), message)
 
     def _tell(self, total: int, message: str) -> None:
-        done, total = self._meter.done + self._companion_bytes, total + self._companion_bytes
+        done, total = self._meter.done + self._before, total + self._before
         self._reporter.say(Stage.DOWNLOAD, done / max(1, total), message, done, total)
 
     def _tick(self, total: int) -> None:
-        done, total = self._meter.done + self._companion_bytes, total + self._companion_bytes
+        done, total = self._meter.done + self._before, total + self._before
         message = f"{human(done)} of {human(total)}"
         self._reporter.tick(Stage.DOWNLOAD, done / max(1, total), message, done, total)
 
