@@ -15,6 +15,7 @@ from modeldeploy.errors import (
     DaemonUnreachable,
     DeploymentFailed,
     DeploymentNotFound,
+    InvalidName,
     NameTaken,
     WaitTimeout,
     WorkerDied,
@@ -110,10 +111,10 @@ def test_stop_and_remove_are_waited_for(tmp_path: Path) -> None:
             speaks.wait("a")
 
 
-def test_names_are_quoted_into_the_path(tmp_path: Path) -> None:
-    with FakeSupervisor(tmp_path / "h") as fake, pytest.raises(DeploymentNotFound):
+def test_what_is_no_name_reaches_no_path(tmp_path: Path) -> None:
+    with FakeSupervisor(tmp_path / "h") as fake, pytest.raises(InvalidName):
         speaking_to(fake).deployment("a/../b?c")
-    assert fake.asked[0][1] == "/v1/deployments/a%2F..%2Fb%3Fc"
+    assert fake.asked == []
 
 
 def test_nobody_there_is_its_own_error(tmp_path: Path) -> None:

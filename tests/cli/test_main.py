@@ -72,7 +72,7 @@ def test_an_unusable_home_is_an_error_not_a_traceback(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MODELDEPLOY_HOME", str(tmp_path / "file" / "home"))
     done = run("ls", "--json")
-    assert done.code == 1
+    assert done.code == 2
     assert "file" in done.error["message"]
 
 

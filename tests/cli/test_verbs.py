@@ -53,7 +53,8 @@ def test_inspect_prints_an_array_and_an_unknown_name_is_an_error(
 ) -> None:
     assert [one["name"] for one in run("inspect", "b", "a").json] == ["b", "a"]
     assert run("inspect", "a").json[0]["replicas"][0]["pid"] == 4242
-    done = run("inspect", "a", "no/such", "--json")
+    assert run("inspect", "no/such", "--json").error["code"] == "invalid_name"
+    done = run("inspect", "a", "no-such", "--json")
     assert (done.code, done.error["code"]) == (1, "deployment_not_found")
 
 

@@ -256,7 +256,7 @@ def _decoder(tokenizer: Any) -> LlamaConfig:
 
 
 def _chatty(*more: str) -> Any:
-    tokenizer = _byte_level()
+    tokenizer = byte_level()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", *more]})
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.model_max_length = 256
