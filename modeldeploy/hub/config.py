@@ -13,8 +13,12 @@ ECHO = "echo"
 
 
 class ModelConfig(Struct, frozen=True):
+    """``is_cross_encoder`` where sentence-transformers saved a model that scores pairs."""
+
     model_type: str | None
     architectures: list[str]
+
+    is_cross_encoder: bool = False
 
     @property
     def needs_weights(self) -> bool:
@@ -41,4 +45,5 @@ def read(content: bytes) -> ModelConfig:
     return ModelConfig(
         model_type=model_type if isinstance(model_type, str) else None,
         architectures=[name for name in names if isinstance(name, str)],
+        is_cross_encoder=isinstance(fields.get("sentence_transformers"), dict),
     )

@@ -49,6 +49,11 @@ class Asked:
     is_gated: bool = False
 
     @property
+    def page(self) -> str:
+        """The model's own, where a browser finds it."""
+        return f"{self.endpoint}/{self.repo_id}"
+
+    @property
     def host(self) -> str:
         found = urlsplit(self.endpoint)
         return f"{found.hostname}:{found.port}" if found.port else str(found.hostname)
@@ -104,7 +109,7 @@ def _named(error: HfHubHTTPError, asked: Asked) -> _Words | None:
         return (
             RevisionNotFound,
             f"{asked.repo_id} has no revision {asked.revision!r}",
-            f"see https://huggingface.co/{asked.repo_id}/refs for its branches and tags",
+            f"see {asked.page}/refs for its branches and tags",
         )
     if isinstance(error, EntryNotFoundError):
         message = f"a file of {asked.repo_id} is listed, but the Hub does not have it"
@@ -116,7 +121,7 @@ def _named(error: HfHubHTTPError, asked: Asked) -> _Words | None:
 
 
 def _gated(asked: Asked) -> _Words:
-    page = f"https://huggingface.co/{asked.repo_id}"
+    page = asked.page
     if asked.has_token:
         message = f"{asked.repo_id} is gated, and this token's account has no access to it"
         return GatedModel, message, f"ask for access on {page}; when it is granted, {_AGAIN}"

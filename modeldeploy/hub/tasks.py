@@ -13,7 +13,7 @@ from modeldeploy.schema import tasks
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.tasks.echo import ECHO
-from modeldeploy.schema.tasks.embeddings import FEATURE_EXTRACTION
+from modeldeploy.schema.tasks.embeddings import FEATURE_EXTRACTION, TEXT_RANKING
 
 _MODULES = "modules.json"  # what makes a model one of sentence-transformers
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)^---", re.DOTALL | re.MULTILINE)
@@ -34,6 +34,8 @@ def decide(
     tagged = tasks.find(pipeline_tag) if pipeline_tag else None
     if tagged is not None:
         return _of_type(tagged, spec)
+    if config.is_cross_encoder:
+        return _of_type(TEXT_RANKING, spec)
     if _MODULES in names:
         return _of_type(FEATURE_EXTRACTION, spec)
     return _of_type(_by_architecture(spec, pipeline_tag, config), spec)

@@ -96,6 +96,11 @@ def test_a_model_of_sentence_transformers_gives_vectors() -> None:
     )
 
 
+def test_a_cross_encoder_ranks() -> None:
+    raw = b'{"architectures": ["BertForSequenceClassification"], "sentence_transformers": {}}'
+    assert decide(Spec(model_id="x", cache_dir="/x"), None, config.read(raw)).name == "text-ranking"
+
+
 def test_the_tag_comes_before_the_architecture() -> None:
     assert chosen("GPT2LMHeadModel", tag="text-classification") == "text-classification"
 
