@@ -34,6 +34,10 @@ def settings_page() -> str:
         "directory, `config.toml` in the config directory, the default. `MODELDEPLOY_HOME` itself is",
         "not read from `config.toml`, which it locates.",
         "",
+        "Those with a flag, and `FORCE_GPU` and `MAX_DOWNLOAD_TIMEOUT`, are read by each command for",
+        "its own deployment. The others are the supervisor's: it reads them when it starts, and",
+        "`modeldeploy daemon restart` has it read them anew while deployments go on answering.",
+        "",
         "| environment | `config.toml` | flag | default | what it is |",
         "|---|---|---|---|---|",
     ]

@@ -134,7 +134,8 @@ class _Done:
 
     def show(self) -> None:
         """The names (or the deployments as JSON), then the error if there was one."""
-        if self._error and output.as_json():
+        if self._error and output.as_json():  # one object: it tells what was done as well
+            self._error.details += tuple(f"done: {name}" for name in self._found)
             raise self._error
         if output.as_json():
             output.json(list(self._found.values()))
