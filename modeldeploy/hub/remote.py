@@ -27,7 +27,6 @@ from modeldeploy.errors import (
 )
 from modeldeploy.hub import adapters, config, environment, fit, record, select, tasks
 from modeldeploy.hub.adapters import Companion
-from modeldeploy.hub.fit import human
 from modeldeploy.hub.layout import RepoCache
 from modeldeploy.hub.limits import Limits
 from modeldeploy.hub.listing import Listing, RepoFile
@@ -37,6 +36,7 @@ from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.shelf import Shelf
 from modeldeploy.hub.vocoders import vocoder_of
 from modeldeploy.hub.wire import Reporter
+from modeldeploy.hub.words import Words
 from modeldeploy.modelids import HubModel
 from modeldeploy.schema import tasks as schema_tasks
 from modeldeploy.schema.fetch import FetchRequest, ResolvedModel
@@ -83,6 +83,7 @@ class RemoteFetch:
         self._cache = RepoCache(Path(request.spec.cache_dir), model.repo_id)
         self._record = record.Record()
         self._meter = Meter()
+        self._words = Words(reporter, self._meter)
         self._stop = threading.Event()
         self._unreachable: ModelDeployError | None = None
         self._is_guess = False
@@ -223,6 +224,7 @@ class RemoteFetch:
                 hint="deploy a model that is whole",
             )
         self._found = self._companion(needs.model_id, needs.revision, needs.task)
+        self._words.before = self._found.total_bytes
 
     def _resolved(
         self,
@@ -246,7 +248,7 @@ class RemoteFetch:
             architectures=architectures,
             weights_bytes=listing.size_of(chosen.weights)
             + (companion.weights_bytes if companion else 0),
-            total_bytes=listing.size_of(chosen.files) + self._before,
+            total_bytes=listing.size_of(chosen.files) + self._words.before,
             downloaded_bytes=self._meter.wire + (companion.downloaded_bytes if companion else 0),
             companion=companion.snapshot if companion else None,
         )
@@ -278,14 +280,13 @@ class RemoteFetch:
         self._download(shelf, missing, lambda: None)
 
     def _have_all(self, shelf: Shelf, names: list[str]) -> None:
-        missing = shelf.missing(names, self._on_hashed)
+        missing = shelf.missing(names, self._words.hashed)
         total, to_come = shelf.listing.size_of(names), shelf.bytes_to_come(missing.values())
         fit.check_disk(to_come, self._limits.disk_margin, self._cache.root)
         if missing:
-            message = f"downloading {len(missing)} of {len(names)} files, {human(to_come)}"
-            self._tell(total, message)
-        self._download(shelf, missing, lambda: self._tick(total))
-        self._tell(total, self._summary(len(names), total))
+            self._words.to_come(len(missing), len(names), to_come, total)
+        self._download(shelf, missing, lambda: self._words.tick(total))
+        self._words.ended(len(names), total)
 
     def _download(self, shelf: Shelf, missing: dict[str, RepoFile], on_tick: _Tick) -> None:
         if not missing:
@@ -316,28 +317,3 @@ class RemoteFetch:
                 del self._record.listings[commit]
         if self._unreachable is None:
             self._cache.write_ref(self._model.revision, listing.commit)
-
-    # Words
-
-    @property
-    def _before(self) -> int:
-        """Bytes of what came first, so that what is told only grows."""
-        return self._found.total_bytes if self._found else 0
-
-    def _on_hashed(self, done: int, total: int) -> None:
-        message = f"verifying {human(total)} that are cached"
-        self._reporter.tick(Stage.VALIDATE, 0.5 + 0.5 * done / max(1, total), message)
-
-    def _tell(self, total: int, message: str) -> None:
-        done, total = self._meter.done + self._before, total + self._before
-        self._reporter.say(Stage.DOWNLOAD, done / max(1, total), message, done, total)
-
-    def _tick(self, total: int) -> None:
-        done, total = self._meter.done + self._before, total + self._before
-        message = f"{human(done)} of {human(total)}"
-        self._reporter.tick(Stage.DOWNLOAD, done / max(1, total), message, done, total)
-
-    def _summary(self, count: int, total: int) -> str:
-        if self._meter.wire == 0:
-            return f"cached: {count} files, {human(total)}, nothing to download"
-        return f"downloaded and verified {human(self._meter.wire)} of {human(total)}"
