@@ -162,6 +162,6 @@ def _word_times(written: dict[str, Any]) -> list[Any]:
     if "segments" not in written:
         return list(written["token_timestamps"])
     return [
-        torch.cat([segment["token_timestamps"] for segment in segments])
+        torch.cat([torch.zeros(0), *(segment["token_timestamps"].cpu() for segment in segments)])
         for segments in written["segments"]
     ]
