@@ -11,8 +11,9 @@ from modeldeploy.schema.tasks.seq2seq import Seq2SeqParameters, Summary
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
-from modeldeploy.worker.tasks.generating import BEAMS, Generator, Plan, Planner, Written
+from modeldeploy.worker.tasks.generating import Generator, Written
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.planning import BEAMS, Plan, Planner
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens
 
 _CUTS = frozenset({"longest_first", "only_first"})

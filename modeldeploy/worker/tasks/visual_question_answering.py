@@ -14,8 +14,9 @@ from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
-from modeldeploy.worker.tasks.generating import Generator, Plan, Planner
+from modeldeploy.worker.tasks.generating import Generator
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.planning import Plan, Planner
 from modeldeploy.worker.tasks.scores import labels
 from modeldeploy.worker.tasks.tokens import window_of
 
