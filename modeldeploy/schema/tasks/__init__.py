@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from modeldeploy.schema.tasks import echo, generation, text, vision
+from modeldeploy.schema.tasks import echo, generation, regions, text, vision
 from modeldeploy.schema.tasks.base import TaskSchema, hf_input, hf_parameters, native_request
 
 _FAMILIES = (
     text,
     generation,
     vision,
+    regions,
     echo,
 )
 

@@ -10,6 +10,11 @@ from modeldeploy.schema.tasks.base import TaskSchema
 from modeldeploy.schema.tasks.media import EXAMPLE_PNG, IMAGE_MEDIA, ImageFile
 from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
 
+CandidateLabels = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=1000)]],
+    Meta(min_length=1, max_length=256, description="What to look for, in words."),
+]
+
 
 class Image(Struct, frozen=True):
     image: ImageFile
@@ -34,4 +39,30 @@ IMAGE_CLASSIFICATION = TaskSchema(
     adapter="modeldeploy.worker.tasks.image_classification:ImageClassification",
 )
 
-TASKS = (IMAGE_CLASSIFICATION,)
+
+class ZeroShotImageClassificationParameters(Struct, frozen=True, kw_only=True):
+    candidate_labels: CandidateLabels
+    hypothesis_template: Annotated[
+        str,
+        Meta(
+            max_length=1000,
+            pattern=r"\{\}",
+            description="The sentence that a label, in the place of {}, is compared in.",
+        ),
+    ] = "This is a photo of {}."
+
+
+ZERO_SHOT_IMAGE_CLASSIFICATION = TaskSchema(
+    name="zero-shot-image-classification",
+    model_type="multimodal",
+    inputs=Image,
+    parameters=ZeroShotImageClassificationParameters,
+    output=list[Label],
+    many=("image", "images"),
+    example={"image": EXAMPLE_PNG, "candidate_labels": ["cat", "dog"]},
+    result=[{"label": "cat", "score": 0.91}, {"label": "dog", "score": 0.09}],
+    auto_class="AutoModelForZeroShotImageClassification",
+    adapter="modeldeploy.worker.tasks.zero_shot_image_classification:ZeroShotImageClassification",
+)
+
+TASKS = (IMAGE_CLASSIFICATION, ZERO_SHOT_IMAGE_CLASSIFICATION)

@@ -8,6 +8,7 @@ import io
 import re
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UrlNotAllowed
@@ -39,6 +40,18 @@ def decode(image: str | bytes) -> Image.Image:
         if _PATH.search(image[:4096]):  # some paths are valid base64
             raise _not_a_place() from None
         raise
+
+
+def png(image: Image.Image) -> str:
+    """Base64 of the image as a PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def mask_png(mask: npt.NDArray[np.bool_]) -> str:
+    """Base64 of a PNG, white where a (height, width) mask is true."""
+    return png(Image.fromarray(mask.astype(np.uint8) * 255))
 
 
 def _from_text(text: str) -> bytes:

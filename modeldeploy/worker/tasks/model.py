@@ -31,11 +31,15 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
-        self.model = checkpoint.load_model(source, source.task.auto_class, self.config)
+        self.model = checkpoint.load_model(source, self.auto_class(source), self.config)
         self.config = self.model.config
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
             self.batch = BatchLimits(self.batch.items * 2, self.batch.size * _ON_GPU)
+
+    def auto_class(self, source: Source) -> str:
+        """The name of transformers' class that loads the model; ``config`` is there already."""
+        return source.task.auto_class
 
     @property
     def device(self) -> torch.device:
