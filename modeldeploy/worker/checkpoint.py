@@ -94,8 +94,11 @@ def _code_repository(raw: Any) -> str | None:
     return _code_repository(list(raw.values()))
 
 
-def load_model(source: Source, auto_class: str, config: Any) -> Any:
+def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, ...] = ()) -> Any:
     """The model of ``config`` in eval mode on its device.
+
+    Weights whose names begin with one of ``unused`` may be missing: the task never asks for what
+    they compute.
 
     Raises:
         ModelError, DeviceUnavailable: with one line of cause.
@@ -114,7 +117,7 @@ def load_model(source: Source, auto_class: str, config: Any) -> Any:
     kind = getattr(transformers, auto_class)
     with typed_errors("the model"), tensor_progress(source.progress):
         model, found = _from_pretrained(kind, source, config, dtype)
-        _check_found(found, model, config, source)
+        _check_found(found, model, config, source, unused)
         return model.eval().requires_grad_(False).to(device)
 
 
@@ -148,7 +151,9 @@ def _check_weights(source: Source) -> None:
     raise ModelError("there are no weights in safetensors format")
 
 
-def _check_found(found: dict[str, Any], model: Any, config: Any, source: Source) -> None:
+def _check_found(
+    found: dict[str, Any], model: Any, config: Any, source: Source, unused: tuple[str, ...]
+) -> None:
     """Refuse weights that were made up: a random head answers, and answers nonsense.
 
     Raises:
@@ -157,7 +162,7 @@ def _check_found(found: dict[str, Any], model: Any, config: Any, source: Source)
     mismatched = sorted(
         str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"]
     )
-    missing = sorted(found["missing_keys"])
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith(unused))
     if mismatched:
         raise ModelError(
             f"{_named(mismatched)} in the weights have other shapes than config.json says",

@@ -128,3 +128,57 @@ def mask2former(folder: Path) -> Path:
     )
     processor = tf.Mask2FormerImageProcessorPil(size={"height": 64, "width": 64})
     return save(folder, tf.Mask2FormerForUniversalSegmentation(config), processor)
+
+
+def depth_anything(folder: Path) -> Path:
+    """Depths by DINOv2 and a head; the processor keeps the aspect."""
+    torch.manual_seed(4)
+    config = tf.DepthAnythingConfig(
+        backbone_config=tf.Dinov2Config(
+            hidden_size=WIDTH,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            mlp_ratio=1,
+            image_size=56,
+            patch_size=14,
+            out_indices=[1, 2, 3, 4],
+            reshape_hidden_states=False,
+        ),
+        reassemble_hidden_size=WIDTH,
+        neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=16,
+        head_hidden_size=8,
+        patch_size=14,
+    )
+    processor = tf.DPTImageProcessorPil(
+        size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14
+    )
+    return save(folder, tf.DepthAnythingForDepthEstimation(config), processor)
+
+
+def glpn(folder: Path) -> Path:
+    """Depths by a pyramid."""
+    torch.manual_seed(5)
+    config = tf.GLPNConfig(
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+    )
+    return save(folder, tf.GLPNForDepthEstimation(config), tf.GLPNImageProcessorPil())
+
+
+def vit(folder: Path, *, pooler: bool = True) -> Path:
+    """A ViT of 16 patches without a head."""
+    torch.manual_seed(6)
+    config = tf.ViTConfig(**_TRANSFORMER, image_size=32, patch_size=8)
+    processor = tf.ViTImageProcessorPil(size={"height": 32, "width": 32})
+    return save(folder, tf.ViTModel(config, add_pooling_layer=pooler), processor)
+
+
+def resnet(folder: Path) -> Path:
+    """A ConvNet without a head, whose pooler has no weights."""
+    torch.manual_seed(7)
+    config = tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    processor = tf.ConvNextImageProcessorPil(size={"shortest_edge": 32})
+    return save(folder, tf.ResNetModel(config), processor)

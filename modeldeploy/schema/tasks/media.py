@@ -18,3 +18,6 @@ AUDIO_MEDIA = ("audio/*", "application/octet-stream")
 
 # An 8x8 grey PNG: the smallest body that shows the shape of a request and works when sent.
 EXAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJRU5ErkJggg=="
+
+# A 64x64 grey PNG of a box, a floor and a lamp, for models that make nothing of eight pixels.
+EXAMPLE_SCENE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAT0lEQVR42mM8wUAZYGIYNWAYGMBCmnJzKH1yNBBHdDo4OQLCIAyLklWjCWnUgFEDRg0YKQYwRqFwj2BRYjMaiCOufWAzGoijBowaMHINAAC6BwWuW0siPwAAAABJRU5ErkJggg=="

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import TaskSchema
-from modeldeploy.schema.tasks.media import EXAMPLE_PNG, IMAGE_MEDIA
+from modeldeploy.schema.tasks.media import EXAMPLE_SCENE, IMAGE_MEDIA
 from modeldeploy.schema.tasks.vision import CandidateLabels, Image
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -46,7 +46,7 @@ OBJECT_DETECTION = TaskSchema(
     output=list[Detection],
     many=("image", "images"),
     media=IMAGE_MEDIA,
-    example={"image": EXAMPLE_PNG},
+    example={"image": EXAMPLE_SCENE},
     result=[_SEEN],
     auto_class="AutoModelForObjectDetection",
     adapter="modeldeploy.worker.tasks.object_detection:ObjectDetection",
@@ -68,7 +68,7 @@ ZERO_SHOT_OBJECT_DETECTION = TaskSchema(
     parameters=ZeroShotObjectDetectionParameters,
     output=list[Detection],
     many=("image", "images"),
-    example={"image": EXAMPLE_PNG, "candidate_labels": ["cat", "dog"]},
+    example={"image": EXAMPLE_SCENE, "candidate_labels": ["cat", "dog"]},
     result=[_SEEN],
     auto_class="AutoModelForZeroShotObjectDetection",
     adapter="modeldeploy.worker.tasks.zero_shot_object_detection:ZeroShotObjectDetection",
@@ -109,8 +109,8 @@ IMAGE_SEGMENTATION = TaskSchema(
     output=list[Segment],
     many=("image", "images"),
     media=IMAGE_MEDIA,
-    example={"image": EXAMPLE_PNG},
-    result=[{"label": "cat", "score": 0.97, "mask": EXAMPLE_PNG}],
+    example={"image": EXAMPLE_SCENE},
+    result=[{"label": "cat", "score": 0.97, "mask": EXAMPLE_SCENE}],
     auto_class="AutoModelForImageSegmentation",
     adapter="modeldeploy.worker.tasks.image_segmentation:ImageSegmentation",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -24,21 +24,24 @@ _ON_GPU = 16
 
 
 class ModelAdapter(Adapter[Inputs, Parameters]):
-    """A task on one model. ``model`` and ``config`` are transformers' own."""
+    """A task on one model. ``model`` and ``config`` are transformers' own; ``unused`` begins the
+    names of weights that the task can do without."""
 
+    unused: ClassVar[tuple[str, ...]] = ()
     model: Any
     config: Any
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
-        self.model = checkpoint.load_model(source, self.auto_class(source), self.config)
+        kind = self.auto_class(source)
+        self.model = checkpoint.load_model(source, kind, self.config, self.unused)
         self.config = self.model.config
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
             self.batch = BatchLimits(self.batch.items * 2, self.batch.size * _ON_GPU)
 
     def auto_class(self, source: Source) -> str:
-        """The name of transformers' class that loads the model; ``config`` is there already."""
+        """The name of transformers' class that loads the model."""
         return source.task.auto_class
 
     @property
