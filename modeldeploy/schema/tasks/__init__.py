@@ -8,6 +8,7 @@ from modeldeploy.schema.tasks import (
     embeddings,
     generation,
     multimodal,
+    regions,
     seq2seq,
     tagging,
     text,
@@ -31,6 +32,7 @@ _FAMILIES = (
     vision,
     multimodal,
     audio,
+    regions,
     echo,
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
@@ -26,6 +28,18 @@ def decode(image: str | bytes) -> Image.Image:
             the allowed formats, damaged, or not base64. InputTooLong: it has too many pixels.
     """
     return IMAGE.decoded(image, _open)
+
+
+def png(image: Image.Image) -> str:
+    """Base64 of the image as a PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def mask_png(mask: npt.NDArray[np.bool_]) -> str:
+    """Base64 of a PNG, white where a (height, width) mask is true."""
+    return png(Image.fromarray(mask.astype(np.uint8) * 255))
 
 
 def _open(raw: bytes) -> Image.Image:

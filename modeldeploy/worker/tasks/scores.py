@@ -53,10 +53,18 @@ def labels(
         PredictionFailed: the model computed something that is not a number.
     """
     scores = _FUNCTIONS[function](logits)
-    if not np.isfinite(scores).all():
+    check_numbers(scores)
+    best = np.argsort(-scores, kind="stable")[:top_k]
+    return [Label(str(names.get(int(at), f"LABEL_{at}")), float(scores[at])) for at in best]
+
+
+def check_numbers(values: Any) -> None:
+    """
+    Raises:
+        PredictionFailed: an array or a CPU tensor holds something that is not a finite number.
+    """
+    if not np.isfinite(np.asarray(values)).all():
         raise PredictionFailed(
             "the model's scores are not numbers for this input",
             hint="a wider dtype may help: --dtype float32",
         )
-    best = np.argsort(-scores, kind="stable")[:top_k]
-    return [Label(str(names.get(int(at), f"LABEL_{at}")), float(scores[at])) for at in best]

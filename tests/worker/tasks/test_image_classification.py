@@ -114,7 +114,7 @@ def test_an_image_is_turned_upright() -> None:
 def test_a_grey_model_gets_one_channel(tmp_path: Path) -> None:
     adapter = loaded(vit(tmp_path, channels=1), TASK)
     item = adapter.pre(inputs(TASK, image=encoded(picture())), parameters(TASK))[0]
-    assert item.data.shape == (1, 8, 8)
+    assert item.data["pixel_values"].shape == (1, 8, 8)
     assert len(_labels(adapter, TASKS[TASK].example["image"])) == 3
 
 

@@ -1,0 +1,46 @@
+"""One image in, labelled boxes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from modeldeploy.schema.tasks.regions import Box, Detection, ObjectDetectionParameters
+from modeldeploy.schema.tasks.vision import Image
+from modeldeploy.worker.tasks import images
+from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.tasks.image_model import ImageAdapter, image_item, rows, size_of
+from modeldeploy.worker.tasks.scores import check_numbers
+
+
+class ObjectDetection(ImageAdapter[Image, ObjectDetectionParameters]):
+    def pre(self, inputs: Image, parameters: ObjectDetectionParameters) -> list[Item]:
+        image = images.decode(inputs.image)
+        return [image_item(self.features(image), size_of(image))]
+
+    def forward(self, items: list[Item]) -> list[Any]:
+        outputs = self.call(**self.stacked(item.data[0] for item in items))
+        found = rows(outputs, ("logits", "pred_boxes"), len(items))
+        return [(row, item.data[1]) for row, item in zip(found, items, strict=True)]
+
+    def post(
+        self, raws: list[Any], inputs: Image, parameters: ObjectDetectionParameters
+    ) -> list[Detection]:
+        row, size = raws[0]
+        check_numbers(row["logits"])
+        found = self.processor.post_process_object_detection(
+            row, parameters.threshold, torch.tensor([size])
+        )[0]
+        names = self.config.id2label
+        return [
+            Detection(names.get(label, f"LABEL_{label}"), score, box_of(corners))
+            for label, score, corners in zip(
+                found["labels"].tolist(), found["scores"].tolist(), found["boxes"], strict=True
+            )
+        ]
+
+
+def box_of(corners: torch.Tensor) -> Box:
+    """Of xmin, ymin, xmax, ymax in pixels; fractions are cut off, as transformers does."""
+    return Box(*corners.int().tolist())

@@ -1,0 +1,184 @@
+"""Tiny seeded models that take images: real architectures, meaningless weights."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers as tf
+from PIL import Image
+
+WIDTH = 32
+_TRANSFORMER: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": WIDTH,
+}
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    """Coloured blocks of the size (width, height)."""
+    rng = np.random.default_rng(seed)
+    blocks = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+    return blocks.resize(size, Image.Resampling.NEAREST)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **more: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **more)
+    return buffer.getvalue()
+
+
+def in_base64(image: Image.Image) -> str:
+    return base64.b64encode(encoded(image)).decode()
+
+
+def decoded(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+def save(folder: Path, model: Any, *processors: Any) -> Path:
+    """With weights a good deal larger than fresh ones, so that answers differ."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.eval().save_pretrained(folder)
+    for processor in processors:
+        processor.save_pretrained(folder)
+    return folder
+
+
+def yolos(folder: Path) -> Path:
+    """A detector of three kinds of objects."""
+    torch.manual_seed(0)
+    config = tf.YolosConfig(
+        **_TRANSFORMER, image_size=[32, 40], patch_size=8, num_detection_tokens=6, num_labels=3
+    )
+    processor = tf.YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64})
+    return save(folder, tf.YolosForObjectDetection(config), processor)
+
+
+def detr(folder: Path, *, masks: bool = False) -> Path:
+    """A detector of three kinds of objects; with ``masks``, of their masks too."""
+    torch.manual_seed(1)
+    config = tf.DetrConfig(
+        backbone_config=tf.ResNetConfig(
+            embedding_size=8,
+            hidden_sizes=[8, 16, 16, 32],
+            depths=[1, 1, 1, 1],
+            out_features=["stage1", "stage2", "stage3", "stage4"] if masks else ["stage4"],
+        ),
+        d_model=64,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_ffn_dim=WIDTH,
+        decoder_ffn_dim=WIDTH,
+        encoder_attention_heads=8,
+        decoder_attention_heads=8,
+        num_queries=5,
+        num_labels=3,
+    )
+    processor = tf.DetrImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128})
+    kind = tf.DetrForSegmentation if masks else tf.DetrForObjectDetection
+    return save(folder, kind(config), processor)
+
+
+def segformer(folder: Path) -> Path:
+    """Semantic segmentation of four kinds."""
+    torch.manual_seed(2)
+    config = tf.SegformerConfig(
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+        num_labels=4,
+    )
+    processor = tf.SegformerImageProcessorPil(size={"height": 64, "width": 64})
+    return save(folder, tf.SegformerForSemanticSegmentation(config), processor)
+
+
+def mask2former(folder: Path) -> Path:
+    """Panoptic, instance and semantic segmentation of three kinds."""
+    torch.manual_seed(3)
+    config = tf.Mask2FormerConfig(
+        backbone_config=tf.SwinConfig(
+            image_size=64,
+            patch_size=4,
+            embed_dim=8,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 2, 2],
+            window_size=2,
+            out_features=["stage1", "stage2", "stage3", "stage4"],
+        ),
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=16,
+        num_queries=5,
+        num_labels=3,
+    )
+    processor = tf.Mask2FormerImageProcessorPil(size={"height": 64, "width": 64})
+    return save(folder, tf.Mask2FormerForUniversalSegmentation(config), processor)
+
+
+def depth_anything(folder: Path) -> Path:
+    """Depths by DINOv2 and a head; the processor keeps the aspect."""
+    torch.manual_seed(4)
+    config = tf.DepthAnythingConfig(
+        backbone_config=tf.Dinov2Config(
+            hidden_size=WIDTH,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            mlp_ratio=1,
+            image_size=56,
+            patch_size=14,
+            out_indices=[1, 2, 3, 4],
+            reshape_hidden_states=False,
+        ),
+        reassemble_hidden_size=WIDTH,
+        neck_hidden_sizes=[8, 8, 16, 16],
+        fusion_hidden_size=16,
+        head_hidden_size=8,
+        patch_size=14,
+    )
+    processor = tf.DPTImageProcessorPil(
+        size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14
+    )
+    return save(folder, tf.DepthAnythingForDepthEstimation(config), processor)
+
+
+def glpn(folder: Path) -> Path:
+    """Depths by a pyramid."""
+    torch.manual_seed(5)
+    config = tf.GLPNConfig(
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+    )
+    return save(folder, tf.GLPNForDepthEstimation(config), tf.GLPNImageProcessorPil())
+
+
+def vit(folder: Path, *, pooler: bool = True) -> Path:
+    """A ViT of 16 patches without a head."""
+    torch.manual_seed(6)
+    config = tf.ViTConfig(**_TRANSFORMER, image_size=32, patch_size=8)
+    processor = tf.ViTImageProcessorPil(size={"height": 32, "width": 32})
+    return save(folder, tf.ViTModel(config, add_pooling_layer=pooler), processor)
+
+
+def resnet(folder: Path) -> Path:
+    """A ConvNet without a head, whose pooler has no weights."""
+    torch.manual_seed(7)
+    config = tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    processor = tf.ConvNextImageProcessorPil(size={"shortest_edge": 32})
+    return save(folder, tf.ResNetModel(config), processor)
