@@ -24,7 +24,7 @@ from modeldeploy.schema.control import LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.problem import Problem
-from modeldeploy.supervisor import logs
+from modeldeploy.supervisor import devices, logs
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.view import deployment_view
@@ -104,7 +104,10 @@ class ControlApi:
         return _json(self._manager.views())
 
     async def deploy(self, request: Request) -> Response:
-        actor = self._manager.deploy(await _body(request, DeployRequest))
+        order = await _body(request, DeployRequest)
+        # In a thread: asking for GPUs runs a program.
+        await asyncio.to_thread(devices.check, order.spec.device, order.spec.force_gpu)
+        actor = self._manager.deploy(order)
         return _json(deployment_view(actor), 201)
 
     async def show(self, request: Request) -> Response:

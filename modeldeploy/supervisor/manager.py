@@ -35,7 +35,6 @@ from modeldeploy.schema.deployment import (
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
-from modeldeploy.supervisor import devices
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
@@ -129,13 +128,11 @@ class Manager:
         """Accept a new deployment: checked, named, its port reserved, its record on disk.
 
         Raises:
-            NameTaken, PortTaken, NoFreePort, DeviceUnavailable, InvalidModelId, UnsupportedTask:
-                nothing was changed.
+            NameTaken, PortTaken, NoFreePort, InvalidModelId, UnknownTask: nothing was changed.
         """
         self._refuse_if_ending()
         spec = _checked(request.spec)
         name = self._new_name(request)
-        devices.check(spec.device, spec.force_gpu)
         record = Record(
             name=name,
             spec=spec,
