@@ -233,8 +233,16 @@ def _post(
 
 
 def _weight(inputs: Any) -> int:
-    """Characters or bytes of one input."""
-    return sum(len(value) for value in astuple(inputs) if isinstance(value, str | bytes))
+    """Characters or bytes of one input, wherever in it they are."""
+    return sum(_length(value) for value in astuple(inputs))
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, list | tuple):
+        return sum(map(_length, value))
+    return sum(map(_length, value.values())) if isinstance(value, dict) else 0
 
 
 @contextlib.contextmanager
