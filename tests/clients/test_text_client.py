@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import InferenceClient
 
 from tests.clients.served import served
-from tests.models import tiny
+from tests.models import tables, tiny
 
 TEXT = "Ada moved from Paris to London."
 
@@ -35,3 +35,12 @@ def test_zero_shot_classification(tmp_path: Path) -> None:
         found = InferenceClient(model=one.url).zero_shot_classification(TEXT, ["a city", "a fish"])
         assert {label.label for label in found} == {"a city", "a fish"}
         assert sum(label.score for label in found) > 0.99
+
+
+def test_table_question_answering(tmp_path: Path) -> None:
+    table = {"name": ["Ada", "Grace"], "city": ["London", "Paris"]}
+    with served(tables.tapas(tmp_path / "m"), "table-question-answering") as one:
+        client = InferenceClient(model=one.url)
+        found = client.table_question_answering(table, "Where does Ada live?")
+        cells = [list(table.values())[column][row] for row, column in found.coordinates]
+        assert found.cells == cells

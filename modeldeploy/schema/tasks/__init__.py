@@ -10,6 +10,7 @@ from modeldeploy.schema.tasks import (
     multimodal,
     regions,
     seq2seq,
+    tables,
     tagging,
     text,
     vision,
@@ -26,6 +27,7 @@ from modeldeploy.schema.tasks.base import (
 _FAMILIES = (
     text,
     tagging,
+    tables,
     embeddings,
     generation,
     seq2seq,
