@@ -14,7 +14,7 @@ import pytest
 
 from modeldeploy import builtin
 from tests.clients.served import served
-from tests.models import tiny
+from tests.models import minilm, sounds, tiny
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -56,6 +56,25 @@ def test_generation_and_chat(tmp_path: Path) -> None:
 def test_question_answering(tmp_path: Path) -> None:
     with served(tiny.question_answering(tmp_path / "m"), "question-answering") as one:
         assert "score" in run("question_answering", one.url)
+
+
+def test_embeddings_search() -> None:
+    with served(minilm.folder(), "feature-extraction") as one:
+        best, *_ = run("embeddings_search", one.url, "How do I get my money back?").splitlines()
+        assert "refund" in best
+
+
+def test_audio(tmp_path: Path) -> None:
+    file = tmp_path / "speech.wav"
+    file.write_bytes(sounds.encoded(sounds.noise(1.0)))
+    with served(sounds.ctc(tmp_path / "m"), "automatic-speech-recognition") as one:
+        assert run("audio", one.url, str(file)).strip()
+
+
+def test_no_example_is_left_out() -> None:
+    tested = Path(__file__).read_text()
+    for file in EXAMPLES.glob("*.py"):
+        assert f'"{file.stem}"' in tested or file.stem == "demo", file.name
 
 
 def _requests(items: list[Any]) -> list[Any]:

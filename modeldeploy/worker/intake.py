@@ -67,7 +67,10 @@ async def form_parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, st
         form = await parser.parse()
     except (MultiPartException, UnicodeDecodeError, KeyError) as error:
         raise MalformedBody(f"the body is not a form: {error}") from error
-    return {
-        name: await value.read() if isinstance(value, UploadFile) else value
-        for name, value in form.multi_items()
-    }
+    try:
+        return {
+            name: await value.read() if isinstance(value, UploadFile) else value
+            for name, value in form.multi_items()
+        }
+    finally:
+        await form.close()

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from modeldeploy import builtin
 from tests.clients.served import Served, served
-from tests.models import smollm2, tiny
+from tests.models import smollm2, sounds, tiny
 
 TURNS: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "You are terse."},
@@ -202,6 +202,21 @@ def test_what_does_not_fit_the_task_is_not_there() -> None:
         assert [model.id for model in client.models.list()] == ["demo"]
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(model="demo", messages=TURNS)
+
+
+def test_transcriptions(tmp_path: Path) -> None:
+    sound = sounds.encoded(sounds.noise(1.0))
+    task = "automatic-speech-recognition"
+    with served(sounds.whisper(tmp_path / "m"), task) as one, _client(one) as client:
+        found = client.audio.transcriptions.create(model="demo", file=("a.wav", sound))
+        plain = client.audio.transcriptions.create(
+            model="demo", file=("a.wav", sound), response_format="text"
+        )
+        assert plain == found.text
+        with pytest.raises(openai.BadRequestError, match="temperature"):
+            client.audio.transcriptions.create(model="demo", file=("a.wav", sound), temperature=0.5)
+        with pytest.raises(openai.BadRequestError, match="decoded"):
+            client.audio.transcriptions.create(model="demo", file=("a.wav", b"no sound"))
 
 
 @pytest.mark.slow
