@@ -235,3 +235,35 @@ def superglue(folder: Path) -> Path:
     )
     processor = tf.SuperGlueImageProcessorPil(size={"height": 48, "width": 64})
     return save(folder, tf.SuperGlueForKeypointMatching(config), processor)
+
+
+_VIDEO: dict[str, Any] = {**_TRANSFORMER, "image_size": 32, "patch_size": 16, "num_labels": 3}
+
+
+def videomae(folder: Path) -> Path:
+    """Three kinds of videos of four frames."""
+    torch.manual_seed(10)
+    config = tf.VideoMAEConfig(**_VIDEO, num_frames=4, tubelet_size=2)
+    square = {"height": 32, "width": 32}
+    processor = tf.VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size=square)
+    return save(folder, tf.VideoMAEForVideoClassification(config), processor)
+
+
+def vivit(folder: Path) -> Path:
+    """Three kinds of videos of four frames."""
+    torch.manual_seed(11)
+    config = tf.VivitConfig(
+        **_TRANSFORMER, image_size=32, num_labels=3, num_frames=4, tubelet_size=[2, 16, 16]
+    )
+    square = {"height": 32, "width": 32}
+    processor = tf.VivitImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+    return save(folder, tf.VivitForVideoClassification(config), processor)
+
+
+def timesformer(folder: Path) -> Path:
+    """Three kinds of videos of four frames, or as many as are given."""
+    torch.manual_seed(12)
+    config = tf.TimesformerConfig(**_VIDEO, num_frames=4)
+    square = {"height": 32, "width": 32}
+    processor = tf.VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size=square)
+    return save(folder, tf.TimesformerForVideoClassification(config), processor)

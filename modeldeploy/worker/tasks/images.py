@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +17,10 @@ from modeldeploy.errors import InputTooLong, InvalidRequest, UrlNotAllowed
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
+MAX_PIXELS_OF_FRAMES = 200_000_000
 # A processor that scales the shorter side up would make a giant of a line.
 MAX_ASPECT = 100
+Choose = Callable[[int], list[int]]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w.=+-]+)*;base64,", re.IGNORECASE | re.ASCII)
 _PATH = re.compile(r"^[~./\\]|\.(png|jpe?g|webp|gif|bmp|tiff?)\Z", re.IGNORECASE)
@@ -31,14 +35,34 @@ def decode(image: str | bytes) -> Image.Image:
         UrlNotAllowed: it names a place instead of being an image. InvalidRequest: it is none of
             the allowed formats, damaged, or not base64. InputTooLong: it has too many pixels.
     """
+    return frames(image)[0]
+
+
+def frames(image: str | bytes, choose: Choose | None = None) -> list[Image.Image]:
+    """Those frames of an animated image that ``choose`` picks, given how many there are, or the
+    first one, as :func:`decode` makes them.
+
+    Raises:
+        UrlNotAllowed, InvalidRequest, InputTooLong: as :func:`decode`, and what ``choose`` raises.
+    """
     if isinstance(image, bytes):
-        return _open(image)
-    raw = _from_text(image)
+        return _open(image, choose)
+    raw = from_base64(image)
     try:
-        return _open(raw)
+        return _open(raw, choose)
     except InvalidRequest:
         if _PATH.search(image[:4096]):  # some paths are valid base64
             raise _not_a_place() from None
+        raise
+
+
+@contextlib.contextmanager
+def named(field: str) -> Iterator[None]:
+    """Errors about an image tell of ``field`` instead."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.message = f"{field}: {error.message.removeprefix('image: ')}"
         raise
 
 
@@ -54,7 +78,12 @@ def mask_png(mask: npt.NDArray[np.bool_]) -> str:
     return png(Image.fromarray(mask.astype(np.uint8) * 255))
 
 
-def _from_text(text: str) -> bytes:
+def from_base64(text: str) -> bytes:
+    """The bytes of base64 or of a data URI.
+
+    Raises:
+        UrlNotAllowed: it names a place. InvalidRequest: it is neither.
+    """
     found = _DATA_URI.match(text[:256])
     if found:
         text = text[found.end() :]
@@ -73,13 +102,13 @@ def _not_a_place() -> UrlNotAllowed:
     return UrlNotAllowed("image: URLs and file paths are not opened", hint=_SEND)
 
 
-def _open(raw: bytes) -> Image.Image:
+def _open(raw: bytes, choose: Choose | None) -> list[Image.Image]:
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            _check_size(*image.size)
-            image.seek(0)
-            image.load()
-            return _plain(ImageOps.exif_transpose(image))
+            check_size(*image.size)
+            places = choose(getattr(image, "n_frames", 1)) if choose else [0]
+            check_frames(len(places) * image.width * image.height)
+            return [_frame(image, at) for at in places]
     except InvalidRequest:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
@@ -90,7 +119,17 @@ def _open(raw: bytes) -> Image.Image:
         ) from error
 
 
-def _check_size(width: int, height: int) -> None:
+def _frame(image: Image.Image, at: int) -> Image.Image:
+    image.seek(at)
+    image.load()
+    return _plain(ImageOps.exif_transpose(image))
+
+
+def check_size(width: int, height: int) -> None:
+    """
+    Raises:
+        InputTooLong: too many pixels. InvalidRequest: a line.
+    """
     if width * height > MAX_PIXELS:
         raise InputTooLong(
             f"image: it has {width} x {height} pixels, the limit is {MAX_PIXELS}",
@@ -100,6 +139,19 @@ def _check_size(width: int, height: int) -> None:
         raise InvalidRequest(
             f"image: one side of {width} x {height} is more than {MAX_ASPECT} times the other",
             hint="cut it to the part that matters",
+        )
+
+
+def check_frames(pixels: int) -> None:
+    """
+    Raises:
+        InputTooLong: too many pixels in all the frames that are looked at.
+    """
+    if pixels > MAX_PIXELS_OF_FRAMES:
+        raise InputTooLong(
+            f"image: the frames to look at have {pixels} pixels, the limit is "
+            f"{MAX_PIXELS_OF_FRAMES}",
+            hint="scale them down",
         )
 
 

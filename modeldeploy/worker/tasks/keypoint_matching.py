@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.regions import (
     ImagePair,
     Keypoint,
@@ -23,10 +22,11 @@ _OUTPUTS = ("mask", "keypoints", "matches", "matching_scores")
 
 class KeypointMatching(ImageAdapter[ImagePair, KeypointMatchingParameters]):
     def pre(self, inputs: ImagePair, parameters: KeypointMatchingParameters) -> list[Item]:
-        pair = [
-            _decoded("image_0", inputs.image_0).convert("RGB"),
-            _decoded("image_1", inputs.image_1).convert("RGB"),
-        ]
+        with images.named("image_0"):
+            first = images.decode(inputs.image_0).convert("RGB")
+        with images.named("image_1"):
+            second = images.decode(inputs.image_1).convert("RGB")
+        pair = [first, second]
         # transformers' pipeline gives widths for heights here: its points are wrong for images
         # that are not square.
         features = self.features(pair)
@@ -55,11 +55,3 @@ class KeypointMatching(ImageAdapter[ImagePair, KeypointMatchingParameters]):
             )
         ]
         return sorted(matches, key=lambda match: -match.score)
-
-
-def _decoded(field: str, image: str | bytes) -> Any:
-    try:
-        return images.decode(image)
-    except InvalidRequest as error:
-        error.message = f"{field}: {error.message.removeprefix('image: ')}"
-        raise

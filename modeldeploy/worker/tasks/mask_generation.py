@@ -154,7 +154,7 @@ def _size(tensor: torch.Tensor) -> Size:
 def _calls(asked: list[Prompts]) -> list[dict[str, torch.Tensor]]:
     """The tensors of each call of the model, of shapes that begin with (images, objects)."""
     together = {
-        name: torch.stack([getattr(one, field) for one in asked]).split(_OBJECTS_A_CALL, dim=1)
+        name: torch.stack([getattr(one, field) for one in asked])
         for name, field in (
             ("input_points", "points"),
             ("input_labels", "labels"),
@@ -162,8 +162,10 @@ def _calls(asked: list[Prompts]) -> list[dict[str, torch.Tensor]]:
         )
         if getattr(asked[0], field) is not None
     }
+    objects = next(iter(together.values())).shape[1]
     return [
-        dict(zip(together, parts, strict=True)) for parts in zip(*together.values(), strict=True)
+        {name: tensor[:, at : at + _OBJECTS_A_CALL] for name, tensor in together.items()}
+        for at in range(0, objects, _OBJECTS_A_CALL)
     ]
 
 
