@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import torch
@@ -18,6 +19,7 @@ from modeldeploy.errors import (
 )
 from modeldeploy.worker.failures import one_line, panics_as_errors
 
+_MISSING = re.compile(r"Missing optional dependencies: (\w[\w ,-]*)")
 TRUST_HINT = "if you have read that code and trust it, deploy with --trust-remote-code"
 
 
@@ -64,6 +66,11 @@ def _explained(what: str, error: Exception) -> ModelError:
         return UnsupportedModel(
             f"transformers {transformers.__version__} does not know this architecture",
             hint="see config.json; a newer transformers may know it",
+        )
+    if missing := _MISSING.search(said):
+        return UnsupportedModel(
+            f"{what} needs a package that is not installed: {missing.group(1)}",
+            hint="install it beside modeldeploy, then modeldeploy start NAME",
         )
     if "can't allocate memory" in said or "out of memory" in said:
         return _too_large(error)

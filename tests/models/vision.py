@@ -182,3 +182,88 @@ def resnet(folder: Path) -> Path:
     config = tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
     processor = tf.ConvNextImageProcessorPil(size={"shortest_edge": 32})
     return save(folder, tf.ResNetModel(config), processor)
+
+
+def sam(folder: Path) -> Path:
+    """Masks of 32 x 32 logits for images of at most 64."""
+    torch.manual_seed(8)
+    config = tf.SamConfig(
+        vision_config=tf.SamVisionConfig(
+            hidden_size=WIDTH,
+            output_channels=WIDTH,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=64,
+            patch_size=8,
+            mlp_dim=WIDTH,
+            global_attn_indexes=[0],
+            window_size=0,
+            num_pos_feats=16,
+        ),
+        prompt_encoder_config=tf.SamPromptEncoderConfig(
+            hidden_size=WIDTH, image_size=64, patch_size=8, mask_input_channels=4
+        ),
+        mask_decoder_config=tf.SamMaskDecoderConfig(
+            hidden_size=WIDTH,
+            mlp_dim=WIDTH,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            iou_head_hidden_dim=WIDTH,
+        ),
+    )
+    square = {"height": 64, "width": 64}
+    processor = tf.SamImageProcessorPil(size={"longest_edge": 64}, pad_size=square)
+    return save(folder, tf.SamModel(config), processor)
+
+
+def superglue(folder: Path) -> Path:
+    """Matches of the points of a random SuperPoint."""
+    torch.manual_seed(9)
+    config = tf.SuperGlueConfig(
+        keypoint_detector_config=tf.SuperPointConfig(
+            encoder_hidden_sizes=[8, 8, 8, 8],
+            decoder_hidden_size=8,
+            descriptor_decoder_dim=16,
+            keypoint_threshold=0.0,
+            max_keypoints=12,
+        ),
+        hidden_size=16,
+        keypoint_encoder_sizes=[8, 16],
+        gnn_layers_types=["self", "cross"],
+        num_attention_heads=2,
+        sinkhorn_iterations=5,
+    )
+    processor = tf.SuperGlueImageProcessorPil(size={"height": 48, "width": 64})
+    return save(folder, tf.SuperGlueForKeypointMatching(config), processor)
+
+
+_VIDEO: dict[str, Any] = {**_TRANSFORMER, "image_size": 32, "patch_size": 16, "num_labels": 3}
+
+
+def videomae(folder: Path) -> Path:
+    """Three kinds of videos of four frames."""
+    torch.manual_seed(10)
+    config = tf.VideoMAEConfig(**_VIDEO, num_frames=4, tubelet_size=2)
+    square = {"height": 32, "width": 32}
+    processor = tf.VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size=square)
+    return save(folder, tf.VideoMAEForVideoClassification(config), processor)
+
+
+def vivit(folder: Path) -> Path:
+    """Three kinds of videos of four frames."""
+    torch.manual_seed(11)
+    config = tf.VivitConfig(
+        **_TRANSFORMER, image_size=32, num_labels=3, num_frames=4, tubelet_size=[2, 16, 16]
+    )
+    square = {"height": 32, "width": 32}
+    processor = tf.VivitImageProcessor(size={"shortest_edge": 32}, crop_size=square)
+    return save(folder, tf.VivitForVideoClassification(config), processor)
+
+
+def timesformer(folder: Path) -> Path:
+    """Three kinds of videos of four frames, or as many as are given."""
+    torch.manual_seed(12)
+    config = tf.TimesformerConfig(**_VIDEO, num_frames=4)
+    square = {"height": 32, "width": 32}
+    processor = tf.VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size=square)
+    return save(folder, tf.TimesformerForVideoClassification(config), processor)

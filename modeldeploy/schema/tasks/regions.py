@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import TaskSchema
-from modeldeploy.schema.tasks.media import EXAMPLE_SCENE, IMAGE_MEDIA
+from modeldeploy.schema.tasks.media import EXAMPLE_SCENE, IMAGE_MEDIA, ImageFile
 from modeldeploy.schema.tasks.vision import CandidateLabels, Image
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -115,4 +115,128 @@ IMAGE_SEGMENTATION = TaskSchema(
     adapter="modeldeploy.worker.tasks.image_segmentation:ImageSegmentation",
 )
 
-TASKS = (OBJECT_DETECTION, ZERO_SHOT_OBJECT_DETECTION, IMAGE_SEGMENTATION)
+
+Point = Annotated[list[Coordinate], Meta(min_length=2, max_length=2, description="x, y.")]
+
+
+class MaskGenerationParameters(Struct, frozen=True, kw_only=True):
+    """With neither points nor boxes, a grid of points is laid over the whole image, and the masks
+    that it finds are filtered."""
+
+    input_points: (
+        Annotated[
+            list[Annotated[list[Point], Meta(min_length=1, max_length=16)]],
+            Meta(
+                min_length=1,
+                max_length=64,
+                description="For each object its points, as x and y in pixels of the image.",
+            ),
+        ]
+        | None
+    ) = None
+    input_labels: (
+        Annotated[
+            list[list[Literal[0, 1]]],
+            Meta(description="For each point whether it is on the object (1) or not; default: 1."),
+        ]
+        | None
+    ) = None
+    input_boxes: (
+        Annotated[
+            list[Annotated[list[Coordinate], Meta(min_length=4, max_length=4)]],
+            Meta(
+                min_length=1,
+                max_length=64,
+                description="For each object xmin, ymin, xmax, ymax in pixels of the image.",
+            ),
+        ]
+        | None
+    ) = None
+    points_per_crop: Annotated[
+        int, Meta(ge=1, le=32, description="Points of one side of the grid.")
+    ] = 32
+    pred_iou_thresh: Annotated[
+        Share, Meta(description="The least quality of a mask, as the model judges it.")
+    ] = 0.88
+    stability_score_thresh: Annotated[
+        Share, Meta(description="How little a mask may change with its threshold, at least.")
+    ] = 0.95
+    stability_score_offset: Annotated[
+        float, Meta(ge=0, le=100, description="By how much that threshold is moved, in logits.")
+    ] = 1.0
+    mask_threshold: Annotated[
+        float, Meta(ge=-100, le=100, description="The least logit of a pixel of a mask.")
+    ] = 0.0
+    crops_nms_thresh: Annotated[
+        Share, Meta(description="The overlap of two boxes from which on the lesser is left out.")
+    ] = 0.7
+    top_k: Annotated[int, Meta(ge=1, le=1024, description="How many masks, best first.")] = 256
+
+
+class Mask(Struct, frozen=True):
+    """``score`` is the model's own estimate of the mask's quality, ``box`` its first and last
+    columns and rows. For points and boxes there is the best mask of each object, in order."""
+
+    mask: MaskImage
+    score: float
+    box: Box
+
+
+MASK_GENERATION = TaskSchema(
+    name="mask-generation",
+    model_type="vision",
+    inputs=Image,
+    parameters=MaskGenerationParameters,
+    output=list[Mask],
+    many=("image", "images"),
+    media=IMAGE_MEDIA,
+    example={"image": EXAMPLE_SCENE, "input_points": [[[24, 34]]]},
+    result=[{"mask": EXAMPLE_SCENE, "score": 0.97, "box": _SEEN["box"]}],
+    auto_class="AutoModelForMaskGeneration",
+    adapter="modeldeploy.worker.tasks.mask_generation:MaskGeneration",
+)
+
+
+class ImagePair(Struct, frozen=True, kw_only=True):
+    image_0: ImageFile
+    image_1: ImageFile
+
+
+class KeypointMatchingParameters(Struct, frozen=True, kw_only=True):
+    threshold: Annotated[Share, Meta(description="The least score of a match.")] = 0.0
+
+
+class Keypoint(Struct, frozen=True):
+    """A pixel of the image that was sent."""
+
+    x: int
+    y: int
+
+
+class Match(Struct, frozen=True):
+    keypoint_image_0: Keypoint
+    keypoint_image_1: Keypoint
+    score: float
+
+
+KEYPOINT_MATCHING = TaskSchema(
+    name="keypoint-matching",
+    model_type="vision",
+    inputs=ImagePair,
+    parameters=KeypointMatchingParameters,
+    output=list[Match],
+    example={"image_0": EXAMPLE_SCENE, "image_1": EXAMPLE_SCENE},
+    result=[
+        {"keypoint_image_0": {"x": 14, "y": 20}, "keypoint_image_1": {"x": 14, "y": 20}, "score": 1}
+    ],
+    auto_class="AutoModelForKeypointMatching",
+    adapter="modeldeploy.worker.tasks.keypoint_matching:KeypointMatching",
+)
+
+TASKS = (
+    OBJECT_DETECTION,
+    ZERO_SHOT_OBJECT_DETECTION,
+    IMAGE_SEGMENTATION,
+    MASK_GENERATION,
+    KEYPOINT_MATCHING,
+)

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
-from modeldeploy.schema.tasks.media import EXAMPLE_PNG, EXAMPLE_SCENE, IMAGE_MEDIA, ImageFile
+from modeldeploy.schema.tasks.media import (
+    EXAMPLE_CLIP,
+    EXAMPLE_PNG,
+    EXAMPLE_SCENE,
+    IMAGE_MEDIA,
+    VIDEO_MEDIA,
+    ImageFile,
+    VideoFile,
+)
 from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
 
 CandidateLabels = Annotated[
@@ -119,9 +127,56 @@ IMAGE_FEATURE_EXTRACTION = TaskSchema(
     adapter="modeldeploy.worker.tasks.image_feature_extraction:ImageFeatureExtraction",
 )
 
+
+Frames = Annotated[
+    list[ImageFile], Meta(min_length=1, max_length=1024, description="The frames, in order.")
+]
+
+
+class Video(Struct, frozen=True):
+    video: VideoFile | Frames
+
+
+class VideoClassificationParameters(Struct, frozen=True, kw_only=True):
+    """The model sees as many frames as it was made for: spread evenly over the whole video (some
+    of them twice if it has fewer), or every ``frame_sampling_rate``-th from its beginning."""
+
+    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 5
+    function_to_apply: FunctionToApply | None = None
+    num_frames: (
+        Annotated[
+            int,
+            Meta(ge=1, le=1024, description="Frames to look at, where the model leaves a choice."),
+        ]
+        | None
+    ) = None
+    frame_sampling_rate: (
+        Annotated[
+            int,
+            Meta(ge=1, le=1024, description="Take every frame of so many, from the first on."),
+        ]
+        | None
+    ) = None
+
+
+VIDEO_CLASSIFICATION = TaskSchema(
+    name="video-classification",
+    model_type="vision",
+    inputs=Video,
+    parameters=VideoClassificationParameters,
+    output=list[Label],
+    many=("video", "videos"),
+    media=VIDEO_MEDIA,
+    example={"video": EXAMPLE_CLIP},
+    result=[{"label": "pushing a box", "score": 0.83}],
+    auto_class="AutoModelForVideoClassification",
+    adapter="modeldeploy.worker.tasks.video_classification:VideoClassification",
+)
+
 TASKS = (
     IMAGE_CLASSIFICATION,
     ZERO_SHOT_IMAGE_CLASSIFICATION,
     DEPTH_ESTIMATION,
     IMAGE_FEATURE_EXTRACTION,
+    VIDEO_CLASSIFICATION,
 )

@@ -37,7 +37,7 @@ class Medium:
         """
         if isinstance(given, bytes):
             return decode(given)
-        raw = self._from_text(given)
+        raw = self.from_text(given)
         try:
             return decode(raw)
         except InvalidRequest:
@@ -45,7 +45,12 @@ class Medium:
                 raise self._not_a_place() from None
             raise
 
-    def _from_text(self, text: str) -> bytes:
+    def from_text(self, text: str) -> bytes:
+        """The bytes of base64 or of a data URI.
+
+        Raises:
+            UrlNotAllowed: it names a place. InvalidRequest: it is neither.
+        """
         found = _DATA_URI.match(text[:256])
         if found:
             text = text[found.end() :]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,11 @@ from modeldeploy.worker.tasks.encoded import Medium
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
+MAX_PIXELS_OF_FRAMES = 200_000_000
 # A processor that scales the shorter side up would make a giant of a line.
 MAX_ASPECT = 100
 IMAGE = Medium("image", r"png|jpe?g|webp|gif|bmp|tiff?")
+Choose = Callable[[int], list[int]]
 _DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -27,7 +31,27 @@ def decode(image: str | bytes) -> Image.Image:
         UrlNotAllowed: it names a place instead of being an image. InvalidRequest: it is none of
             the allowed formats, damaged, or not base64. InputTooLong: it has too many pixels.
     """
-    return IMAGE.decoded(image, _open)
+    return frames(image)[0]
+
+
+def frames(image: str | bytes, choose: Choose | None = None) -> list[Image.Image]:
+    """Those frames of an animated image that ``choose`` picks, given how many there are, or the
+    first one, as :func:`decode` makes them.
+
+    Raises:
+        UrlNotAllowed, InvalidRequest, InputTooLong: as :func:`decode`, and what ``choose`` raises.
+    """
+    return IMAGE.decoded(image, lambda raw: _open(raw, choose))
+
+
+@contextlib.contextmanager
+def named(field: str) -> Iterator[None]:
+    """Errors about an image tell of ``field`` instead."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.message = f"{field}: {error.message.removeprefix('image: ')}"
+        raise
 
 
 def png(image: Image.Image) -> str:
@@ -42,13 +66,13 @@ def mask_png(mask: npt.NDArray[np.bool_]) -> str:
     return png(Image.fromarray(mask.astype(np.uint8) * 255))
 
 
-def _open(raw: bytes) -> Image.Image:
+def _open(raw: bytes, choose: Choose | None) -> list[Image.Image]:
     try:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            _check_size(*image.size)
-            image.seek(0)
-            image.load()
-            return _plain(ImageOps.exif_transpose(image))
+            check_size(*image.size)
+            places = choose(getattr(image, "n_frames", 1)) if choose else [0]
+            check_frames(len(places) * image.width * image.height)
+            return [_frame(image, at) for at in places]
     except InvalidRequest:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
@@ -59,7 +83,17 @@ def _open(raw: bytes) -> Image.Image:
         ) from error
 
 
-def _check_size(width: int, height: int) -> None:
+def _frame(image: Image.Image, at: int) -> Image.Image:
+    image.seek(at)
+    image.load()
+    return _plain(ImageOps.exif_transpose(image))
+
+
+def check_size(width: int, height: int) -> None:
+    """
+    Raises:
+        InputTooLong: too many pixels. InvalidRequest: a line.
+    """
     if width * height > MAX_PIXELS:
         raise InputTooLong(
             f"image: it has {width} x {height} pixels, the limit is {MAX_PIXELS}",
@@ -69,6 +103,19 @@ def _check_size(width: int, height: int) -> None:
         raise InvalidRequest(
             f"image: one side of {width} x {height} is more than {MAX_ASPECT} times the other",
             hint="cut it to the part that matters",
+        )
+
+
+def check_frames(pixels: int) -> None:
+    """
+    Raises:
+        InputTooLong: too many pixels in all the frames that are looked at.
+    """
+    if pixels > MAX_PIXELS_OF_FRAMES:
+        raise InputTooLong(
+            f"image: the frames to look at have {pixels} pixels, the limit is "
+            f"{MAX_PIXELS_OF_FRAMES}",
+            hint="scale them down",
         )
 
 
