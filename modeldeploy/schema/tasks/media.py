@@ -27,6 +27,7 @@ VideoFile = Annotated[
     Meta(
         min_length=1,
         description="Base64 of an animated GIF, WebP or PNG; MP4, WebM or AVI where the package av is installed.",
+        extra_json_schema={"contentEncoding": "base64"},
     ),
 ]
 IMAGE_MEDIA = ("image/*", "application/octet-stream")

@@ -97,15 +97,22 @@ def _check_names(task: TaskSchema, names: list[str]) -> None:
         raise InvalidRequest(f"inputs: {what}", hint=f"{task.name} takes {', '.join(known)}")
 
 
+def _is_file(kind: Any) -> bool:
+    return bool(msgspec.json.schema(kind).get("contentEncoding") == "base64")
+
+
 def _field(element: str | bytes, hint: Any, where: str) -> Any:
     present = [kind for kind in alternatives(hint) if kind is not type(None)]
-    hint = present[0] if len(present) == 1 else hint  # an optional field that is there
-    schema = msgspec.json.schema(hint)
-    is_text = schema.get("type") == "string"
+    file = next((kind for kind in present if _is_file(kind)), None)
     if isinstance(element, bytes):
-        if schema.get("contentEncoding") == "base64" and not element.isascii():
+        if file is not None and not element.isascii():
             return element
         element = _text(element, where)
+    if len(present) == 1:  # an optional field that is there
+        hint = present[0]
+    elif file is not None and element[:1] != "[":  # a file, or else a list of them
+        hint = file
+    is_text = msgspec.json.schema(hint).get("type") == "string"
     try:
         if is_text:
             return msgspec.convert(element, hint)
