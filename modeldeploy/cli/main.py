@@ -16,6 +16,7 @@ from modeldeploy.errors import ModelDeployError, UsageError
 _ROOM = "modeldeploy.cli"
 _MODELS, _LOOK, _DAEMON = "Deploy", "Look and ask", "Supervisor"
 INTERRUPTED = 130
+_BUG_LINES = 8
 
 ENTRIES = {
     "deploy": Entry(f"{_ROOM}.deploy:deploy", "From a model id to an HTTP endpoint.", _MODELS),
@@ -71,7 +72,21 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:  # a disk that is full, a directory of somebody else's
         output.problem(ModelDeployError(str(error)).problem())
         return ModelDeployError.exit_code
+    except Exception as error:  # a bug of ours: told as one, also where JSON was asked for
+        output.problem(_bug(error).problem())
+        return ModelDeployError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _bug(error: Exception) -> ModelDeployError:
+    import traceback
+
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return ModelDeployError(
+        f"unexpected: {type(error).__name__}: {error}",
+        hint="this is a bug in modeldeploy: please report it with the lines above",
+        details=tuple(lines[-_BUG_LINES:]),
+    )
 
 
 def _usage(error: click.ClickException) -> UsageError:

@@ -76,6 +76,18 @@ def test_an_unusable_home_is_an_error_not_a_traceback(
     assert "file" in done.error["message"]
 
 
+def test_a_bug_is_told_as_one(
+    fake: FakeSupervisor, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("modeldeploy.cli.listing.connect", broken)
+    done = run("ls", "--json")
+    assert (done.code, done.error["code"]) == (1, "internal_error")
+    assert "ZeroDivisionError: by nought" in done.error["message"]
+
+
 def test_no_color_is_obeyed(
     fake: FakeSupervisor, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
