@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modeldeploy import paths
-from modeldeploy.errors import InvalidName
+from modeldeploy.errors import InvalidName, UsageError
 
 
 @pytest.fixture
@@ -80,3 +80,18 @@ def test_good_names(name: str) -> None:
 def test_bad_names_never_become_a_path(name: str) -> None:
     with pytest.raises(InvalidName):
         paths.locate("/h").deployment_log(name)
+
+
+def test_every_shell_finds_the_same_sockets_and_a_link_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = paths.locate(str(tmp_path / ("d" * 120) / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert paths.locate(str(where.home)).sockets == where.sockets
+    where.sockets.symlink_to(tmp_path)
+    try:
+        with pytest.raises(UsageError, match="is a link"):
+            where.make()
+    finally:
+        where.sockets.unlink()
