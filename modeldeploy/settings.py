@@ -17,7 +17,7 @@ from typing import Any
 
 from modeldeploy import paths
 from modeldeploy.errors import InvalidSetting
-from modeldeploy.schema.deployment import ORIGIN_PATTERN
+from modeldeploy.schema.deployment import HOST_PATTERN, ORIGIN_PATTERN
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -83,6 +83,14 @@ def _origins(raw: str) -> tuple[str, ...]:
     return origins
 
 
+def _hosts(raw: str) -> tuple[str, ...]:
+    hosts = tuple(dict.fromkeys(one.strip().lower() for one in raw.split(",") if one.strip()))
+    for one in hosts:
+        if not re.match(HOST_PATTERN, one):
+            raise ValueError(f"{one!r} is not like images.example or localhost:9000")
+    return hosts
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
         numbered = "cuda:N" in choices and re.fullmatch(r"cuda:[0-9]{1,2}", raw)
@@ -134,6 +142,15 @@ TABLE: tuple[Setting, ...] = (
         "",
         "Web pages that may ask deployments from a browser: their origins, comma-separated.",
         "--allow-origin",
+    ),
+    Setting(
+        "allow_media_urls",
+        "MODELDEPLOY_ALLOW_MEDIA_URLS",
+        _hosts,
+        "",
+        "Hosts that images, sounds and videos may be fetched from where a request names a URL "
+        "instead of sending them, comma-separated; host:port where the port is not the usual one.",
+        "--allow-media-url",
     ),
     Setting("force_gpu", "FORCE_GPU", _switch, "false", "Refuse to deploy where there is no GPU."),
     Setting(
@@ -228,6 +245,7 @@ class Settings:
     device: str
     dtype: str
     allow_origins: tuple[str, ...]
+    allow_media_urls: tuple[str, ...]
     force_gpu: bool
     max_download_timeout: float
     start_timeout: float

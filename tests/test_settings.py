@@ -45,6 +45,18 @@ def test_origins_are_a_list_in_any_form(tmp_path: Path) -> None:
     assert load(tmp_path, MODELDEPLOY_ALLOW_ORIGINS=raw).allow_origins == both[::-1]
 
 
+def test_so_are_hosts_of_media(tmp_path: Path) -> None:
+    assert load(tmp_path).allow_media_urls == ()
+    raw = "Images.example,localhost:9000, [::1]:80"
+    assert load(tmp_path, MODELDEPLOY_ALLOW_MEDIA_URLS=raw).allow_media_urls == (
+        "images.example",
+        "localhost:9000",
+        "[::1]:80",
+    )
+    with pytest.raises(InvalidSetting):
+        load(tmp_path, MODELDEPLOY_ALLOW_MEDIA_URLS="https://images.example/")
+
+
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MODELDEPLOY_DTYPE=float16\n")
     assert load(tmp_path, MODELDEPLOY_DTYPE="").dtype == "float16"

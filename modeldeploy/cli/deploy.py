@@ -49,6 +49,13 @@ MODEL is one of
     metavar="ORIGIN",
     help="Let pages of http://host:port ask from a browser; may be given again.",
 )
+@click.option(
+    "--allow-media-url",
+    "allow_media_url",
+    multiple=True,
+    metavar="HOST",
+    help="Let requests name images, sounds and videos at http(s)://HOST; may be given again.",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
@@ -88,6 +95,7 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
             force_gpu=values.force_gpu,
             download_timeout=values.max_download_timeout,
             allow_origins=values.allow_origins,
+            allow_media_urls=values.allow_media_urls,
         ),
     )
     try:

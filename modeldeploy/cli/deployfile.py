@@ -29,6 +29,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     trust_remote_code: bool = False
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
+    allow_media_url: tuple[str, ...] = ()
     detach: bool = False
     timeout: float | None = None
 
@@ -43,6 +44,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
             "dtype": self.dtype,
             "cache_dir": self.cache_dir,
             "allow_origins": ",".join(self.allow_origin) or None,
+            "allow_media_urls": ",".join(self.allow_media_url) or None,
         }
 
 
@@ -63,6 +65,7 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trust_remote_code: bool = False
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
+    allow_media_url: tuple[str, ...] = ()
     detach: bool = False
     timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 

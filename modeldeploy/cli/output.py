@@ -47,6 +47,12 @@ def data(text: str = "") -> None:
     click.echo(text, color=not _plain(sys.stdout))
 
 
+def piece(text: str) -> None:
+    """A part of a line of the result, at once."""
+    click.echo(text, nl=False, color=False)
+    sys.stdout.flush()
+
+
 def json(value: Any, *, line: bool = False) -> None:
     """The result as JSON: indented, or as one line of a stream."""
     raw = msgspec.json.encode(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import mimetypes
 import sys
@@ -13,42 +15,103 @@ import msgspec
 
 from modeldeploy import settings
 from modeldeploy.cli import options, output
+from modeldeploy.cli.readable import readable
 from modeldeploy.cli.session import connect
-from modeldeploy.errors import NotReady, UsageError
+from modeldeploy.client import Client
+from modeldeploy.errors import ModelDeployError, NotReady, UsageError
 from modeldeploy.schema.deployment import Deployment
 from modeldeploy.schema.states import State
+from modeldeploy.schema.tasks import TaskSchema, find
 
 _PATIENCE_SECONDS = 10.0  # beyond what the worker itself allows, so that its own words arrive
+_JSON = "application/json"
+_TASK = "modeldeploy.task"
+_HELP = {"--help", "--json"}
 
 
-@click.command(short_help="Ask a deployment for a prediction.")
+class Asking(click.Command):
+    """Beside its own options it has those of the task that the named deployment does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-"):
+            ctx.meta[_TASK] = _task_of(args[0])
+            if ctx.meta[_TASK] is None and _has_options(args[1:]) and not ctx.resilient_parsing:
+                ctx.meta[_TASK] = find(connect().deployment(args[0]).task or "")
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own = super().get_params(ctx)
+        task: TaskSchema | None = ctx.meta.get(_TASK)
+        if task is None:
+            return own
+        from modeldeploy.cli import fields
+
+        arguments = [one for one in own if isinstance(one, click.Argument)]
+        return [*arguments, *fields.options(task), *own[len(arguments) :]]
+
+
+def _task_of(name: str) -> TaskSchema | None:
+    """What the deployment does, if there is one; nothing is started for that."""
+    with contextlib.suppress(ModelDeployError):
+        return find(Client(settings.load().paths.control_socket).deployment(name).task or "")
+    return None
+
+
+def _has_options(args: list[str]) -> bool:
+    """Whether there are some whose meaning only the task knows."""
+    return any(one.startswith("--") and one not in _HELP for one in args)
+
+
+@click.command(
+    cls=Asking,
+    short_help="Ask a deployment for a prediction.",
+    epilog="The options of a deployment's task: modeldeploy predict NAME --help",
+)
 @options.name
-@click.argument("text", required=False)
+@click.argument("inputs", metavar="[INPUT]...", nargs=-1)
 @click.option(
     "-d", "--json-body", metavar="JSON", help="The whole body; @file and - (stdin) work too."
 )
 @click.option("--file", "file", type=click.Path(), help="An image or another file, sent as it is.")
+@click.option("-o", "--output", "place", type=click.Path(), help="Where a sound is written.")
 @click.option(
     "--timeout", type=options.Seconds(), metavar="SECONDS", help="Seconds to wait.", default=None
 )
 @options.json_output
 def predict(
-    name: str, text: str | None, json_body: str | None, file: str | None, timeout: float | None
+    name: str,
+    inputs: tuple[str, ...],
+    json_body: str | None,
+    file: str | None,
+    place: str | None,
+    timeout: float | None,
+    **given: Any,
 ) -> None:
-    """Ask a deployment for a prediction: TEXT (- reads it from stdin), a body, or a file."""
-    if sum(one is not None for one in (text, json_body, file)) > 1:
-        raise click.UsageError("give one of TEXT, --json-body and --file")
+    """Ask a deployment for a prediction.
+
+    INPUT is a text, or the path of an image, a sound or a video (- is stdin); several are one
+    request where the task takes several.
+    """
     values = settings.load()
     client = connect(values)
     deployment = client.deployment(name)
-    body, content_type = _body(deployment, text, json_body, file)
+    stream = given.pop("stream", False)
+    given = {key: value for key, value in given.items() if value not in (None, ())}
+    if sum(map(bool, (inputs or given, json_body is not None, file is not None))) > 1:
+        raise click.UsageError("give INPUT and options, or --json-body, or --file")
+    body, content_type = _body(deployment, inputs, given, json_body, file)
     _require_running(deployment)
     patience = timeout or max(values.request_timeout, values.generation_timeout) + _PATIENCE_SECONDS
+    if stream:
+        _stream(client, deployment, body, patience)
+        return
     answer = client.predict(deployment, body, content_type=content_type, timeout=patience)
-    if output.as_json():
+    if place is not None:
+        _write_sound(place, answer)
+    elif output.as_json():
         output.json(answer)
     else:
-        output.data(_readable(answer.get("result") if isinstance(answer, dict) else answer))
+        output.data(readable(answer.get("result") if isinstance(answer, dict) else answer))
 
 
 def _require_running(deployment: Deployment) -> None:
@@ -58,32 +121,62 @@ def _require_running(deployment: Deployment) -> None:
 
 
 def _body(
-    deployment: Deployment, text: str | None, json_body: str | None, file: str | None
+    deployment: Deployment,
+    inputs: tuple[str, ...],
+    given: dict[str, Any],
+    json_body: str | None,
+    file: str | None,
 ) -> tuple[Any, str]:
     if file is not None:
-        guessed = mimetypes.guess_type(file)[0]
-        return _read(file), guessed or "application/octet-stream"
+        return _read(file), mimetypes.guess_type(file)[0] or "application/octet-stream"
     if json_body is not None:
-        return _valid_json(_argument(json_body)), "application/json"
-    if text is None:
-        raise _what_it_wants(deployment, "nothing to predict on")
-    example = deployment.example
-    if isinstance(example, dict) and "text" not in example:
-        raise _what_it_wants(deployment, f"{deployment.task} takes more than a text")
-    return {"text": sys.stdin.read() if text == "-" else text}, "application/json"
+        return _valid_json(_argument(json_body)), _JSON
+    if not inputs and not given:
+        raise _what_it_wants(deployment)
+    task = find(deployment.task or "")
+    if task is None:
+        raise NotReady(
+            f"what {deployment.name} does is not known yet",
+            hint=f"modeldeploy wait {deployment.name}, or give the whole body with -d",
+        )
+    from modeldeploy.cli import fields
+
+    return fields.body(task, inputs, given), _JSON
 
 
-def _what_it_wants(deployment: Deployment, message: str) -> UsageError:
+def _what_it_wants(deployment: Deployment) -> UsageError:
     import shlex
 
     example = deployment.example or {"text": "..."}
     way = f"-d {shlex.quote(json.dumps(example))}"
-    if isinstance(example, dict):
-        if "image" in example:
-            way = "--file picture.png"
-        elif "text" in example:
-            way = shlex.quote(str(example["text"]))
-    return UsageError(message, hint=f"modeldeploy predict {deployment.name} {way}")
+    if "image" in example:
+        way = "picture.png"
+    elif "text" in example:
+        way = shlex.quote(str(example["text"]))
+    return UsageError("nothing to predict on", hint=f"modeldeploy predict {deployment.name} {way}")
+
+
+def _stream(client: Client, deployment: Deployment, body: Any, patience: float) -> None:
+    if not isinstance(body, dict):
+        raise click.UsageError("--stream goes with INPUT; a body says it itself")
+    for told in client.stream(deployment, {**body, "stream": True}, timeout=patience):
+        if output.as_json():
+            output.json(told, line=True)
+        else:
+            output.piece(told["token"]["text"])
+    if not output.as_json():
+        output.data()
+
+
+def _write_sound(place: str, answer: Any) -> None:
+    found = answer.get("result") if isinstance(answer, dict) else None
+    if not isinstance(found, dict) or "audio" not in found:
+        raise UsageError("-o/--output: the answer is no sound", hint="leave it out")
+    try:
+        Path(place).write_bytes(base64.b64decode(found["audio"]))
+    except OSError as error:
+        raise UsageError(f"cannot write {place}: {error.strerror}") from error
+    output.data(place)
 
 
 def _argument(raw: str) -> bytes:
@@ -107,16 +200,3 @@ def _valid_json(raw: bytes) -> bytes:
             f"the body is not JSON: {error}", hint="put it in single quotes, or in a file: -d @FILE"
         ) from error
     return raw
-
-
-def _readable(result: Any) -> str:
-    """Labels with their scores, texts as texts; anything else as JSON."""
-    items = result if isinstance(result, list) else [result]
-    if items and all(isinstance(one, dict) and {"label", "score"} <= set(one) for one in items):
-        width = max(len(str(one["label"])) for one in items)
-        return "\n".join(f"{one['label']!s:<{width}}  {one['score']:.4f}" for one in items)
-    if items and all(isinstance(one, dict) and set(one) == {"generated_text"} for one in items):
-        return "\n\n".join(one["generated_text"] for one in items)
-    if len(items) == 1 and isinstance(items[0], dict) and {"answer", "score"} <= set(items[0]):
-        return f"{items[0]['answer']}  {items[0]['score']:.4f}"
-    return json.dumps(result, indent=2, ensure_ascii=False)

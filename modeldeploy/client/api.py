@@ -20,6 +20,7 @@ from modeldeploy.client.wire import (
     next_line,
     path_of,
     prediction,
+    told,
     words,
 )
 from modeldeploy.errors import DaemonUnreachable, DeploymentNotFound, NotReady, RequestTimeout
@@ -161,13 +162,34 @@ class Client:
             RequestTimeout: not within ``timeout`` seconds.
             ModelDeployError: what the worker answered instead.
         """
+        with self._asking(deployment, body, content_type, timeout) as response:
+            return prediction(response.status, response.read())
+
+    def stream(
+        self, deployment: Deployment, body: dict[str, Any], *, timeout: float | None = None
+    ) -> Iterator[Any]:
+        """The events of an answer that is wanted piece by piece, decoded.
+
+        Raises:
+            NotReady, RequestTimeout, ModelDeployError: as :meth:`predict`, on the way too.
+        """
+        with self._asking(deployment, body, "application/json", timeout) as response:
+            if response.status >= 400:
+                prediction(response.status, response.read())
+            for line in response:
+                if line.startswith(b"data:"):
+                    yield told(line.removeprefix(b"data:"))
+
+    @contextlib.contextmanager
+    def _asking(
+        self, deployment: Deployment, body: Any, content_type: str, timeout: float | None
+    ) -> Iterator[http.client.HTTPResponse]:
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         name, port = deployment.name, deployment.port or 0
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         try:
             connection.request("POST", "/predict", raw, {"content-type": content_type})
-            response = connection.getresponse()
-            status, answer = response.status, response.read()
+            yield connection.getresponse()
         except TimeoutError as error:
             message = f"{name} did not answer within {timeout:g} seconds"
             raise RequestTimeout(message, hint=f"see modeldeploy logs {name}") from error
@@ -176,7 +198,6 @@ class Client:
             raise NotReady(message, hint=f"see modeldeploy logs {name}") from error
         finally:
             connection.close()
-        return prediction(status, answer)
 
     # The wire.
 

@@ -115,6 +115,14 @@ def prediction(status: int, raw: bytes) -> Any:
         raise ModelDeployError(f"the deployment answered {status}: {text}") from None
 
 
+def told(raw: bytes) -> Any:
+    """An event of a prediction; one that tells of an error is raised as that."""
+    found = prediction(200, raw)
+    if isinstance(found, dict) and found.get("status") == "error":
+        raise from_problem(msgspec.convert(found, _Answer).error)
+    return found
+
+
 def failure(deployment: Deployment) -> DeploymentFailed:
     """What a deployment in FAILED died of, its code, hint and last log lines included."""
     problem = deployment.error or Problem(code="deployment_failed", message="it failed")

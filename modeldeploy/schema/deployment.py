@@ -13,12 +13,14 @@ from modeldeploy.schema.states import Desired, State
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2}|mps)\Z"
 ORIGIN_PATTERN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@,*]+\Z"
+HOST_PATTERN = r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?\Z"
 
 ModelType = Literal["nlp", "vision", "audio", "multimodal"]
 DType = Literal["auto", "float32", "float16", "bfloat16"]
 Origin = Annotated[
     str, Meta(pattern=ORIGIN_PATTERN, max_length=300, description="scheme://host[:port]")
 ]
+Host = Annotated[str, Meta(pattern=HOST_PATTERN, max_length=300, description="host[:port]")]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
 
 
@@ -38,6 +40,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     force_gpu: bool = False
     download_timeout: Annotated[float, Meta(gt=0, description="Seconds.")] = 1800.0
     allow_origins: tuple[Origin, ...] = ()
+    allow_media_urls: tuple[Host, ...] = ()
 
 
 class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

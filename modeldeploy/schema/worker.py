@@ -52,6 +52,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     limits: Limits
     threads: int
     allow_origins: tuple[str, ...] = ()
+    allow_media_urls: tuple[str, ...] = ()
     companion: str | None = None
     gguf: str | None = None
 

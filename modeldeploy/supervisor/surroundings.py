@@ -63,6 +63,7 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         limits=around.limits,
         threads=thread_budget(),
         allow_origins=record.spec.allow_origins,
+        allow_media_urls=record.spec.allow_media_urls,
         companion=record.model.companion,
         gguf=record.model.gguf,
     )

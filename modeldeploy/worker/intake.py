@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from fnmatch import fnmatchcase
+from typing import Any
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -12,10 +13,9 @@ from modeldeploy.errors import MalformedBody, UnsupportedMediaType
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.requests import Asked, from_form, raw_input
-from modeldeploy.worker.routing import JSON
+from modeldeploy.worker.routing import FORM, JSON
 from modeldeploy.worker.service import Service
 
-_FORM = "multipart/form-data"
 _MOST_PARTS = 100
 
 Parse = Callable[[TaskSchema, bytes, int], Asked]
@@ -30,7 +30,7 @@ async def asked(service: Service, exchange: Exchange, parse: Parse) -> Asked:
     task, limits, kind = service.task, service.limits, exchange.media_type
     # Bytes without a content type, as huggingface_hub sends them, are the task's medium.
     is_media = any(fnmatchcase(kind or pattern, pattern) for pattern in task.media)
-    if kind not in {JSON, _FORM} and not is_media:
+    if kind not in {JSON, FORM} and not is_media:
         raise _unsupported(kind, task)
     raw = await exchange.body(limits.max_body_bytes)
     if kind == JSON:
@@ -42,15 +42,16 @@ async def asked(service: Service, exchange: Exchange, parse: Parse) -> Asked:
 
 
 def _unsupported(kind: str, task: TaskSchema) -> UnsupportedMediaType:
-    allowed = ", ".join((JSON, _FORM, *task.media))
+    allowed = ", ".join((JSON, FORM, *task.media))
     return UnsupportedMediaType(
         f"the content type is {kind[:100]!r}" if kind else "there is no content type",
         hint=f"send one of: {allowed}",
     )
 
 
-async def form_parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, str | bytes]:
-    """The parts of a form by their names: files as bytes, the others as texts."""
+async def form_parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, Any]:
+    """The parts of a form by their names: files as bytes, the others as texts, and a list of them
+    where a name comes again."""
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield raw
@@ -68,9 +69,10 @@ async def form_parts(exchange: Exchange, raw: bytes, limit: int) -> dict[str, st
     except (MultiPartException, UnicodeDecodeError, KeyError) as error:
         raise MalformedBody(f"the body is not a form: {error}") from error
     try:
-        return {
-            name: await value.read() if isinstance(value, UploadFile) else value
-            for name, value in form.multi_items()
-        }
+        found: dict[str, list[str | bytes]] = {}
+        for name, value in form.multi_items():
+            part = await value.read() if isinstance(value, UploadFile) else value
+            found.setdefault(name, []).append(part)
+        return {name: parts if len(parts) > 1 else parts[0] for name, parts in found.items()}
     finally:
         await form.close()

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from modeldeploy.schema.tasks import TaskSchema, alternatives
+from modeldeploy.schema.tasks import TaskSchema, alternatives, file_fields, native_request
 from modeldeploy.schema.worker import Limits
-from modeldeploy.worker.routing import JSON
+from modeldeploy.worker.routing import FORM, JSON
 
 Schema = dict[str, Any]
 
@@ -80,13 +80,15 @@ class Operation:
 @dataclass(frozen=True)
 class About:
     """What operations depend on. ``deployment`` and ``model_id`` are names in paths and bodies,
-    ``version`` is the model's commit, or 1 where it has none."""
+    ``version`` is the model's commit, or 1 where it has none, ``conversations`` says whether a
+    model that writes has a chat template, as far as is known."""
 
     task: TaskSchema
     deployment: str
     model_id: str
     version: str = "1"
     limits: Limits = field(default_factory=Limits)
+    conversations: bool = True
     schemas: Schemas = field(default_factory=Schemas)
 
     @property
@@ -101,10 +103,37 @@ def answer(description: str, schema: Schema, media_type: str = JSON) -> Schema:
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def bodies(schema: Schema, example: Any, media: Sequence[str] = ()) -> dict[str, Schema]:
-    """A body of JSON, or one that is the bare medium itself."""
-    bare = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media}
-    return {JSON: {"schema": schema, "example": example}, **bare}
+def bodies(schema: Schema, example: Any) -> dict[str, Schema]:
+    """A body of JSON."""
+    return {JSON: {"schema": schema, "example": example}}
+
+
+def media_bodies(about: About) -> dict[str, Schema]:
+    """Bodies that are the bare medium itself, and forms with it; none where the task has no files."""
+    task = about.task
+    bare = {kind: {"schema": _BINARY} for kind in task.media}
+    files = file_fields(task.inputs)
+    return {FORM: {"schema": _form(about, files)}, **bare} if files else bare
+
+
+_BINARY: Schema = {"type": "string", "format": "binary"}
+
+
+def _form(about: About, files: Sequence[str]) -> Schema:
+    """The native request's fields, files as parts that may be given again where it may be a list."""
+    kind = native_request(about.task)
+    name = kind.__name__
+    if name not in about.schemas.parts:
+        about.schemas.of(kind)
+    fields = about.schemas.parts[name]["properties"]
+    parts: Schema = {
+        one: {"$ref": f"#/components/schemas/{name}/properties/{one}"} for one in fields
+    }
+    for one in files:
+        parts[one] = _BINARY
+    if about.task.many and about.task.many[0] in files:
+        parts[about.task.many[1]] = {"type": "array", "items": _BINARY}
+    return {"type": "object", "properties": parts}
 
 
 def events(schema: Schema) -> Schema:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from functools import cached_property
 from importlib import metadata
 from itertools import chain
 
@@ -28,13 +27,6 @@ class Pages:
         self._service = service
         self._state = service.state
         self._spec = service.state.spec
-        self._about = About(
-            task=service.task,
-            deployment=self._spec.deployment,
-            model_id=self._spec.model_id,
-            version=self._spec.commit or "1",
-            limits=self._spec.limits,
-        )
 
     @staticmethod
     def operations(about: About) -> list[Operation]:
@@ -124,25 +116,33 @@ class Pages:
                 description=one.summary,
                 example=one.example,
             )
-            for one in self._operations
+            for one in _operations(self._about())
         ]
 
     async def _metrics(self, request: Request) -> Response:
         return self._service.metrics.page()
 
     async def _openapi(self, request: Request) -> Response:
-        return Response(self._document, media_type=JSON)
-
-    @cached_property
-    def _operations(self) -> list[Operation]:
-        spoken = [kind.operations(self._about) for kind in dialects.kinds().values()]
-        return [*chain.from_iterable(spoken), *self.operations(self._about)]
-
-    @cached_property
-    def _document(self) -> bytes:
-        operations, parts = self._operations, self._about.schemas.parts
+        about = self._about()
         title = f"{self._spec.deployment}: {self._spec.model_id}"
-        return openapi.document(operations, parts, title)
+        raw = openapi.document(_operations(about), about.schemas.parts, title)
+        return Response(raw, media_type=JSON)
+
+    def _about(self) -> About:
+        adapter = self._service.adapter
+        return About(
+            task=self._service.task,
+            deployment=self._spec.deployment,
+            model_id=self._spec.model_id,
+            version=self._spec.commit or "1",
+            limits=self._spec.limits,
+            conversations=adapter.info().conversations if adapter else True,
+        )
+
+
+def _operations(about: About) -> list[Operation]:
+    spoken = [kind.operations(about) for kind in dialects.kinds().values()]
+    return [*chain.from_iterable(spoken), *Pages.operations(about)]
 
 
 def _text(description: str, media_type: str) -> Schema:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
 from modeldeploy.schema import tasks
@@ -86,8 +86,8 @@ def is_hf(raw: bytes) -> bool:
 def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
     """A body of the Hugging Face dialect: ``{"inputs", "parameters"?, "stream"?}``.
 
-    Parameters may also stand beside ``inputs``, where some clients put them; ``options`` are for
-    a service that shares machines and mean nothing here.
+    Parameters may also stand beside ``inputs`` (not in both places), where some clients put them;
+    ``options`` are for a service that shares machines and mean nothing here.
 
     Raises:
         MalformedBody, InvalidRequest: as :func:`parse`.
@@ -101,6 +101,8 @@ def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
     )
     beside = {key: value for key, value in body.items() if key not in _HF_KEYS}
     gathered = _gathered(task, body["inputs"], beside)
+    for twice in given.keys() & beside.keys():
+        raise InvalidRequest(f"{twice}: it stands in `parameters` and beside `inputs`", hint=_HINT)
     both = msgspec.json.encode({**given, **beside})
     parameters = decode(both, hf_parameters(task), "$.parameters")
     kind, inputs = hf_input(task), gathered
@@ -145,23 +147,41 @@ def _hf_input(task: TaskSchema, item: Any, parameters: Struct) -> Any:
     return task.inputs(**{**_taken(task.inputs, parameters), task.single: item})
 
 
-def from_form(task: TaskSchema, parts: dict[str, str | bytes], most: int) -> Asked:
-    """A form: files as they are, texts as the field's type has them (JSON where it is no text).
+def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
+    """A form: files as they are, texts as the field's type has them (JSON where it is no text), a
+    list of either where its part comes again. ``file`` is another name of the first field.
 
     Raises:
         InvalidRequest: a part is not what its field takes.
     """
-    files = {name: value for name, value in parts.items() if isinstance(value, bytes)}
-    if "file" in files and task.media:
-        files[fields(task.inputs)[0].name] = files.pop("file")
-    texts = {name: _plain(value) for name, value in parts.items() if isinstance(value, str)}
-    body = _loosely({**texts, **dict.fromkeys(files, "-")}, native_request(task))
-    asked = split(task, body, most)
-    if not files:
-        return asked
-    (one,) = asked.inputs
-    given = {info.name: getattr(one, info.name) for info in fields(task.inputs)}
-    return Asked([task.inputs(**{**given, **files})], asked.parameters, many=False)
+    one, several = task.many or (fields(task.inputs)[0].name, "")
+    if task.media and "file" in parts:
+        file = parts.pop("file")
+        parts = {several if several and isinstance(file, list) else one: file, **parts}
+    parts = {name: _plain(value) for name, value in parts.items()}
+    if isinstance(parts.get(several), str | bytes):
+        parts[several] = [parts[several]]
+    files = {name: value for name, value in parts.items() if _is_file(value)}
+    body = {**parts, **{name: _stand_in(value) for name, value in files.items()}}
+    asked = split(task, _loosely(body, native_request(task)), most)
+    rows = files.pop(several, None)
+    inputs = [replace(made, **files) for made in asked.inputs]
+    if rows:
+        inputs = [replace(made, **{one: row}) for made, row in zip(inputs, rows, strict=True)]
+    return Asked(inputs, asked.parameters, asked.many)
+
+
+def _is_file(part: Any) -> bool:
+    return isinstance(part, bytes) or (isinstance(part, list) and bytes in map(type, part))
+
+
+def _stand_in(file: Any) -> Any:
+    """What the schema takes in place of a file: its base64 is never made."""
+    if not isinstance(file, list):
+        return "-"
+    if not all(isinstance(one, bytes) for one in file):
+        raise InvalidRequest("a part of the form comes as a file and as a text", hint=_HINT)
+    return ["-"] * len(file)
 
 
 def _loosely(value: Any, kind: Any) -> Any:
@@ -172,12 +192,12 @@ def _loosely(value: Any, kind: Any) -> Any:
         raise InvalidRequest(str(error), hint=_HINT) from error
 
 
-def _plain(text: str) -> Any:
-    """A list or an object where the text is JSON of one, else the text itself."""
-    if text[:1] in {"[", "{"}:
+def _plain(part: Any) -> Any:
+    """A list or an object where a text is JSON of one, else the part itself."""
+    if isinstance(part, str) and part[:1] in {"[", "{"}:
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            return msgspec.json.decode(text)
-    return text
+            return msgspec.json.decode(part)
+    return part
 
 
 def check_count(name: str, count: int, most: int) -> None:

@@ -19,6 +19,7 @@ from modeldeploy.worker.exchange import Exchange, exchange_of
 JSON = "application/json"
 BINARY = "application/octet-stream"
 EVENTS = "text/event-stream"
+FORM = "multipart/form-data"
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -22,6 +22,7 @@ from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.worker.exchange import ClientGone, Exchange
 from modeldeploy.worker.failures import one_line, panics_as_errors
 from modeldeploy.worker.front import Front
+from modeldeploy.worker.media import Media
 from modeldeploy.worker.metrics import Metrics
 from modeldeploy.worker.state import WorkerState
 from modeldeploy.worker.streams import Stream, took_too_long
@@ -48,6 +49,7 @@ class Service:
         self.metrics = self._metrics()
         self.adapter: AnyAdapter | None = None
         self.batcher: Front | None = None
+        self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
 
@@ -179,6 +181,7 @@ class Service:
                 later is raised by the stream.
         """
         adapter, batcher = await self.model()
+        (inputs,) = await self._media.fetched([inputs])
         weight = _weight(inputs) if adapter.quick_pre else _QUICK + 1
         (items,) = await self.aside(weight, self._pre, adapter, [inputs], parameters)
         stream = Stream(items, exchange, self._seconds(adapter))
@@ -193,6 +196,7 @@ class Service:
         parameters: Any,
         exchange: Exchange,
     ) -> list[Any]:
+        inputs = await self._media.fetched(inputs)
         weight = sum(map(_weight, inputs)) if adapter.quick_pre else _QUICK + 1
         made = await self.aside(weight, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items])

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from modeldeploy.cli import listing, output
 from modeldeploy.schema.states import Desired, State
-from modeldeploy.schema.tasks import TASKS
 from tests.cli.conftest import Run
 from tests.cli.fake_supervisor import FakeSupervisor
 from tests.cli.stories import NO_MEMORY, deployment
@@ -128,57 +124,3 @@ def test_another_version_of_the_supervisor_is_pointed_out(two: FakeSupervisor, r
     done = run("ls", "-q")
     assert (done.code, done.out) == (0, "a\nb\n")
     assert "9.9.9" in done.err
-
-
-class _Worker(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["content-length"]))
-        kind = self.headers["content-type"]
-        if b"poison" in raw:
-            status, answer = 422, dict[str, Any]()
-            error = {"code": "input_too_long", "message": "too long", "hint": "cut it"}
-            answer |= {"status": "error", "error": error}
-        elif kind == "image/png":
-            status, answer = 200, {"result": [{"label": "7", "score": 0.5}]}
-        else:
-            status, answer = 200, {"result": [{"generated_text": json.loads(raw)["text"] + "!"}]}
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name upstream
-        pass
-
-
-def test_predict_asks_over_http_and_shows_the_result(
-    two: FakeSupervisor, run: Run, tmp_path: Path
-) -> None:
-    server = http.server.HTTPServer(("127.0.0.1", 0), _Worker)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    two.change("a", port=server.server_port)
-    try:
-        assert run("predict", "a", "Once").out == "Once!\n"
-        assert run("predict", "a", "-d", '{"text": "x"}', "--json").json["result"]
-        (tmp_path / "7.png").write_bytes(b"not really")
-        assert run("predict", "a", "--file", "7.png").out == "7  0.5000\n"
-        bad = run("predict", "a", "poison", "--json")
-        assert (bad.code, bad.error["code"]) == (2, "input_too_long")
-    finally:
-        server.shutdown()
-        server.server_close()
-    gone = run("predict", "a", "Once")
-    assert gone.code == 1
-    assert "does not answer" in gone.err
-
-
-def test_predict_says_what_the_task_wants(two: FakeSupervisor, run: Run) -> None:
-    assert "Once upon a time" in run("predict", "a").err
-    task = TASKS["question-answering"]
-    two.change("a", task=task.name, example=task.example)
-    done = run("predict", "a", "text alone")
-    assert done.code == 2
-    assert "question" in done.err
-    assert run("predict", "a", "-d", "{").code == 2
-    assert run("predict", "a", "x", "-d", "{}").code == 2
-    stopped = run("predict", "b", "x", "--json")
-    assert (stopped.code, stopped.error["code"]) == (1, "not_ready")

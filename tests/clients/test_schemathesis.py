@@ -21,8 +21,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from modeldeploy import builtin
+from modeldeploy.schema.tasks import TASKS
 from tests.clients.served import Served, served
-from tests.models import multimodal, seq2seq, tiny
+from tests.models import minilm, multimodal, seq2seq, sounds, tables, tiny, vision, vision_text
 
 CHECKS = [
     not_a_server_error,
@@ -31,20 +32,45 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 8
+EXAMPLES = 5
 MODELS: dict[str, Callable[[Path], Path]] = {
-    "echo": lambda folder: folder,
     "text-classification": lambda folder: builtin.path("sentiment"),
     "question-answering": tiny.question_answering,
+    "token-classification": tiny.tagger,
+    "fill-mask": tiny.gap_filler,
+    "zero-shot-classification": tiny.entailer,
+    "table-question-answering": tables.tapas,
+    "feature-extraction": lambda folder: tiny.sentence_encoder(folder, "mean"),
+    "sentence-similarity": lambda folder: minilm.folder(),
+    "text-ranking": tiny.cross_encoder,
+    "text-generation": tiny.chat,
+    "summarization": seq2seq.t5,
     "translation": seq2seq.nllb,
+    "text2text-generation": seq2seq.bart,
+    "image-classification": lambda folder: builtin.path("digits"),
+    "zero-shot-image-classification": vision_text.clip,
+    "depth-estimation": vision.depth_anything,
+    "image-feature-extraction": vision.vit,
+    "video-classification": vision.videomae,
+    "image-to-text": multimodal.git,
+    "visual-question-answering": multimodal.vilt,
     "document-question-answering": multimodal.layoutlm,
     "image-text-to-text": multimodal.llava,
-    "image-classification": lambda folder: builtin.path("digits"),
-    "feature-extraction": lambda folder: tiny.sentence_encoder(folder, "mean"),
+    "any-to-any": multimodal.llava,
+    "automatic-speech-recognition": sounds.whisper,
+    "audio-classification": sounds.classifier,
+    "zero-shot-audio-classification": sounds.clap,
+    "text-to-speech": sounds.vits,
+    "object-detection": vision.detr,
+    "zero-shot-object-detection": vision_text.owlvit,
+    "image-segmentation": vision.mask2former,
+    "mask-generation": vision.sam,
+    "keypoint-matching": vision.superglue,
+    "echo": lambda folder: folder,
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=TASKS)
 def one(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
@@ -62,19 +88,24 @@ def test_every_example_works_as_it_stands(one: Served) -> None:
     _try_examples(one)
 
 
-def test_so_do_those_of_a_model_that_writes(tmp_path: Path) -> None:
-    with served(tiny.chat(tmp_path / "m"), "text-generation") as one:
-        _try_examples(one)
+def test_a_model_without_a_chat_template_shows_no_conversations(tmp_path: Path) -> None:
+    with served(tiny.gpt2(tmp_path / "m"), "text-generation") as one:
+        paths = {operation.path for operation in _try_examples(one)}
+    assert "/v1/completions" in paths
+    assert not {"/v1/chat/completions", "/v1/responses"} & paths
 
 
-def _try_examples(one: Served) -> None:
+def _try_examples(one: Served) -> list[Any]:
     asked = [operation for operation in operations(one) if operation.method.upper() == "POST"]
     assert len(asked) >= 3
     for operation in asked:
-        content = operation.definition.raw["requestBody"]["content"]["application/json"]
+        content = operation.definition.raw["requestBody"]["content"].get("application/json")
+        if content is None:
+            continue  # a form
         case = operation.Case(body=content["example"], media_type="application/json")
         response = case.call_and_validate(checks=CHECKS)
         assert response.status_code == 200, (operation.path, response.text)
+    return asked
 
 
 @pytest.mark.parametrize("mode", GenerationMode)

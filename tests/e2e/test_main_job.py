@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,26 @@ def test_an_image_is_answered_by_bytes_and_by_base64(instance: Instance) -> None
     _, by_text = post(f"{shown['url']}/predict", {"image": base64.b64encode(raw).decode()})
     assert by_text["result"] == by_bytes["result"]
     assert by_bytes["result"][0]["label"] in image.stem
+
+
+def test_an_image_may_be_named_where_its_host_is_listed(instance: Instance) -> None:
+    class Digits(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(Digits, directory=str(DIGITS)))
+    serving = threading.Thread(target=host.serve_forever, args=(0.05,))
+    serving.start()
+    try:
+        place = f"127.0.0.1:{host.server_address[1]}"
+        shown = instance.deploy("builtin/digits", "--allow-media-url", place)
+        image = sorted(DIGITS.glob("*.png"))[0].name
+        status, answer = post(f"{shown['url']}/predict", {"image": f"http://{place}/{image}"})
+        assert (status, answer["result"][0]["label"] in image) == (200, True)
+    finally:
+        host.shutdown()
+        serving.join()
+        host.server_close()
 
 
 def test_three_models_at_once_each_on_its_port(instance: Instance, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from modeldeploy.schema.tasks.base import (
     native_request,
     task_parameters,
 )
+from modeldeploy.schema.tasks.media import file_fields
 
 _FAMILIES = (
     text,
@@ -54,6 +55,7 @@ __all__ = [
     "TASKS",
     "TaskSchema",
     "alternatives",
+    "file_fields",
     "find",
     "hf_input",
     "hf_parameters",

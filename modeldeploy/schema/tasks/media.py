@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_type_hints
 
 from msgspec import Meta
 
@@ -45,3 +45,15 @@ EXAMPLE_SCENE = "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAT0lEQVR42mM8wUA
 
 # A GIF of four frames, 64x64, in which the box moves over the floor.
 EXAMPLE_CLIP = "R0lGODlhQABAAIEAAB4eHlpaWsjIyAAAACH5BAAUAAAALAAAAABAAEAAAAjKAAUIHEiwoMGDCBMqXMiwocOHECNKnEixosWLGDNq3Mixo8ePIEOKHEmypMmTKFOqXMmypcuXMGPKTAigps2bOHGyzMmT586eQGv+DNpzKNGcRo/eTKpU6MqmSJ9CXSp1qlOVVm0ybbpVadejX4mGDToWaNmiVa2e9XkygNsAWWu+nUu3rt27eN3GBZC3r9++e/8KHqw3LuHDgA0jXlw3MOPHhbNChux4suXLmDNr3sy5s+fPoEOLHk26tOnTqFOrXs26tevXsE0HBAAh+QQBFAADACwEABQAHgAcAIEeHh5aWlrIyMgAAAAIigAFCBxIcIDBgwgBKFzIkKBDAQgjDmBIEcDDghIPVmx4UWBGjRsVdvT4cWJIiyNLmgw5EmLJkyg7qoTZcubJmi9vpszJcudHmj4zApXJcyPOnzqJIu2pVGjSizaZQi1a8ajTkAGyat0adePWrwG6VgTLlSpFslrFnkUb1ixDtm2XemWr9i1dtwsDAgAh+QQBFAADACwOABQAHgAcAIEeHh5aWlrIyMgAAAAIigAFCBxIcIDBgwgBKFzIkKBDAQgjDmBIEcDDghIPVmx4UWBGjRsVdvT4cWJIiyNLmgw5EmLJkyg7qoTZcubJmi9vpszJcudHmj4zApXJcyPOnzqJIu2pVGjSizaZQi1a8ajTkAGyat0adePWrwG6VgTLlSpFslrFnkUb1ixDtm2XemWr9i1dtwsDAgAh+QQBFAADACwYABQAHgAcAIEeHh5aWlrIyMgAAAAIigAFCBxIcIDBgwgBKFzIkKBDAQgjDmBIEcDDghIPVmx4UWBGjRsVdvT4cWJIiyNLmgw5EmLJkyg7qoTZcubJmi9vpszJcudHmj4zApXJcyPOnzqJIu2pVGjSizaZQi1a8ajTkAGyat0adePWrwG6VgTLlSpFslrFnkUb1ixDtm2XemWr9i1dtwsDAgA7"
+
+
+def file_fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a struct type that hold a file, or a list of them."""
+    hints = get_type_hints(kind, include_extras=True)
+    return tuple(name for name, hint in hints.items() if _is_file(hint))
+
+
+def _is_file(hint: Any) -> bool:
+    told = (one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Meta))
+    encoded = any("contentEncoding" in (one.extra_json_schema or {}) for one in told)
+    return encoded or any(map(_is_file, get_args(hint)))

@@ -188,7 +188,7 @@ class ImageConversation(Struct, frozen=True, kw_only=True):
     and ``{"type": "image"}``, for which ``images`` stand in order."""
 
     messages: list[dict[str, Any]]
-    images: list[str]
+    images: list[ImageFile]
 
 
 class ImageTextToTextParameters(TextGenerationParameters, frozen=True, kw_only=True):

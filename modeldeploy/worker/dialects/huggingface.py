@@ -15,12 +15,22 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
+from modeldeploy.schema import tasks
 from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.tokens import token_events
 from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
+from modeldeploy.worker.operations import (
+    About,
+    Operation,
+    Schema,
+    answer,
+    bodies,
+    errors,
+    events,
+    media_bodies,
+)
 from modeldeploy.worker.requests import Asked, parse_hf
 from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
@@ -61,7 +71,7 @@ class HuggingFace:
                 "/",
                 f"The same, as Hugging Face's clients ask ({task.name}).",
                 {"200": _prediction(about), **errors(schemas.of(HfError))},
-                bodies(_request(about), _example(task), task.media),
+                {**bodies(_request(about), _example(task)), **media_bodies(about)},
             )
         ]
 
@@ -109,15 +119,34 @@ async def _to_the_docs(request: Request) -> Response:
     return RedirectResponse("docs")
 
 
+def _tasks(about: About) -> list[TaskSchema]:
+    """Those whose inputs are answered here."""
+    twin = tasks.TASKS.get(about.task.twin or "")
+    return [about.task, twin] if twin else [about.task]
+
+
 def _request(about: About) -> Schema:
-    item = about.schemas.of(hf_input(about.task))
+    requests = [_request_of(task, about) for task in _tasks(about)]
+    return requests[0] if len(requests) == 1 else {"anyOf": requests}
+
+
+def _request_of(task: TaskSchema, about: About) -> Schema:
+    item = about.schemas.of(hf_input(task))
     several = {"type": "array", "items": item, "minItems": 1, "maxItems": about.limits.max_texts}
-    stream = {"stream": {"type": "boolean", "default": False}} if about.task.hf.streamed else {}
+    parameters = about.schemas.of(hf_parameters(task))
+    stream = {"stream": {"type": "boolean", "default": False}} if task.hf.streamed else {}
+    name = hf_parameters(task).__name__
+    beside = {
+        one: {"$ref": f"#/components/schemas/{name}/properties/{one}"}
+        for one in about.schemas.parts[name]["properties"]
+    }
     return {
         "type": "object",
+        "description": "Parameters may also stand beside the inputs.",
         "properties": {
+            **beside,
             "inputs": {"anyOf": [item, several]},
-            "parameters": about.schemas.of(hf_parameters(about.task)),
+            "parameters": parameters,
             "options": {},
             **stream,
         },
@@ -128,13 +157,19 @@ def _request(about: About) -> Schema:
 
 def _prediction(about: About) -> Schema:
     hf = about.task.hf
-    several = {"type": "array", "items": about.schemas.of(about.task.output)}
-    told = answer("The bare prediction.", several if hf.listed else about.one_or_many)
+    outputs = [_output(task, about) for task in _tasks(about)]
+    told = answer("The bare prediction.", outputs[0] if len(outputs) == 1 else {"anyOf": outputs})
     if hf.binary:
         told["content"][hf.binary] = {"schema": {"type": "string", "format": "binary"}}
     if hf.streamed:
         told["content"][EVENTS] = events(about.schemas.of(hf.streamed))
     return told
+
+
+def _output(task: TaskSchema, about: About) -> Schema:
+    one = about.schemas.of(task.output)
+    several = {"type": "array", "items": one}
+    return several if task.hf.listed else {"anyOf": [one, several]}
 
 
 def _example(task: TaskSchema) -> dict[str, Any]:

@@ -18,7 +18,16 @@ from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.huggingface import HuggingFace
 from modeldeploy.worker.dialects.tokens import token_events
 from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
+from modeldeploy.worker.operations import (
+    About,
+    Operation,
+    Schema,
+    answer,
+    bodies,
+    errors,
+    events,
+    media_bodies,
+)
 from modeldeploy.worker.requests import is_hf, parse, parse_hf
 from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
@@ -65,7 +74,7 @@ class Native:
                 "/predict",
                 f"A prediction ({task.name}).",
                 {"200": told, **errors(schemas.of(Failure))},
-                bodies(request, task.example, task.media),
+                {**bodies(request, task.example), **media_bodies(about)},
             )
         ]
 

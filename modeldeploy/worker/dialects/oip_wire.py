@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import fields
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
 from modeldeploy.schema.tasks import TaskSchema, task_parameters
@@ -75,7 +76,8 @@ class InferResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @cache
 def infer_request(task: TaskSchema) -> type[Struct]:
-    """The body of ``.../infer``: the task's parameters, and whether bytes are wanted back."""
+    """The body of ``.../infer``: the task's parameters, and whether bytes are wanted back. Where
+    the task demands a parameter, ``parameters`` must be there."""
     parameters = msgspec.defstruct(
         "InferParameters",
         [("binary_data_output", bool, False)],
@@ -83,9 +85,11 @@ def infer_request(task: TaskSchema) -> type[Struct]:
         kw_only=True,
         forbid_unknown_fields=True,
     )
+    demands = any(one.required for one in fields(parameters))
+    column: Any = ("parameters", parameters)
     return msgspec.defstruct(
         "TaskInferRequest",
-        [("parameters", parameters, field(default_factory=parameters))],
+        [column if demands else (*column, field(default_factory=parameters))],
         bases=(InferRequest,),
         kw_only=True,
         forbid_unknown_fields=True,

@@ -11,8 +11,10 @@ from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_common import Handler
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.intake import form_parts
+from modeldeploy.worker.routing import FORM
 
 _FORMATS = ("json", "text")
+_ZERO = frozenset({"", "0", "0.0"})
 _KNOWN = frozenset({"file", "model", "language", "response_format", "temperature"})
 
 
@@ -22,7 +24,7 @@ class Transcriptions(Handler):
     tasks = frozenset({"automatic-speech-recognition"})
 
     async def respond(self, exchange: Exchange) -> Response:
-        if exchange.media_type != "multipart/form-data":
+        if exchange.media_type != FORM:
             raise UnsupportedMediaType(
                 f"the content type is {exchange.media_type[:100]!r}",
                 hint="send multipart/form-data with file and model",
@@ -30,7 +32,7 @@ class Transcriptions(Handler):
         raw = await exchange.body(self.service.limits.max_body_bytes)
         parts = await form_parts(exchange, raw, self.service.limits.max_body_bytes)
         form = _checked(parts)
-        self.check_model(str(parts.get("model", "")))
+        self.check_model(parts.get("model", ""))
         parameters = self.parameters(language=parts.get("language"))
         found = await self.service.predict([self.task.inputs(parts["file"])], parameters, exchange)
         text: str = found[0].text
@@ -43,14 +45,16 @@ def _checked(parts: dict[str, Any]) -> str:
     Raises:
         InvalidRequest: a part is missing, unknown, or not what we can do.
     """
-    for name in parts:
+    for name, value in parts.items():
         if name not in _KNOWN:
             raise InvalidRequest(f"{name}: this route does not take it")
-    if not isinstance(parts.get("file"), bytes):
+        if isinstance(value, bytes) != (name == "file"):
+            raise InvalidRequest(f"{name}: it must come once, and only the sound is a file")
+    if "file" not in parts:
         raise InvalidRequest("file: there is no sound file in the form")
-    if float(parts.get("temperature") or 0) != 0:
+    if parts.get("temperature", "0") not in _ZERO:
         raise InvalidRequest("temperature: only 0 is supported")
-    form = str(parts.get("response_format", "json"))
+    form: str = parts.get("response_format", "json")
     if form not in _FORMATS:
         raise InvalidRequest(f"response_format: {form!r} is not one of {', '.join(_FORMATS)}")
     return form

@@ -165,6 +165,7 @@ class Chat(_Writes):
     path = "/v1/chat/completions"
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
     tasks = frozenset({"text-generation", "image-text-to-text", "any-to-any"})
+    converses = True
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, ChatRequest)

@@ -38,6 +38,7 @@ class Handler(ABC):
 
     path: ClassVar[str]
     tasks: ClassVar[frozenset[str]]
+    converses: ClassVar[bool] = False  # whether the model needs a chat template
     also: ClassVar[tuple[str, ...]] = ()  # the media types of its answers beside JSON
 
     def __init__(self, service: Service) -> None:

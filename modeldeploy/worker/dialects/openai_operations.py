@@ -20,7 +20,7 @@ from modeldeploy.worker.dialects.openai_types import (
 )
 from modeldeploy.worker.dialects.openai_vectors import Vectors
 from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
-from modeldeploy.worker.routing import EVENTS
+from modeldeploy.worker.routing import EVENTS, FORM
 
 _Documented = tuple[type[Handler], str, Any, Any, dict[str, Any]]
 _SAY = "Say hello."
@@ -67,12 +67,14 @@ def operations(about: About) -> list[Operation]:
     of, task = about.schemas.of, about.task.name
     failures = errors(of(ErrorBody))
     found = [
-        _posted(about, one, failures) for one in _JSON_ROUTES if about.task.name in one[0].tasks
+        _posted(about, one, failures)
+        for one in _JSON_ROUTES
+        if task in one[0].tasks and (about.conversations or not one[0].converses)
     ]
     if task in Transcriptions.tasks:
         text: Schema = {"type": "object", "properties": {"text": {"type": "string"}}}
         made = {"200": answer("What was said.", text), **failures}
-        form = {"multipart/form-data": {"schema": _FORM}}
+        form = {FORM: {"schema": _FORM}}
         found.append(Operation("post", Transcriptions.path, "What a sound says.", made, form))
     refused = {status: failures[status] for status in ("403", "406", "421")}
     listed = {"200": answer("This one.", of(Models)), **refused}

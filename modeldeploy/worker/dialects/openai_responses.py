@@ -53,6 +53,7 @@ class Responses(Handler):
     path = "/v1/responses"
     also = (EVENTS,)
     tasks = frozenset({"text-generation", "image-text-to-text", "any-to-any"})
+    converses = True
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, ResponsesRequest)

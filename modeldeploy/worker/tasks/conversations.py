@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from modeldeploy.errors import InvalidRequest, UrlNotAllowed
 from modeldeploy.schema.tasks.multimodal import MOST_IMAGES, ImageConversation, TextWithImages
 
-_DATA = "data:"
+_DATA_OR_WEB = re.compile(r"(data:|https?://)", re.IGNORECASE)
 _SEND = 'send {"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}'
 
 
@@ -16,7 +17,8 @@ def conversation_of(messages: list[dict[str, Any]]) -> ImageConversation:
 
     Raises:
         InvalidRequest: a part that is neither a text nor an image, or too many images.
-        UrlNotAllowed: an image that is only named.
+        UrlNotAllowed: an image that is a path, or a URL other than http(s): whether one of those
+            may be fetched is for :mod:`modeldeploy.worker.media` to say.
     """
     images: list[str] = []
     turned = [
@@ -72,7 +74,7 @@ def _part(where: str, part: dict[str, Any], images: list[str]) -> dict[str, Any]
     url = named.get("url") if isinstance(named, dict) else None
     if not isinstance(url, str):
         raise InvalidRequest(f"{where}: image_url has no url", hint=_SEND)
-    if not url[: len(_DATA)].lower() == _DATA:
+    if not _DATA_OR_WEB.match(url):
         raise UrlNotAllowed(f"{where}: URLs and file paths are not opened", hint=_SEND)
     images.append(url)
     return {"type": "image"}

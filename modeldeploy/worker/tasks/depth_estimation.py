@@ -50,7 +50,7 @@ class DepthEstimation(ImageAdapter[Image, DepthEstimationParameters]):
     def post(self, raws: list[Any], inputs: Image, parameters: DepthEstimationParameters) -> Depth:
         row, size = raws[0]
         found = self.processor.post_process_depth_estimation(row, [size])[0]
-        depth = found["predicted_depth"].numpy()
+        depth = found["predicted_depth"].numpy().reshape(size)  # a line comes without its axis
         check_numbers(depth)
         return Depth(
             depth=images.png(_shown(depth)),

@@ -70,4 +70,7 @@ class Medium:
         return self._path.search(text[:_LONGEST_PATH]) is not None
 
     def _not_a_place(self) -> UrlNotAllowed:
-        return UrlNotAllowed(f"{self.field}: URLs and file paths are not opened", hint=self.send)
+        return UrlNotAllowed(
+            f"{self.field}: URLs and file paths are not opened",
+            hint=f"{self.send}; deploy --allow-media-url HOST lets URLs of a host be fetched",
+        )

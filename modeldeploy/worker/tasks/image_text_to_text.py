@@ -97,6 +97,9 @@ class ImageTextToText(TextGeneration):
             )
         return conversation_of(messages)
 
+    def chat_template(self) -> Any:
+        return self.processor.chat_template
+
     # Prompts
 
     def pre(self, inputs: Any, parameters: TextGenerationParameters) -> list[Item]:

@@ -75,7 +75,12 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
             dtype=dtype_name(self.model.dtype),
             parameters=sum(tensor.numel() for tensor in self.model.parameters()),
             max_input_length=self.max_input_length(),
+            conversations=self.chat_template() is not None,
         )
+
+    def chat_template(self) -> Any:
+        """What makes prompts of conversations; None where the model knows none."""
+        return None
 
     def max_input_length(self) -> int | None:
         """Tokens that one input may have; None where there is no such thing."""

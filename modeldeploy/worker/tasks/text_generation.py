@@ -105,6 +105,9 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     def max_input_length(self) -> int | None:
         return self.tokens.window
 
+    def chat_template(self) -> Any:
+        return self.tokens.tokenizer.chat_template
+
     # Prompts
 
     def pre(self, inputs: Asked, parameters: TextGenerationParameters) -> list[Item]:
