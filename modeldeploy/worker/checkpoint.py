@@ -31,7 +31,6 @@ from modeldeploy.worker.tasks.base import Source
 _NAMED_KEYS = 4
 _CODE_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 _VOCABULARIES = ("tokenizer.json", "*vocab*", "*.model", "*.tiktoken", "*.spm", "tekken.json")
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _TASK_OF_SUFFIX = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
@@ -263,62 +262,3 @@ def _has_words(folder: Path) -> bool:
     """Whether a tokenizer is there; byte-level ones need no vocabulary."""
     named = (folder / "tokenizer_config.json").exists()
     return named or any(any(folder.glob(pattern)) for pattern in _VOCABULARIES)
-
-
-def load_image_processor(source: Source) -> Any:
-    """The image processor of the snapshot, computed by Pillow and numpy.
-
-    Raises:
-        ModelError: there is none, or it is damaged.
-    """
-    return _load_processor(source, "the image processor", transformers.AutoImageProcessor)
-
-
-def load_feature_extractor(source: Source) -> Any:
-    """What makes a model's input of sound.
-
-    Raises:
-        ModelError: there is none, or it is damaged.
-    """
-    return _load_processor(source, "the feature extractor", transformers.AutoFeatureExtractor)
-
-
-def _load_processor(source: Source, what: str, kind: Any) -> Any:
-    if not any((Path(source.model) / name).exists() for name in _PROCESSORS):
-        raise ModelError(
-            f"{what} is not beside the model", hint="preprocessor_config.json must be there"
-        )
-    with typed_errors(what):
-        return kind.from_pretrained(
-            source.model,
-            local_files_only=True,
-            trust_remote_code=source.trust_remote_code,
-        )
-
-
-def load_processor(source: Source) -> Any:
-    """What makes a model's input of images and texts together.
-
-    Raises:
-        ModelError: there is none, or a part of it is missing or damaged.
-    """
-    with typed_errors("the processor"):
-        try:
-            found = transformers.AutoProcessor.from_pretrained(
-                source.snapshot,
-                local_files_only=True,
-                trust_remote_code=source.trust_remote_code,
-            )
-        except (AttributeError, ImportError) as error:
-            if not any(part in str(error) for part in ("VIDEO_PROCESSOR", "Torchvision")):
-                raise
-            raise UnsupportedModel(
-                "its processor takes videos too, for which transformers needs torchvision",
-                hint="install torchvision beside modeldeploy, then modeldeploy start NAME",
-            ) from error
-    if getattr(found, "tokenizer", None) is None or getattr(found, "image_processor", None) is None:
-        raise ModelError(
-            "there is no processor of images and texts beside the model",
-            hint="processor_config.json or preprocessor_config.json, and a tokenizer, must be there",
-        )
-    return found

@@ -91,11 +91,9 @@ class About:
     conversations: bool = True
     schemas: Schemas = field(default_factory=Schemas)
 
-    @property
-    def one_or_many(self) -> Schema:
-        """The schema of the task's output for one input, or a list of them for several."""
-        one = self.schemas.of(self.task.output)
-        return {"anyOf": [one, {"type": "array", "items": one}]}
+
+def any_of(schemas: Sequence[Schema]) -> Schema:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": [*schemas]}
 
 
 def answer(description: str, schema: Schema, media_type: str = JSON) -> Schema:

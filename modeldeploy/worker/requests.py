@@ -7,6 +7,7 @@ each is a part. Whatever the form, the same types decode it.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,20 @@ def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
     Raises:
         MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not what the schema asks for.
     """
+    if task.twin:
+        task = _meant_natively(task, decode(raw, dict[str, msgspec.Raw]).keys())
     return split(task, decode(raw, native_request(task)), most)
+
+
+def _meant_natively(task: TaskSchema, given: AbstractSet[str]) -> TaskSchema:
+    """The task itself, or its twin where only that one has the inputs that are given."""
+    mine, *others = tasks.answered(task)
+    is_mine = given & _input_names(mine)
+    return mine if is_mine else next((one for one in others if given & _input_names(one)), mine)
+
+
+def _input_names(task: TaskSchema) -> set[str]:
+    return {*task.inputs.__struct_fields__, *(task.many or ())}
 
 
 def decode(raw: bytes | msgspec.Raw, kind: Any, at: str = "$") -> Any:
@@ -132,10 +146,9 @@ def _gathered(task: TaskSchema, inputs: msgspec.Raw, beside: dict[str, msgspec.R
 
 def _meant(task: TaskSchema, inputs: msgspec.Raw) -> TaskSchema:
     """The task itself, or its twin where the inputs can only be that one's."""
-    twin = tasks.TASKS.get(task.twin or "")
     is_object = bytes(inputs).lstrip()[:1] == b"{"
-    fits = is_object != (task.single is not None)
-    return task if twin is None or fits else twin
+    fitting = (one for one in tasks.answered(task) if is_object != (one.single is not None))
+    return next(fitting, task)
 
 
 _HF_KEYS = frozenset({"inputs", "parameters", "options", "stream"})

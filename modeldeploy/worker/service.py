@@ -212,11 +212,14 @@ class Service:
         for index, one in enumerate(inputs):
             with _contained():
                 try:
-                    made.append(adapter.pre(one, parameters))
+                    items = adapter.pre(one, parameters)
                 except InvalidRequest as error:
                     if len(inputs) > 1 and self.task.many:
                         error.message = f"{self.task.many[1]}[{index}]: {error.message}"
                     raise
+                if not items:  # there would be nothing whose end the request could wait for
+                    raise PredictionFailed("the model's adapter makes nothing of this input")
+                made.append(items)
         return made
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import openai
 import pytest
+import requests
 from huggingface_hub import InferenceClient
 from sentence_transformers import SentenceTransformer
 
@@ -52,3 +55,20 @@ def test_a_model_of_vectors_tells_similarity_too() -> None:
     with served(minilm.folder(), "feature-extraction") as one:
         found = InferenceClient(model=one.url).sentence_similarity(TEXTS[0], TEXTS[1:])
         assert found[1] > 0.5 > found[0]
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "sentence-similarity"])
+def test_natively_too_both_are_answered(task: str) -> None:
+    with served(minilm.folder(), task) as one:
+
+        def ask(**body: Any) -> Any:
+            answer = requests.post(f"{one.url}/predict", json=body, timeout=30)
+            return answer.status_code, answer.json().get("result")
+
+        _, vector = ask(text=TEXTS[0], normalize=True)
+        _, vectors = ask(texts=TEXTS, normalize=True)
+        _, found = ask(source_sentence=TEXTS[0], sentences=TEXTS[1:])
+        assert np.allclose(vector, vectors[0], atol=1e-4)
+        assert found == pytest.approx(list(np.array(vectors[1:]) @ np.array(vectors[0])), abs=1e-4)
+        for wrong in ({}, {"text": "a", "source_sentence": "b"}, {"sentences": ["a"]}):
+            assert ask(**wrong)[0] == 422

@@ -37,8 +37,17 @@ from transformers import (
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
     LlavaProcessor,
     MBartConfig,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessorPil,
     ViltConfig,
     ViltForQuestionAnswering,
     ViltImageProcessorPil,
@@ -303,6 +312,94 @@ def idefics3(folder: Path) -> Path:
     )
     processor = Idefics3Processor(image, tokenizer, image_seq_len=1, chat_template=_TEMPLATE)
     return _save(folder, Idefics3ForConditionalGeneration(config), processor)
+
+
+def smolvlm(folder: Path) -> Path:
+    """An Idefics3 of another name, whose processor knows videos too."""
+    torch.manual_seed(0)
+    tokenizer = _chatty("<fake_token_around_image>", "<end_of_utterance>", "<global-img>")
+    config = SmolVLMConfig(
+        vision_config={**_VISION, "initializer_range": 0.3, "model_type": "smolvlm_vision"},
+        text_config=_decoder(tokenizer),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=0,
+    )
+    image = SmolVLMImageProcessorPil(
+        size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}
+    )
+    kind = {"processor_class": "SmolVLMProcessor", "image_seq_len": 1}
+    return _with_videos(folder, SmolVLMForConditionalGeneration(config), tokenizer, image, kind)
+
+
+def llava_onevision(folder: Path) -> Path:
+    """A SigLIP's patches among a Llama's tokens."""
+    torch.manual_seed(0)
+    tokenizer = _chatty("<video>")
+    config = LlavaOnevisionConfig(
+        vision_config={**_VISION, "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config=_decoder(tokenizer),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=[[SIDE, SIDE], [SIDE, 2 * SIDE]],
+    )
+    image = LlavaOnevisionImageProcessorPil(
+        size=_SQUARE, image_grid_pinpoints=[[SIDE, SIDE], [SIDE, 2 * SIDE]]
+    )
+    kind = {
+        "processor_class": "LlavaOnevisionProcessor",
+        "num_image_tokens": 4,
+        "vision_feature_select_strategy": "full",
+    }
+    return _with_videos(
+        folder, LlavaOnevisionForConditionalGeneration(config), tokenizer, image, kind
+    )
+
+
+def qwen2_vl(folder: Path) -> Path:
+    """Images of any size as so many patches, places in three directions."""
+    torch.manual_seed(0)
+    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = _chatty(*names)
+    start, end, image, video = map(tokenizer.convert_tokens_to_ids, names)
+    text = _decoder(tokenizer).to_dict()
+    config = Qwen2VLConfig(
+        text_config={**text, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}},
+        vision_config={
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "patch_size": 4,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    processor = Qwen2VLImageProcessorPil(
+        patch_size=4, merge_size=2, temporal_patch_size=2, min_pixels=64, max_pixels=1024
+    )
+    template = _TEMPLATE.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    model, kind = Qwen2VLForConditionalGeneration(config), {"processor_class": "Qwen2VLProcessor"}
+    return _with_videos(folder, model, tokenizer, processor, kind, template)
+
+
+def _with_videos(
+    folder: Path,
+    model: Any,
+    tokenizer: Any,
+    image: Any,
+    kind: dict[str, Any],
+    template: str = _TEMPLATE,
+) -> Path:
+    """Saved part by part: transformers makes a processor of videos only beside torchvision."""
+    _save(folder, model, tokenizer, image)
+    (folder / "chat_template.jinja").write_text(template)
+    (folder / "processor_config.json").write_text(json.dumps(kind))
+    return folder
 
 
 def _save(folder: Path, *parts: Any) -> Path:

@@ -50,11 +50,18 @@ def find(name: str) -> TaskSchema | None:
     return TASKS.get(ALIASES.get(name, name)) or seq2seq.translation_of(name)
 
 
+def answered(task: TaskSchema) -> list[TaskSchema]:
+    """The task, and its twin if it has one: whose inputs a deployment of it answers."""
+    twin = TASKS.get(task.twin or "")
+    return [task, twin] if twin else [task]
+
+
 __all__ = [
     "ALIASES",
     "TASKS",
     "TaskSchema",
     "alternatives",
+    "answered",
     "file_fields",
     "find",
     "hf_input",

@@ -38,7 +38,7 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     ``result`` what such a request is answered, in shape; ``smoke`` stands in for an ``example``
     that would be slow. ``auto_class`` names transformers' class that loads the model, ``adapter``
     is the worker's ``"module:Class"``. ``twin`` is another task of the same adapter, whose inputs
-    the Hugging Face dialect answers too.
+    are answered too.
     """
 
     name: str

@@ -15,8 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
-from modeldeploy.schema import tasks
-from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters
+from modeldeploy.schema.tasks import TaskSchema, answered, hf_input, hf_parameters
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.tokens import token_events
@@ -26,6 +25,7 @@ from modeldeploy.worker.operations import (
     Operation,
     Schema,
     answer,
+    any_of,
     bodies,
     errors,
     events,
@@ -119,15 +119,8 @@ async def _to_the_docs(request: Request) -> Response:
     return RedirectResponse("docs")
 
 
-def _tasks(about: About) -> list[TaskSchema]:
-    """Those whose inputs are answered here."""
-    twin = tasks.TASKS.get(about.task.twin or "")
-    return [about.task, twin] if twin else [about.task]
-
-
 def _request(about: About) -> Schema:
-    requests = [_request_of(task, about) for task in _tasks(about)]
-    return requests[0] if len(requests) == 1 else {"anyOf": requests}
+    return any_of([_request_of(task, about) for task in answered(about.task)])
 
 
 def _request_of(task: TaskSchema, about: About) -> Schema:
@@ -157,8 +150,8 @@ def _request_of(task: TaskSchema, about: About) -> Schema:
 
 def _prediction(about: About) -> Schema:
     hf = about.task.hf
-    outputs = [_output(task, about) for task in _tasks(about)]
-    told = answer("The bare prediction.", outputs[0] if len(outputs) == 1 else {"anyOf": outputs})
+    outputs = [_output(task, about) for task in answered(about.task)]
+    told = answer("The bare prediction.", any_of(outputs))
     if hf.binary:
         told["content"][hf.binary] = {"schema": {"type": "string", "format": "binary"}}
     if hf.streamed:

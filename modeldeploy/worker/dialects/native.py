@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.problem import Problem
-from modeldeploy.schema.tasks import native_request
+from modeldeploy.schema.tasks import TaskSchema, answered, native_request
 from modeldeploy.worker import intake
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.huggingface import HuggingFace
@@ -23,6 +23,7 @@ from modeldeploy.worker.operations import (
     Operation,
     Schema,
     answer,
+    any_of,
     bodies,
     errors,
     events,
@@ -58,13 +59,10 @@ class Native:
     @staticmethod
     def operations(about: About) -> list[Operation]:
         task, schemas = about.task, about.schemas
-        request, success = schemas.of(native_request(task)), schemas.of(Success)
-        result = schemas.of(task.output)
-        if task.many:
-            result = about.one_or_many
-            part = schemas.parts[native_request(task).__name__]
-            _exactly_one(part, task.many, about.limits.max_texts)
+        success = schemas.of(Success)
+        result = any_of([_result(one, about) for one in answered(task)])
         schemas.parts["Success"]["properties"]["result"] = result
+        request = any_of([_request(one, about) for one in answered(task)])
         told = answer("The prediction.", success)
         if task.hf.streamed:
             told["content"][EVENTS] = events(schemas.of(task.hf.streamed))
@@ -116,6 +114,20 @@ class Native:
             inference_time_ms=round(exchange.inference_ms, 3),
         )
         return await self._service.aside(len(results), json_answer, success)
+
+
+def _request(task: TaskSchema, about: About) -> Schema:
+    kind = native_request(task)
+    request = about.schemas.of(kind)
+    if task.many:
+        _exactly_one(about.schemas.parts[kind.__name__], task.many, about.limits.max_texts)
+    return request
+
+
+def _result(task: TaskSchema, about: About) -> Schema:
+    """For one input, or a list of them for several."""
+    one = about.schemas.of(task.output)
+    return {"anyOf": [one, {"type": "array", "items": one}]} if task.many else one
 
 
 def _exactly_one(request: Schema, many: tuple[str, str], most: int) -> None:

@@ -20,7 +20,7 @@ from modeldeploy.schema.tasks.multimodal import (
     ImageQuestion,
 )
 from modeldeploy.schema.tasks.seq2seq import Decoding
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import checkpoint, processors
 from modeldeploy.worker.failures import panics_as_errors
 from modeldeploy.worker.tasks import documents, images
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
@@ -81,7 +81,7 @@ class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParam
     def prepare(self, source: Source) -> None:
         self._tokenizer = checkpoint.load_tokenizer(source)
         if self._writes:
-            self._image_processor = checkpoint.load_image_processor(source)
+            self._image_processor = processors.load_image_processor(source)
             self.planner = Planner(self.model)
             self.generator = Generator(self.model, self._tokenizer, self.planner.ends)
             return
@@ -96,7 +96,7 @@ class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParam
         self._rust = rust
         self._sees = "pixel_values" in self.accepted
         if self._sees:
-            self._image_processor = checkpoint.load_image_processor(source)
+            self._image_processor = processors.load_image_processor(source)
             self._image_processor.apply_ocr = False  # the words are given, or read by us
 
     def max_input_length(self) -> int | None:

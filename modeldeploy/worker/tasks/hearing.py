@@ -10,7 +10,7 @@ import torch
 from transformers import StoppingCriteria
 
 from modeldeploy.errors import InvalidRequest
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import processors
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.tasks import audio
 from modeldeploy.worker.tasks.base import Inputs, Item, Parameters, Source
@@ -31,7 +31,7 @@ class Hearing(ModelAdapter[Inputs, Parameters]):
     longest: ClassVar[float] = 120.0
 
     def prepare(self, source: Source) -> None:
-        self.extractor = checkpoint.load_feature_extractor(source)
+        self.extractor = processors.load_feature_extractor(source)
         self.rate = int(self.extractor.sampling_rate)
         self.shortest = _receptive_field(self.config)
         self.pads = (

@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import BatchFeature
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import processors
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.tasks.base import BatchLimits, Inputs, Item, Parameters, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
@@ -31,7 +31,7 @@ class ImageAdapter(ModelAdapter[Inputs, Parameters]):
     batch = BatchLimits(items=8, size=8)
 
     def prepare(self, source: Source) -> None:
-        self.processor = checkpoint.load_image_processor(source)
+        self.processor = processors.load_image_processor(source)
 
     def features(self, image: Any) -> Features:
         """What the processor makes of an image (or of what else it takes), without the batch's

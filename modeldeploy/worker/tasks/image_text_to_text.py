@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.generation import GeneratedText, TextGenerationParameters
 from modeldeploy.schema.tasks.multimodal import ImageConversation, TextWithImages
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import processors
 from modeldeploy.worker.front import Front
 from modeldeploy.worker.generation import fallback
 from modeldeploy.worker.generation.rows import Prompt, Written
@@ -74,7 +74,7 @@ class ImageTextToText(TextGeneration):
         super().prepare(source)
         self._slab = None
         self._by_length = self._by_length or bool(self.config.is_encoder_decoder)
-        self.processor = checkpoint.load_processor(source)
+        self.processor = processors.load_processor(source)
         mark = getattr(self.processor, "image_token", None)
         self._mark = mark if isinstance(mark, str) else ""
         # Calls of a tokenizer set its truncation and padding, which is state of its own.

@@ -8,7 +8,7 @@ from typing import Any
 from modeldeploy.schema.tasks.generation import GeneratedText
 from modeldeploy.schema.tasks.multimodal import ImageToTextParameters
 from modeldeploy.schema.tasks.vision import Image
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import checkpoint, processors
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
@@ -29,7 +29,7 @@ class ImageToText(ModelAdapter[Image, ImageToTextParameters]):
     batch = BatchLimits(items=8, size=8192)
 
     def prepare(self, source: Source) -> None:
-        self.processor = checkpoint.load_image_processor(source)
+        self.processor = processors.load_image_processor(source)
         self.planner = Planner(self.model)
         tokenizer = checkpoint.load_tokenizer(source)
         self.generator = Generator(self.model, tokenizer, self.planner.ends)

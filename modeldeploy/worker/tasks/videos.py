@@ -49,7 +49,7 @@ def _decode_file(video: str | bytes, choose: Choose) -> list[Image.Image]:
     except ImportError as error:
         raise InvalidRequest(
             f"video: films ({kind}) need the package av, which is not installed here",
-            hint="send a GIF, or the frames as a list of images; or install av beside modeldeploy",
+            hint="send a GIF, or the frames as a list of images; or install modeldeploy[multimodal]",
         ) from error
     try:
         return _by_av(av, raw, kind, choose)

@@ -10,7 +10,7 @@ from typing import Any
 from modeldeploy.errors import InputTooLong
 from modeldeploy.schema.tasks.multimodal import ImageQuestion, VisualAnswer, VisualAnswersParameters
 from modeldeploy.schema.tasks.seq2seq import Decoding
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import processors
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
@@ -34,7 +34,7 @@ class VisualQuestionAnswering(ModelAdapter[ImageQuestion, VisualAnswersParameter
     batch = BatchLimits(items=8, size=4096)
 
     def prepare(self, source: Source) -> None:
-        self.processor = checkpoint.load_processor(source)
+        self.processor = processors.load_processor(source)
         tokenizer = self.processor.tokenizer
         self._window = window_of(self.config, tokenizer)
         self._pad_id = tokenizer.pad_token_id or 0

@@ -18,14 +18,18 @@ from modeldeploy.errors import (
     UrlNotAllowed,
     WrongTask,
 )
+from modeldeploy.worker import processors
 from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
 from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.worker.adapters import inputs, loaded, parameters, predict, source
 
 TASK = "image-text-to-text"
 KINDS = [models.llava, models.idefics3]
 TEXT = "Where does Ada live?"
+without_torchvision = pytest.mark.skipif(
+    bool(importlib.util.find_spec("torchvision")), reason="it is installed"
+)
 AnyAdapter = Adapter[Any, Any]
 Make = Callable[[Any], tuple[Path, AnyAdapter]]
 
@@ -62,15 +66,15 @@ def ask(adapter: AnyAdapter, given: Any, **how: Any) -> str:
     return str(found.generated_text)
 
 
-def written(folder: Path, seeds: list[int], text: str, **how: Any) -> str:
+def written(folder: Path, seeds: list[int], text: str, processor: Any = None) -> str:
     """What transformers itself writes on its own template."""
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = processor or AutoProcessor.from_pretrained(folder)
     content: list[Any] = [{"type": "image", "image": picture(seed)} for seed in seeds]
     turn = {"role": "user", "content": [*content, {"type": "text", "text": text}]}
     given = processor.apply_chat_template(
         [turn], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )
-    return _generated(folder, processor, given, **how)
+    return _generated(folder, processor, given)
 
 
 def _generated(folder: Path, processor: Any, given: Any, **how: Any) -> str:
@@ -259,16 +263,37 @@ def test_a_captioner_is_sent_to_its_own_task(tmp_path: Path) -> None:
     assert "image-to-text" in refused.value.hint
 
 
-@pytest.mark.skipif(bool(importlib.util.find_spec("torchvision")), reason="it is installed")
-def test_a_processor_of_videos_says_what_it_needs(make: Make, tmp_path: Path) -> None:
+@without_torchvision
+def test_a_processor_of_sounds_and_videos_says_what_it_needs(make: Make, tmp_path: Path) -> None:
     folder, _ = make(models.llava)
     for one in folder.iterdir():
         (tmp_path / one.name).write_bytes(one.read_bytes())
-    kinds = {"processor_class": "Qwen2VLProcessor", "image_processor_type": "Qwen2VLImageProcessor"}
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "qwen2_5_omni"}))
+    kinds = {"processor_class": "Qwen2_5OmniProcessor"}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(kinds))
     (tmp_path / "processor_config.json").write_text(json.dumps(kinds))
     with pytest.raises(UnsupportedModel, match="torchvision"):
-        loaded(tmp_path, TASK)
+        processors.load_processor(source(tmp_path, TASK))
+
+
+@without_torchvision
+@pytest.mark.parametrize("seeds", [[0], [1, 0], []])
+@pytest.mark.parametrize("maker", [models.qwen2_vl, models.smolvlm, models.llava_onevision])
+def test_a_model_that_knows_videos_reads_images_without_torchvision(
+    make: Make, maker: Any, seeds: list[int]
+) -> None:
+    folder, adapter = make(maker)
+    given = inputs(TASK, text=TEXT, images=[file(picture(seed)) for seed in seeds])
+    processor = adapter.processor  # type: ignore[attr-defined]
+    assert ask(adapter, given) == written(folder, seeds, TEXT, processor)
+    others = [inputs(TASK, text="ten", images=given.images), given]
+    how = parameters(TASK, max_new_tokens=9)
+    items = [adapter.pre(one, how)[0] for one in others]
+    together = adapter.core(items)
+    assert [adapter.post([raw], one, how) for raw, one in zip(together, others, strict=True)] == [
+        predict(adapter, one, how) for one in others
+    ]
 
 
 def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
