@@ -30,6 +30,7 @@ ENTRIES = {
     "inspect": Entry(f"{_ROOM}.listing:inspect", "All about deployments, as JSON.", _LOOK),
     "logs": Entry(f"{_ROOM}.logs:logs", "What a deployment's worker wrote.", _LOOK),
     "predict": Entry(f"{_ROOM}.predict:predict", "Ask a deployment for a prediction.", _LOOK),
+    "bench": Entry(f"{_ROOM}.bench:bench", "How fast a deployment answers.", _LOOK),
     "daemon": Entry(f"{_ROOM}.daemon:daemon", "Start, stop and watch the supervisor.", _DAEMON),
 }
 

@@ -1,0 +1,122 @@
+"""``bench`` against a server of our own; timings are looked at nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modeldeploy.client import load
+from modeldeploy.schema.states import Desired, State
+from tests.cli.conftest import Run
+from tests.cli.fake_supervisor import FakeSupervisor
+from tests.cli.stories import deployment
+
+
+class Worker(http.server.ThreadingHTTPServer):
+    """Answers every text; ``asked`` are the bodies. One that says ``bad`` gets a 422, one that says
+    ``close`` the end of its connection, one that says ``chunks`` an answer in pieces."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append(body)  # type: ignore[attr-defined]
+        self.send_response(422 if body["text"] == "bad" else 200)
+        if body["text"] == "chunks":
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"3\r\n{}\n\r\n0\r\n\r\n")
+            return
+        self.send_header("content-length", "2")
+        if body["text"] == "close":
+            self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    found = Worker()
+    yield found
+    found.shutdown()
+    found.server_close()
+
+
+@pytest.fixture
+def fake_two(fake: FakeSupervisor, worker: Worker) -> FakeSupervisor:
+    fake.deployments["a"] = deployment("a", State.RUNNING)
+    fake.deployments["b"] = deployment("b", State.STOPPED, desired=Desired.STOPPED)
+    fake.change("a", port=worker.server_port)
+    return fake
+
+
+def test_each_request_is_counted_once_however_it_is_answered(worker: Worker) -> None:
+    requests = [
+        load.post("127.0.0.1", worker.server_port, "/predict", body.encode(), "application/json")
+        for body in ('{"text": "a"}', '{"text": "bad"}', '{"text": "close"}', '{"text": "chunks"}')
+    ]
+    found = asyncio.run(load.measure("127.0.0.1", worker.server_port, requests, 3, count=40))
+    assert found.statuses == Counter({200: 30, 422: 10})
+    assert len(found.latencies) == 30
+    assert len(worker.asked) == 40
+    assert 0 < found.quantile(0.5) <= found.quantile(0.99) <= found.seconds
+    assert found.rate == pytest.approx(30 / found.seconds)
+
+
+def test_it_sweeps_over_clients(fake_two: FakeSupervisor, run: Run) -> None:
+    done = run("bench", "a", "--clients", "1,3", "--seconds", "0.1", "--json")
+    assert [row["clients"] for row in done.json] == [1, 3]
+    for row in done.json:
+        assert row["answers"] > 0
+        assert row["errors"] == {}
+        assert row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+    shown = run("bench", "a", "--clients", "2", "--seconds", "0.1").out
+    assert "REQUESTS/S" in shown
+
+
+def test_it_asks_with_the_texts_of_a_file(
+    fake_two: FakeSupervisor, worker: Worker, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "texts").write_text("one\n\nbad\n")
+    done = run("bench", "a", "--clients", "1", "--seconds", "0.1", "--file", "texts", "--json")
+    assert {body["text"] for body in worker.asked} == {"one", "bad"}
+    assert list(done.json[0]["errors"]) == ["422"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("b",), "not_ready"),
+        (("nobody",), "deployment_not_found"),
+        (("a", "--file", "nothing"), "usage"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    fake_two: FakeSupervisor, run: Run, arguments: tuple[str, ...], code: str
+) -> None:
+    assert run("bench", *arguments, "--json").error["code"] == code
+
+
+@pytest.mark.parametrize("clients", ["x", "0", "1,,2", "5000"])
+def test_clients_are_numbers(fake_two: FakeSupervisor, run: Run, clients: str) -> None:
+    assert run("bench", "a", "--clients", clients).code == 2
