@@ -56,6 +56,11 @@ MODEL is one of
     metavar="HOST",
     help="Let requests name images, sounds and videos at http(s)://HOST; may be given again.",
 )
+@click.option(
+    "--no-optimize",
+    is_flag=True,
+    help="Run the model as transformers does, not faster with equal results.",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
@@ -96,6 +101,7 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
             download_timeout=values.max_download_timeout,
             allow_origins=values.allow_origins,
             allow_media_urls=values.allow_media_urls,
+            optimize=not wanted.no_optimize,
         ),
     )
     try:

@@ -30,6 +30,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
+    no_optimize: bool = False
     detach: bool = False
     timeout: float | None = None
 
@@ -66,6 +67,7 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
+    no_optimize: bool = False
     detach: bool = False
     timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 

@@ -41,6 +41,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     download_timeout: Annotated[float, Meta(gt=0, description="Seconds.")] = 1800.0
     allow_origins: tuple[Origin, ...] = ()
     allow_media_urls: tuple[Host, ...] = ()
+    optimize: bool = True
 
 
 class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -53,6 +53,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     threads: int
     allow_origins: tuple[str, ...] = ()
     allow_media_urls: tuple[str, ...] = ()
+    optimize: bool = True
     companion: str | None = None
     gguf: str | None = None
 

@@ -64,6 +64,7 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         threads=thread_budget(),
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
+        optimize=record.spec.optimize,
         companion=record.model.companion,
         gguf=record.model.gguf,
     )

@@ -63,6 +63,7 @@ class Info(Struct, frozen=True, kw_only=True):
     dtype: str | None
     device: str | None
     parameters: int | None
+    runs: dict[str, str]
     max_input_length: int | None
     memory_bytes: int
     limits: Limits

@@ -9,7 +9,8 @@ does not hold up a short question, and nobody starves.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from modeldeploy.worker.front import Failure, Front, Ticket
@@ -65,25 +66,35 @@ class Batcher(Front):
 
     def _company(self, lead: Item) -> list[_Chosen]:
         """``lead`` and those that cost least beside it."""
-        candidates: list[_Chosen] = []
-        for ticket in self._queue:
-            for index in ticket.waiting[: _LOOK_AHEAD - len(candidates)]:
-                if ticket.items[index].key == lead.key:
-                    candidates.append((ticket, index))
-            if len(candidates) >= _LOOK_AHEAD:
-                break
-        candidates.sort(key=lambda one: abs(one[0].items[one[1]].size - lead.size))
+        candidates = list(islice(self._beside(lead), _LOOK_AHEAD))
+        if self._limits.padded:
+            candidates.sort(key=lambda one: abs(one[0].items[one[1]].size - lead.size))
         return self._within_limits(candidates)
+
+    def _beside(self, lead: Item) -> Iterator[_Chosen]:
+        """What may share a call with ``lead``: of each request one, then of each the next."""
+        queues = [(ticket, iter(ticket.waiting)) for ticket in self._queue]
+        while queues:
+            left = []
+            for ticket, waiting in queues:
+                for index in waiting:
+                    one = ticket.items[index]
+                    if one.key == lead.key and (one.size == lead.size or not self._limits.equal):
+                        yield ticket, index
+                        left.append((ticket, waiting))
+                        break
+            queues = left
 
     def _within_limits(self, candidates: list[_Chosen]) -> list[_Chosen]:
         chosen: list[_Chosen] = []
-        largest = 0
+        largest = total = 0
         for ticket, index in candidates:
-            larger = max(largest, ticket.items[index].size)
-            if chosen and larger * (len(chosen) + 1) > self._limits.size:
+            size = ticket.items[index].size
+            total, largest = total + size, max(largest, size)
+            cost = largest * (len(chosen) + 1) if self._limits.padded else total
+            if chosen and cost > self._limits.size:
                 break
             chosen.append((ticket, index))
-            largest = larger
             if len(chosen) == self._limits.items:
                 break
         return chosen

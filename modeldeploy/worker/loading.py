@@ -110,12 +110,14 @@ def load(state: WorkerState) -> AnyAdapter:
     adapter.prepare(source)
     info = adapter.info()
     state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
-    _warm_up(adapter, task)
+    from modeldeploy.worker import settling  # it imports torch
+
+    settling.settle(adapter, lambda: warm_up(adapter, task), optimize=spec.optimize)
     state.update(fraction=1.0)
     return adapter
 
 
-def _warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:
+def warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:
     """The way of one request, with the task's own example: it pages the weights in."""
     request = example(task, task.smoke_body())
     try:

@@ -99,6 +99,7 @@ class Pages:
                 dtype=model.dtype if model else None,
                 device=model.device if model else None,
                 parameters=model.parameters if model else None,
+                runs=model.runs if model else {},
                 max_input_length=model.max_input_length if model else None,
                 memory_bytes=self._state.memory(),
                 limits=self._spec.limits,

@@ -7,6 +7,7 @@ each is a part. Whatever the form, the same types decode it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,13 @@ from msgspec.structs import fields, replace
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
 from modeldeploy.schema import tasks
-from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters, native_request
+from modeldeploy.schema.tasks import (
+    TaskSchema,
+    file_fields,
+    hf_input,
+    hf_parameters,
+    native_request,
+)
 
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
 
@@ -42,12 +49,12 @@ def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
         MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not what the schema asks for.
     """
     if task.twin:
-        task = _meant_natively(task, decode(raw, dict[str, msgspec.Raw]).keys())
+        task = meant(task, decode(raw, dict[str, msgspec.Raw]).keys())
     return split(task, decode(raw, native_request(task)), most)
 
 
-def _meant_natively(task: TaskSchema, given: AbstractSet[str]) -> TaskSchema:
-    """The task itself, or its twin where only that one has the inputs that are given."""
+def meant(task: TaskSchema, given: AbstractSet[str]) -> TaskSchema:
+    """The task itself, or its twin where only that one has any of the inputs that are ``given``."""
     mine, *others = tasks.answered(task)
     is_mine = given & _input_names(mine)
     return mine if is_mine else next((one for one in others if given & _input_names(one)), mine)
@@ -146,11 +153,12 @@ def _gathered(task: TaskSchema, inputs: msgspec.Raw, beside: dict[str, msgspec.R
 
 def _meant(task: TaskSchema, inputs: msgspec.Raw) -> TaskSchema:
     """The task itself, or its twin where the inputs can only be that one's."""
-    is_object = bytes(inputs).lstrip()[:1] == b"{"
+    is_object = _OBJECTS.match(bytes(inputs)) is not None
     fitting = (one for one in tasks.answered(task) if is_object != (one.single is not None))
     return next(fitting, task)
 
 
+_OBJECTS = re.compile(rb"\s*(\[\s*)?\{")
 _HF_KEYS = frozenset({"inputs", "parameters", "options", "stream"})
 
 
@@ -175,6 +183,8 @@ def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
     if isinstance(parts.get(several), str | bytes):
         parts[several] = [parts[several]]
     files = {name: value for name, value in parts.items() if _is_file(value)}
+    for name in files.keys() - {*file_fields(task.inputs), several}:
+        raise InvalidRequest(f"{name}: it is no file", hint=_HINT)
     body = {**parts, **{name: _stand_in(value) for name, value in files.items()}}
     asked = split(task, _loosely(body, native_request(task)), most)
     rows = files.pop(several, None)

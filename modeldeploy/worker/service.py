@@ -155,6 +155,7 @@ class Service:
         Raises:
             NotReady, QueueFull, RequestTimeout, InvalidRequest, PredictionFailed; ClientGone.
         """
+        self._check_count(inputs)
         adapter, batcher = await self.model()
         seconds = self._seconds(adapter)
         work = asyncio.ensure_future(self._work(adapter, batcher, inputs, parameters, exchange))
@@ -169,6 +170,15 @@ class Service:
         finally:
             work.cancel()
             gone.cancel()
+
+    def _check_count(self, inputs: Sequence[Any]) -> None:
+        """Lists may stand in one input, too."""
+        count, most = sum(map(_texts, inputs)), self.limits.max_texts
+        if count > most:
+            raise InvalidRequest(
+                f"the request holds {count} texts, the limit is {most}",
+                hint="send several requests",
+            )
 
     def _seconds(self, adapter: AnyAdapter) -> float:
         return self.limits.generation_timeout if adapter.generates else self.limits.request_timeout
@@ -237,6 +247,11 @@ def _post(
             results.append(adapter.post(raws[start : start + len(items)], one, parameters))
         start += len(items)
     return results
+
+
+def _texts(inputs: Any) -> int:
+    lists = (value for value in astuple(inputs) if isinstance(value, list))
+    return max(1, sum(map(len, lists)))
 
 
 def _weight(inputs: Any) -> int:

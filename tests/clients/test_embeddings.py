@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ import requests
 from huggingface_hub import InferenceClient
 from sentence_transformers import SentenceTransformer
 
+from modeldeploy.schema.worker import Limits
 from tests.clients.served import served
-from tests.models import minilm
+from tests.models import minilm, tiny
 
 TEXTS = ["How do I get my money back?", "The cat sleeps.", "How can I receive a refund?"]
 
@@ -72,3 +75,55 @@ def test_natively_too_both_are_answered(task: str) -> None:
         assert found == pytest.approx(list(np.array(vectors[1:]) @ np.array(vectors[0])), abs=1e-4)
         for wrong in ({}, {"text": "a", "source_sentence": "b"}, {"sentences": ["a"]}):
             assert ask(**wrong)[0] == 422
+
+
+def test_as_tensors_both_are_answered_too() -> None:
+    with served(minilm.folder(), "sentence-similarity", limits=Limits(max_texts=3)) as one:
+
+        def infer(**columns: list[str]) -> requests.Response:
+            tensors: Any = [
+                {"name": name, "datatype": "BYTES", "shape": [len(column)], "data": column}
+                for name, column in columns.items()
+            ]
+            url = f"{one.url}/v2/models/demo/infer"
+            return requests.post(url, json={"inputs": tensors}, timeout=30)
+
+        (vectors,) = infer(text=TEXTS[:2]).json()["outputs"]
+        assert (vectors["datatype"], vectors["shape"]) == ("FP32", [2, 384])
+        others = json.dumps(TEXTS[1:3])
+        (found,) = infer(source_sentence=[TEXTS[0]], sentences=[others]).json()["outputs"]
+        assert found["shape"] == [1, 2]
+        four = json.dumps(TEXTS[:1] * 4)
+        refused = infer(source_sentence=[TEXTS[0]], sentences=[four])
+        assert refused.status_code == 422
+        assert "the limit is 3" in refused.json()["error"]
+
+
+def test_several_pairs_are_one_request_as_documented() -> None:
+    with served(minilm.folder(), "sentence-similarity") as one:
+        pair = {"source_sentence": TEXTS[0], "sentences": TEXTS[1:]}
+        answer = requests.post(one.url, json={"inputs": [pair, pair]}, timeout=30)
+        first, second = answer.json()
+        assert first == pytest.approx(second, abs=1e-4)
+
+
+def test_vectors_of_tokens_are_a_tensor_only_where_texts_are_of_one_length(tmp_path: Path) -> None:
+    with served(tiny.gap_filler(tmp_path / "m"), "feature-extraction") as one:
+        url = f"{one.url}/v2/models/demo"
+        (output,) = requests.get(url, timeout=30).json()["outputs"]
+        assert (output["datatype"], output["shape"]) == ("FP32", [-1, -1, -1])
+
+        def infer(*texts: str) -> requests.Response:
+            tensor: Any = {
+                "name": "text",
+                "datatype": "BYTES",
+                "shape": [len(texts)],
+                "data": texts,
+            }
+            return requests.post(f"{url}/infer", json={"inputs": [tensor]}, timeout=30)
+
+        (vectors,) = infer("ten", "not").json()["outputs"]
+        assert (vectors["datatype"], len(vectors["shape"])) == ("FP32", 3)
+        refused = infer("ten", "not bad at all")
+        assert refused.status_code == 422
+        assert "pooling" in refused.json()["error"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from modeldeploy.schema.tasks import TASKS
+from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.tasks import TASKS, TaskSchema
+from modeldeploy.worker import settling
+from modeldeploy.worker.loading import warm_up
 from modeldeploy.worker.tasks import adapter_of
 from modeldeploy.worker.tasks.base import Adapter, Source
 
@@ -24,12 +28,20 @@ def source(snapshot: Path, task: str, **changes: Any) -> Source:
     return Source(snapshot=str(snapshot), task=TASKS[task], **{**defaults, **changes})
 
 
-def loaded(snapshot: Path, task: str, **changes: Any) -> Adapter[Any, Any]:
+def loaded(
+    snapshot: Path, task: str, *, optimize: bool = True, **changes: Any
+) -> Adapter[Any, Any]:
     adapter = adapter_of(TASKS[task])
     where = source(snapshot, task, **changes)
     adapter.load(where)
     adapter.prepare(where)
+    settling.settle(adapter, lambda: _warm_up(adapter, TASKS[task]), optimize=optimize)
     return adapter
+
+
+def _warm_up(adapter: Adapter[Any, Any], task: TaskSchema) -> None:
+    with contextlib.suppress(ModelDeployError):  # some models are too small for their example
+        warm_up(adapter, task)
 
 
 def inputs(task: str, /, **fields: Any) -> Any:

@@ -108,6 +108,45 @@ def test_a_batch_keeps_its_padded_size_and_those_of_like_size_together() -> None
     assert batches == [["first"], [10, 11, 12], [100, 90], [300]]
 
 
+def test_without_padding_sizes_add_up_in_the_order_of_arrival() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        sizes = [10, 100, 11, 90, 12, 300]
+        others = [asyncio.ensure_future(batcher.run(items(n, size=n))) for n in sizes]
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        await asyncio.gather(first, *others)
+
+    batches = run(story, BatchLimits(items=8, size=200, padded=False)).batches
+    assert batches == [["first"], [10, 100, 11], [90, 12], [300]]
+
+
+def test_where_lengths_must_be_equal_they_are() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        others = [asyncio.ensure_future(batcher.run(items(n, size=n % 2 + 1))) for n in range(5)]
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        await asyncio.gather(first, *others)
+
+    assert run(story, BatchLimits(equal=True)).batches == [["first"], [0, 2, 4], [1, 3]]
+
+
+def test_a_long_list_shares_each_call_with_those_that_wait_beside_it() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        many = asyncio.ensure_future(batcher.run(items(*range(6), size=10)))
+        await asyncio.sleep(0.01)
+        one = asyncio.ensure_future(batcher.run(items("one", size=10)))
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        await asyncio.gather(first, many, one)
+
+    for padded in (True, False):
+        batches = run(story, BatchLimits(items=3, size=30, padded=padded)).batches
+        assert batches == [["first"], [0, "one", 1], [2, 3, 4], [5]]
+
+
 def test_a_long_list_does_not_hold_up_a_short_question() -> None:
     order: list[str] = []
 

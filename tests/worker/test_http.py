@@ -241,7 +241,15 @@ def test_health_and_info(echo: LiveWorker) -> None:
     info = echo.ask("GET", "/info").body
     expected = {
         *("model_id", "deployment_id", "revision", "task", "model_type", "dtype", "device"),
-        *("parameters", "max_input_length", "memory_bytes", "limits", "versions", "uptime_s"),
+        *(
+            "parameters",
+            "max_input_length",
+            "runs",
+            "memory_bytes",
+            "limits",
+            "versions",
+            "uptime_s",
+        ),
         "endpoints",
     }
     assert set(info) == expected

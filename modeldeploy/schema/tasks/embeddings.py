@@ -60,7 +60,7 @@ FEATURE_EXTRACTION = TaskSchema(
 
 class SentencePairs(Struct, frozen=True, kw_only=True):
     source_sentence: Annotated[str, Meta(description="What the others are compared with.")]
-    sentences: Annotated[list[str], Meta(min_length=1, max_length=1024)]
+    sentences: Annotated[list[str], Meta(min_length=1)]
 
 
 class SentenceSimilarityParameters(_Embedding, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ SENTENCE_SIMILARITY = TaskSchema(
 
 class QueryTexts(Struct, frozen=True, kw_only=True):
     query: Annotated[str, Meta(description="What is looked for.")]
-    texts: Annotated[list[str], Meta(min_length=1, max_length=1024)]
+    texts: Annotated[list[str], Meta(min_length=1)]
 
 
 class TextRankingParameters(Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from modeldeploy.worker.dialects.oip_wire import (
 )
 from modeldeploy.worker.exchange import exchange_of
 from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
-from modeldeploy.worker.requests import Asked, check_count, decode, example
+from modeldeploy.worker.requests import Asked, check_count, decode, example, meant
 from modeldeploy.worker.routing import BINARY, JSON, JsonRoute
 from modeldeploy.worker.service import Service
 
@@ -65,6 +65,16 @@ class ModelMetadata(Struct, frozen=True, kw_only=True):
     platform: str = "transformers"
     inputs: list[tensors.TensorInfo]
     outputs: list[tensors.TensorInfo]
+
+
+class _Name(Struct, frozen=True):
+    name: str
+
+
+class _Named(Struct, frozen=True):
+    """The names of a request's tensors."""
+
+    inputs: list[_Name]
 
 
 class OpenInference:
@@ -146,13 +156,13 @@ class OpenInference:
         return response
 
     async def _metadata(self, request: Request) -> Response:
-        task = self._service.task
+        task, adapter = self._service.task, self._service.adapter
         return json_answer(
             ModelMetadata(
                 name=self._named(request),
                 versions=[self._version],
                 inputs=tensors.taken(task),
-                outputs=tensors.given(task),
+                outputs=tensors.given(task, tokenwise=bool(adapter and adapter.info().tokenwise)),
             )
         )
 
@@ -182,10 +192,14 @@ class OpenInference:
         length = head_length(request.headers.get(HEADER_LENGTH), body)
         wanted, asked = await self._service.aside(len(body), self._parse, body, length)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
-        return await self._service.aside(len(results), self._answer, name, wanted, results)
+        task = asked.task or self._service.task
+        return await self._service.aside(len(results), self._answer, name, wanted, task, results)
 
     def _parse(self, body: bytes, length: int) -> tuple[Any, Asked]:
         task = self._service.task
+        if task.twin:
+            named = decode(body[:length], _Named)
+            task = meant(task, {one.name for one in named.inputs})
         wanted: Any = decode(body[:length], infer_request(task))
         _check_wanted(task, [one.name for one in wanted.outputs])
         columns = elements(wanted.inputs, body[length:])
@@ -193,10 +207,10 @@ class OpenInference:
         inputs = tensors.inputs(task, wanted.inputs, columns)
         given = asdict(wanted.parameters)
         own = {name: given[name] for name in task.parameters.__struct_fields__}
-        return wanted, Asked(inputs, task.parameters(**own), many=True)
+        return wanted, Asked(inputs, task.parameters(**own), many=True, task=task)
 
-    def _answer(self, name: str, wanted: Any, results: list[Any]) -> Response:
-        made = tensors.outputs(self._service.task, results)
+    def _answer(self, name: str, wanted: Any, task: TaskSchema, results: list[Any]) -> Response:
+        made = tensors.outputs(task, results)
         by_default = wanted.parameters.binary_data_output
         as_bytes = {one.name: by_default for one in made}
         if wanted.outputs:

@@ -38,10 +38,11 @@ def taken(task: TaskSchema) -> list[TensorInfo]:
     ]
 
 
-def given(task: TaskSchema) -> list[TensorInfo]:
-    """The tensors of a response."""
+def given(task: TaskSchema, *, tokenwise: bool = False) -> list[TensorInfo]:
+    """The tensors of a response; ``tokenwise``: of a model that gives a vector for each token."""
     if list[float] in alternatives(task.output):
-        return [TensorInfo(name="result", datatype="FP32", shape=[_ANY, _ANY])]
+        shape = [_ANY, _ANY, _ANY] if tokenwise else [_ANY, _ANY]
+        return [TensorInfo(name="result", datatype="FP32", shape=shape)]
     result = TensorInfo(name="result", datatype="BYTES", shape=[_ANY])
     if not _is_labels(task):
         return [result]
@@ -154,8 +155,12 @@ def _result(task: TaskSchema, results: list[Any]) -> Produced:
         return Produced("result", "BYTES", [count], [astuple(one)[0] for one in results], True)
     if list[float] in alternatives(task.output):
         flat, shape = _flattened(results)
-        if shape is not None:
-            return Produced("result", "FP32", shape, flat)
+        if shape is None:
+            raise InvalidRequest(
+                "texts of different lengths have different numbers of vectors, which is no tensor",
+                hint='send them one by one, or ask for one vector each with "pooling": "mean"',
+            )
+        return Produced("result", "FP32", shape, flat)
     return Produced("result", "BYTES", [count], [msgspec.json.encode(one) for one in results])
 
 

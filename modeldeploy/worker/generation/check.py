@@ -6,11 +6,12 @@ Not a list of names decides, but a comparison on the model itself.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from modeldeploy.worker.generation.slab import Slab, Unfit
+from modeldeploy.worker.tasks.tokens import matrix
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,47 @@ def fitting_slab(model: Any) -> Slab | None:
     return Slab(model)
 
 
+def companions(model: Any, pad_id: int) -> Literal["any", "equal", "none"]:
+    """Whose prompts may share a call of ``generate``: any, padded; those of one length; nobody's."""
+    first, *others = _prompts(int(model.config.get_text_config().vocab_size))
+    try:
+        with torch.inference_mode():
+            alone = _generated(model, [first], pad_id)
+            if _moves(alone, _generated(model, [first, *others], pad_id)) < _TOLERANCE:
+                return "any"
+            log.info("prompts of one length only: padding changes what the model writes")
+            if _moves(alone, _generated(model, [first, first[::-1]], pad_id)) < _TOLERANCE:
+                return "equal"
+    except Exception as error:  # whatever an exotic model raises at prompts that are no text
+        log.info("prompts of one length only: %s: %s", type(error).__name__, error)
+        return "equal"
+    return "none"
+
+
+def _generated(model: Any, prompts: list[list[int]], pad_id: int) -> torch.Tensor:
+    """The first prompt's logits at some places, shape (steps, vocabulary)."""
+    found = model.generate(
+        input_ids=matrix(prompts, pad_id, left=True).to(model.device),
+        attention_mask=matrix([[1] * len(one) for one in prompts], 0, left=True).to(model.device),
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=_STEPS // 2,
+        pad_token_id=pad_id,
+        eos_token_id=None,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return torch.stack([step[0] for step in found.logits]).float()
+
+
+def _moves(alone: torch.Tensor, company: torch.Tensor) -> float:
+    return float((alone - company).abs().max() / alone.std())
+
+
+def _prompts(size: int) -> list[list[int]]:
+    return [[(7 * at + length) % size for at in range(length)] for length in _LENGTHS]
+
+
 def _gap(model: Any) -> float:
     """The largest difference of one row's logits between company and solitude, over their
     standard deviation.
@@ -43,11 +85,11 @@ def _gap(model: Any) -> float:
     size = int(model.config.get_text_config().vocab_size)
     if size < max(_LENGTHS):
         raise Unfit(f"a vocabulary of {size}")
-    prompts = [[(7 * at + length) % size for at in range(length)] for length in _LENGTHS]
+    prompts = _prompts(size)
     forced = [(11 * step + 5) % size for step in range(_STEPS)]
     alone = _run(model, prompts[:1], forced)
     company = _run(model, prompts, forced)
-    return float((alone - company).abs().max() / alone.std())
+    return _moves(alone, company)
 
 
 def _run(model: Any, prompts: list[list[int]], forced: list[int]) -> torch.Tensor:

@@ -42,11 +42,14 @@ class Item:
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """At most ``items`` in a call of ``core``, and at most ``size``, counted as padding makes it:
-    the number of items times the size of the largest (a single item may be larger)."""
+    """At most ``items`` in a call of ``core``, and at most ``size`` (a single item may be larger):
+    where items are ``padded``, the number of them times the size of the largest, else the sum.
+    ``equal``: only items of one size share a call."""
 
     items: int = 32
     size: int = 2048
+    padded: bool = True
+    equal: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,16 @@ class Source:
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """What a loaded model tells of itself; ``max_input_length`` is in tokens, ``conversations``
-    says whether it has a chat template."""
+    says whether it has a chat template, ``tokenwise`` whether each token gets a vector of its own,
+    ``runs`` how it computes, in words."""
 
     device: str = "cpu"
     dtype: str = ""
     parameters: int = 0
     max_input_length: int | None = None
     conversations: bool = False
+    tokenwise: bool = False
+    runs: dict[str, str] = {}
 
 
 class Adapter(ABC, Generic[Inputs, Parameters]):
@@ -118,6 +124,13 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         Raises:
             InvalidRequest: this model cannot take this input.
         """
+
+    def settle(self, *, optimize: bool) -> None:  # there may be nothing to settle
+        """How it computes: faster, its results equal, where ``optimize`` allows it. Called after
+        ``prepare`` and a first prediction."""
+
+    def unsettle(self) -> None:
+        """Undo what made it faster: it proved not to be equal."""
 
     def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
         """Where requests wait for this model. Called in the event loop, after ``prepare``."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from modeldeploy.errors import InvalidRequest, PredictionFailed
 from modeldeploy.schema.tasks.embeddings import (
@@ -15,11 +16,10 @@ from modeldeploy.schema.tasks.embeddings import (
     SentenceSimilarityParameters,
 )
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks import sentence_modules
-from modeldeploy.worker.tasks.base import Item, Source
-from modeldeploy.worker.tasks.model import ModelAdapter
-from modeldeploy.worker.tasks.tokens import Encoded, Tokens
+from modeldeploy.worker.tasks.base import Item, ModelInfo, Source
+from modeldeploy.worker.tasks.text_model import TextModel
+from modeldeploy.worker.tasks.tokens import Encoded
 
 Floats = npt.NDArray[np.float32]
 Asked = Text | SentencePairs
@@ -29,24 +29,24 @@ _NO_POOLING: tuple[str, ...] = ()
 _GIVEN = {"cls": ("cls",), "mean": ("mean",), "last": ("lasttoken",), "none": _NO_POOLING}
 
 
-class Embedder(ModelAdapter[Asked, Parameters]):
+class Embedder(TextModel[Asked, Parameters]):
     """A transformer and the modules behind it, for both tasks: whichever was deployed, a text gets
     its vector and a pair of sentences their similarity."""
 
     # Made for other heads, and no part of what is read here.
     unused_weights = ("pooler.",)
+    left = False  # a decoder's last token then is where its text ends
 
     def prepare(self, source: Source) -> None:
         folder = Path(source.snapshot)
-        # Padding on the right: a decoder's last token then is where its text ends.
-        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config, left=False)
+        super().prepare(source)
         self.modules = sentence_modules.read(folder, self.model.dtype, self.device)
         sentence_modules.check_modes(self.modules.pooling)
         if self.modules.max_tokens is not None:
             self.tokens.narrow(self.modules.max_tokens)
 
-    def max_input_length(self) -> int | None:
-        return self.tokens.window
+    def info(self) -> ModelInfo:
+        return replace(super().info(), tokenwise=not self.modules.pooling)
 
     def pre(self, inputs: Asked, parameters: Parameters) -> list[Item]:
         if isinstance(inputs, SentencePairs):

@@ -10,12 +10,11 @@ import numpy as np
 from modeldeploy.errors import InvalidRequest, PredictionFailed, UnsupportedModel
 from modeldeploy.schema.tasks.tagging import Filled, FillMaskParameters
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker import checkpoint
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.entities import Floats
-from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.scores import softmax
-from modeldeploy.worker.tasks.tokens import Encoded, Tokens
+from modeldeploy.worker.tasks.text_model import TextModel
+from modeldeploy.worker.tasks.tokens import Encoded
 
 _MOST_GAPS = 64
 _COMMON = ("[MASK]", "<mask>")
@@ -29,17 +28,12 @@ class Gaps:
     places: list[int]
 
 
-class FillMask(ModelAdapter[Text, FillMaskParameters]):
+class FillMask(TextModel[Text, FillMaskParameters]):
     def prepare(self, source: Source) -> None:
-        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
+        super().prepare(source)
         self._mask = self.tokens.tokenizer.mask_token
         if self._mask is None:
             raise UnsupportedModel("its tokenizer has no mask token, so no text can have a gap")
-        if self.tokens.pad_id is None:
-            self.batch = BatchLimits(items=1)
-
-    def max_input_length(self) -> int | None:
-        return self.tokens.window
 
     def pre(self, inputs: Text, parameters: FillMaskParameters) -> list[Item]:
         self._targets(parameters)

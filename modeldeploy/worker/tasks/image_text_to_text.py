@@ -12,7 +12,6 @@ from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.generation import GeneratedText, TextGenerationParameters
 from modeldeploy.schema.tasks.multimodal import ImageConversation, TextWithImages
 from modeldeploy.worker import processors
-from modeldeploy.worker.front import Front
 from modeldeploy.worker.generation import fallback
 from modeldeploy.worker.generation.rows import Prompt, Written
 from modeldeploy.worker.tasks import images
@@ -72,7 +71,6 @@ class ImageTextToText(TextGeneration):
 
     def prepare(self, source: Source) -> None:
         super().prepare(source)
-        self._slab = None
         self._by_length = self._by_length or bool(self.config.is_encoder_decoder)
         self.processor = processors.load_processor(source)
         mark = getattr(self.processor, "image_token", None)
@@ -80,8 +78,8 @@ class ImageTextToText(TextGeneration):
         # Calls of a tokenizer set its truncation and padding, which is state of its own.
         self._processing = threading.Lock()
 
-    def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
-        return super(TextGeneration, self).front(max_queue, on_batch)
+    def _fitting_slab(self) -> None:
+        return None
 
     def chat(self, messages: list[dict[str, Any]]) -> Any:
         """The input that stands for OpenAI's ``messages``, images as data URIs among their parts.

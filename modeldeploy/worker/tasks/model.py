@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import torch
 
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker import checkpoint, packing
 from modeldeploy.worker.devices import dtype_name
 from modeldeploy.worker.tasks.base import (
     Adapter,
@@ -19,6 +20,7 @@ from modeldeploy.worker.tasks.base import (
     Parameters,
     Source,
 )
+from modeldeploy.worker.unpadded import restore_padding
 
 _ON_GPU = 16
 
@@ -30,6 +32,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     unused_weights: ClassVar[tuple[str, ...]] = ()
     model: Any
     config: Any
+
+    def __init__(self) -> None:
+        self.runs: dict[str, str] = {}
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
@@ -44,6 +49,16 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     def auto_class(self, source: Source) -> str:
         """The class that loads the model; ``config`` is known by now."""
         return source.task.auto_class
+
+    def settle(self, *, optimize: bool) -> None:
+        if optimize and self.device.type == "cpu" and (count := packing.pack(self.model)):
+            self.runs["weights"] = f"packed by oneDNN ({count} layers)"
+
+    def unsettle(self) -> None:
+        packing.unpack(self.model)
+        restore_padding(self.model.base_model)
+        self.settle(optimize=False)
+        self.runs["weights"] = "plain: packed, they gave other results"
 
     @property
     def device(self) -> torch.device:
@@ -60,14 +75,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def call(self, **tensors: Any) -> Any:
         """The model's output for those of ``tensors`` that its ``forward`` knows."""
-        known = {
-            name: tensor.to(self.device)
-            for name, tensor in tensors.items()
-            if name in self.accepted
-        }
-        if "use_cache" in self.accepted:
-            known["use_cache"] = False
-        return self.model(**known)
+        return self.model(**arguments(tensors, self.accepted, self.device))
 
     def info(self) -> ModelInfo:
         return ModelInfo(
@@ -76,6 +84,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
             parameters=sum(tensor.numel() for tensor in self.model.parameters()),
             max_input_length=self.max_input_length(),
             conversations=self.chat_template() is not None,
+            runs=self.runs,
         )
 
     def chat_template(self) -> Any:
@@ -85,3 +94,15 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     def max_input_length(self) -> int | None:
         """Tokens that one input may have; None where there is no such thing."""
         return None
+
+
+def arguments(
+    tensors: Mapping[str, torch.Tensor], accepted: Collection[str], device: torch.device
+) -> dict[str, Any]:
+    """Those that a ``forward`` which accepts such names takes, on its device."""
+    found: dict[str, Any] = {
+        name: tensor.to(device) for name, tensor in tensors.items() if name in accepted
+    }
+    if "use_cache" in accepted:
+        found["use_cache"] = False
+    return found

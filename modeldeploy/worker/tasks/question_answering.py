@@ -10,11 +10,10 @@ from typing import Any
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, UnsupportedModel
 from modeldeploy.schema.tasks.text import Answer, QuestionAnsweringParameters, QuestionContext
-from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks.base import Item, Source
-from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.spans import Floats, best_spans
-from modeldeploy.worker.tasks.tokens import Encoded, Tokens
+from modeldeploy.worker.tasks.text_model import TextModel
+from modeldeploy.worker.tasks.tokens import Encoded
 
 _MOST_CHARACTERS = 2_000_000
 _MOST_WINDOWS = 1024
@@ -39,18 +38,15 @@ class Logits:
     end: Floats
 
 
-class QuestionAnswering(ModelAdapter[QuestionContext, QuestionAnsweringParameters]):
+class QuestionAnswering(TextModel[QuestionContext, QuestionAnsweringParameters]):
     def prepare(self, source: Source) -> None:
-        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
+        super().prepare(source)
         if not self.tokens.has_offsets:
             raise UnsupportedModel(
                 "its tokenizer cannot tell where in the text a token is",
                 hint="question answering needs a fast tokenizer (tokenizer.json)",
             )
         self._cls = self.tokens.tokenizer.cls_token_id
-
-    def max_input_length(self) -> int | None:
-        return self.tokens.window
 
     def pre(self, inputs: QuestionContext, parameters: QuestionAnsweringParameters) -> list[Item]:
         if len(inputs.context) + len(inputs.question) > _MOST_CHARACTERS:

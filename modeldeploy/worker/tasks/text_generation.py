@@ -21,10 +21,11 @@ from modeldeploy.worker import checkpoint
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.front import Front
 from modeldeploy.worker.generation import fallback
-from modeldeploy.worker.generation.check import fitting_slab
+from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.sampling import Choice, Sampling
+from modeldeploy.worker.generation.slab import Slab
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.tokens import Tokens
@@ -82,9 +83,16 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             self.tokens.pad_id = next(iter(self.ends), None)
         self.defaults = Defaults.of(own)
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
-        # Recurrent states know no padding: only prompts of one length share a call.
-        self._by_length = bool(getattr(self.model, "_is_stateful", False))
-        self._slab = fitting_slab(self.model)
+        self._slab = self._fitting_slab()
+        self._by_length = False
+        if self._slab is None:
+            who = companions(self.model, self.tokens.pad_id or 0)
+            self._by_length = who != "any"
+            if who == "none":
+                self.batch = BatchLimits(items=1)
+
+    def _fitting_slab(self) -> Slab | None:
+        return fitting_slab(self.model)
 
     def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
         if self._slab is None:

@@ -8,14 +8,12 @@ import numpy as np
 
 from modeldeploy.errors import PredictionFailed, WrongTask
 from modeldeploy.schema.tasks.embeddings import QueryTexts, Ranked, TextRankingParameters
-from modeldeploy.worker import checkpoint
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
-from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.scores import sigmoid
-from modeldeploy.worker.tasks.tokens import Tokens
+from modeldeploy.worker.tasks.text_model import SequenceClassifier
 
 
-class TextRanking(ModelAdapter[QueryTexts, TextRankingParameters]):
+class TextRanking(SequenceClassifier[QueryTexts, TextRankingParameters]):
     quick_pre = False
 
     def load(self, source: Source) -> None:
@@ -27,20 +25,13 @@ class TextRanking(ModelAdapter[QueryTexts, TextRankingParameters]):
             )
 
     def prepare(self, source: Source) -> None:
-        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
-        if self.config.pad_token_id is None:
-            self.config.pad_token_id = self.tokens.pad_id
-        if self.tokens.pad_id is None:
-            self.batch = BatchLimits(items=1)
+        super().prepare(source)
         self._squeezes = not self._own_activation().endswith("Identity")
 
     def _own_activation(self) -> str:
         """The class that sentence-transformers would apply by default, by its name alone."""
         own = getattr(self.config, "sentence_transformers", None) or {}
         return str(own.get("activation_fn", "Sigmoid") if isinstance(own, dict) else "Sigmoid")
-
-    def max_input_length(self) -> int | None:
-        return self.tokens.window
 
     def pre(self, inputs: QueryTexts, parameters: TextRankingParameters) -> list[Item]:
         rows = [
@@ -49,14 +40,10 @@ class TextRanking(ModelAdapter[QueryTexts, TextRankingParameters]):
         ]
         return [Item(row, len(row)) for row in rows]
 
-    def forward(self, items: list[Item]) -> list[Any]:
-        logits = self.call(**self.tokens.pad([item.data for item in items])).logits
-        return list(logits.float().cpu().numpy()[:, 0])
-
     def post(
         self, raws: list[Any], inputs: QueryTexts, parameters: TextRankingParameters
     ) -> list[Ranked]:
-        logits = np.asarray(raws, dtype=np.float32)
+        logits = np.stack(raws)[:, 0]
         if not np.isfinite(logits).all():
             raise PredictionFailed("the model's scores are not numbers for this input")
         raw = parameters.raw_scores or not self._squeezes

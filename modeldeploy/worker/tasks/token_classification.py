@@ -9,27 +9,21 @@ import numpy as np
 from modeldeploy.errors import InvalidRequest, PredictionFailed
 from modeldeploy.schema.tasks.tagging import Entity, TokenClassificationParameters
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker import checkpoint
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.entities import Floats, Piece, entities, merged
-from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.scores import softmax
-from modeldeploy.worker.tasks.tokens import Encoded, Tokens
+from modeldeploy.worker.tasks.text_model import TextModel
+from modeldeploy.worker.tasks.tokens import Encoded
 from modeldeploy.worker.tasks.windows import windows
 
 _MOST_CHARACTERS = 1_000_000
 
 
-class TokenClassification(ModelAdapter[Text, TokenClassificationParameters]):
+class TokenClassification(TextModel[Text, TokenClassificationParameters]):
     def prepare(self, source: Source) -> None:
-        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
-        if self.tokens.pad_id is None:
-            self.batch = BatchLimits(items=1)
+        super().prepare(source)
         rust = getattr(self.tokens.tokenizer, "_tokenizer", None)
         self._knows_words = bool(getattr(rust and rust.model, "continuing_subword_prefix", None))
-
-    def max_input_length(self) -> int | None:
-        return self.tokens.window
 
     def pre(self, inputs: Text, parameters: TokenClassificationParameters) -> list[Item]:
         return [Item(one, len(one)) for one in self._windows(inputs.text, parameters.stride)]

@@ -63,12 +63,24 @@ class Encoded:
         )
 
 
+def plain(ids: list[int]) -> Encoded:
+    """A text of those tokens, of which no more is known."""
+    size = len(ids)
+    return Encoded(ids, [0] * size, [0] * size, [0] * size, [(0, 0)] * size, [None] * size)
+
+
+def first_position(config: Any) -> int:
+    """The position id of a text's first token."""
+    text = config.get_text_config()
+    return (text.pad_token_id or 0) + 1 if text.model_type in _OFFSET_POSITIONS else 0
+
+
 def window_of(config: Any, tokenizer: Any) -> int | None:
     """Tokens that the model takes at most, by its positions and by its tokenizer."""
     text = config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None)
-    if isinstance(positions, int) and text.model_type in _OFFSET_POSITIONS:
-        positions -= (text.pad_token_id or 0) + 1
+    if isinstance(positions, int):
+        positions -= first_position(config)
     limits = [
         limit
         for limit in (positions, tokenizer.model_max_length)

@@ -10,14 +10,12 @@ import numpy as np
 from modeldeploy.errors import InvalidRequest, PredictionFailed, WrongTask
 from modeldeploy.schema.tasks.tagging import ZeroShotClassificationParameters
 from modeldeploy.schema.tasks.text import Label, Text
-from modeldeploy.worker import checkpoint
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
-from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.scores import softmax
-from modeldeploy.worker.tasks.tokens import Tokens
+from modeldeploy.worker.tasks.text_model import SequenceClassifier
 
 
-class ZeroShotClassification(ModelAdapter[Text, ZeroShotClassificationParameters]):
+class ZeroShotClassification(SequenceClassifier[Text, ZeroShotClassificationParameters]):
     quick_pre = False
 
     def load(self, source: Source) -> None:
@@ -30,16 +28,6 @@ class ZeroShotClassification(ModelAdapter[Text, ZeroShotClassificationParameters
                 "entails another",
                 hint="zero-shot classification needs a model of natural language inference (MNLI)",
             )
-
-    def prepare(self, source: Source) -> None:
-        self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
-        if self.config.pad_token_id is None:
-            self.config.pad_token_id = self.tokens.pad_id
-        if self.tokens.pad_id is None:
-            self.batch = BatchLimits(items=1)
-
-    def max_input_length(self) -> int | None:
-        return self.tokens.window
 
     def pre(self, inputs: Text, parameters: ZeroShotClassificationParameters) -> list[Item]:
         if not inputs.text.strip():
@@ -54,10 +42,6 @@ class ZeroShotClassification(ModelAdapter[Text, ZeroShotClassificationParameters
             for label in parameters.candidate_labels
         ]
         return [Item(row, len(row)) for row in rows]
-
-    def forward(self, items: list[Item]) -> list[Any]:
-        logits = self.call(**self.tokens.pad([item.data for item in items])).logits
-        return list(logits.float().cpu().numpy())
 
     def post(
         self, raws: list[Any], inputs: Text, parameters: ZeroShotClassificationParameters

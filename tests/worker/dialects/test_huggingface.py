@@ -82,5 +82,7 @@ def test_a_form_is_a_request_too(echo: LiveWorker) -> None:
     for parts in ({"text": "hi", "zork": "1"}, {"text": "hi", "delay": "soon"}, {"delay": "1"}):
         bad = echo.ask("POST", "/predict", _form(**parts), content_type=kind)
         assert bad.status == 422, bad
+    file = echo.ask("POST", "/predict", _form(text=b"hi"), content_type=kind)
+    assert (file.status, "text: it is no file" in file.body["error"]["message"]) == (422, True)
     broken = echo.ask("POST", "/predict", b"no form", content_type="multipart/form-data")
     assert broken.status == 400
