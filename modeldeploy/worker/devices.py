@@ -6,12 +6,14 @@ import platform
 import re
 from pathlib import Path
 
+import psutil
 import torch
 
 from modeldeploy.errors import DeviceUnavailable
 
 _NATIVE_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # the last one is Arm's
 _CPUINFO = Path("/proc/cpuinfo")
+_SHARE, _SHARE_OF_GPU = 0.25, 0.8
 _DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
@@ -91,3 +93,11 @@ def cpu_computes_bf16() -> bool:
 
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def kept_bytes(device: torch.device) -> int:
+    """What the keys and values of texts that are being written may take together."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free * _SHARE_OF_GPU)
+    return int(psutil.virtual_memory().total * _SHARE)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -30,7 +31,12 @@ class Failure:
         self.error = _told(error)
 
 
+_GONE = frozenset({"AcceleratorError"})  # torch's, of a GPU that answers nothing any more
+
+
 def _told(error: BaseException) -> ModelDeployError:
+    if type(error).__name__ in _GONE:
+        raise error
     if isinstance(error, ModelDeployError):
         return error
     log.error("the model failed on an item", exc_info=error)
@@ -93,7 +99,7 @@ class Front(ABC):
         self._queue: deque[Ticket] = deque()
         self._finished: deque[float] = deque(maxlen=_REMEMBERED)
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="inference", daemon=True)
 
     @property
     def depth(self) -> int:
@@ -154,6 +160,14 @@ class Front(ABC):
                 self._queue.remove(ticket)
 
     # In the inference thread.
+
+    def _live(self) -> None:
+        try:
+            self._work()
+        except BaseException:  # a bug of ours, or a device that is gone: nobody could be answered
+            log.critical("the inference thread has died, and the worker with it", exc_info=True)
+            logging.shutdown()
+            os._exit(1)  # the supervisor puts another in its place
 
     @abstractmethod
     def _work(self) -> None:

@@ -7,7 +7,8 @@ layer is compared with what it was, and stays as it was where it differs or the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn import Linear, Parameter
 
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
+_ROUNDS = 4
+_WORTH = 0.95  # packed, it must take no more of the time than that
 # Largest difference over the outputs' standard deviation.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 
@@ -75,13 +78,15 @@ _KNOWN = frozenset(
 )
 
 
-def pack(model: torch.nn.Module) -> int:
-    """Pack the linear layers of a model on the CPU; how many there are now. The weights' plain
-    copy is dropped, unless another module (an embedding) has them too."""
+def pack(model: torch.nn.Module, rows: Sequence[int]) -> int:
+    """Pack those linear layers of a model on the CPU that are then faster with so many ``rows`` (in
+    all of these sizes together); how many there are now. The weights' plain copy is dropped,
+    unless another module (an embedding) has them too."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
+    gains: dict[Any, bool] = {}
     with torch.inference_mode():
-        return sum(map(_pack_one, list(model.modules())))
+        return sum(_pack_one(layer, rows, gains) for layer in list(model.modules()))
 
 
 def unpack(model: torch.nn.Module) -> None:
@@ -93,21 +98,44 @@ def unpack(model: torch.nn.Module) -> None:
             del layer.forward
 
 
-def _pack_one(layer: torch.nn.Module) -> bool:
+def _pack_one(layer: torch.nn.Module, rows: Sequence[int], gains: dict[Any, bool]) -> bool:
+    """``gains`` remembers of layers of one size whether packing them pays."""
     # The exact class: what is made of it may read its weight in ways of its own.
     if type(layer) is not Linear or "forward" in vars(layer):
         return False
     if layer.weight.dtype not in _TOLERANCE or layer.weight.device.type != "cpu":
         return False
+    size = (layer.in_features, layer.out_features, layer.bias is None, layer.weight.dtype)
+    if not gains.get(size, True):
+        return False
     try:
         packed = Packed(layer)
-        if not _equal(layer, packed):
+        if size not in gains:
+            gains[size] = _is_faster(layer, packed, rows)
+        if not (gains[size] and _equal(layer, packed)):
             return False
     except (RuntimeError, AttributeError):  # not on this CPU, or not in this torch
         return False
     layer.weight = Gone.like(layer.weight)
     layer.forward = packed  # type: ignore[method-assign]  # the module's own place for it
     return True
+
+
+def _is_faster(layer: Linear, packed: Packed, rows: Sequence[int]) -> bool:
+    """Timed in turns; the best of each counts, because whatever disturbs makes it slower."""
+    plain_seconds = packed_seconds = 0.0
+    for count in rows:
+        given = torch.ones(count, layer.in_features, dtype=layer.weight.dtype)
+        pairs = [(_seconds(layer, given), _seconds(packed, given)) for _ in range(_ROUNDS)]
+        plain_seconds += min(one for one, _ in pairs)
+        packed_seconds += min(other for _, other in pairs)
+    return packed_seconds < _WORTH * plain_seconds
+
+
+def _seconds(forward: Callable[[torch.Tensor], Any], given: torch.Tensor) -> float:
+    begun = time.perf_counter()
+    forward(given)
+    return time.perf_counter() - begun
 
 
 def _equal(layer: Linear, packed: Callable[[torch.Tensor], Any]) -> bool:

@@ -16,6 +16,7 @@ from modeldeploy.errors import (
     ModelDeployError,
     NotReady,
     PredictionFailed,
+    QueueFull,
 )
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
@@ -27,14 +28,15 @@ from modeldeploy.worker.metrics import Metrics
 from modeldeploy.worker.state import WorkerState
 from modeldeploy.worker.streams import Stream, took_too_long
 from modeldeploy.worker.tasks.base import Adapter, Item
+from modeldeploy.worker.weight import QUICK, weight
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AnyAdapter = Adapter[Any, Any]
 
-_QUICK = 4096  # characters, bytes or results that are worked on in the event loop
 _ASIDE_THREADS = 2
+_MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
 _BEING_READ = 64  # requests that may be read beside those in the queue
 _RETRY_LOADING = 5
 
@@ -103,8 +105,8 @@ class Service:
             QueueFull: so many are here already that this one could only wait.
         """
         exchange.is_prediction = True
-        if self.batcher and self.state.in_flight >= self.limits.max_queue + _BEING_READ:
-            raise self.batcher.full(self.batcher.depth)
+        if self.state.in_flight >= self.limits.max_queue + _BEING_READ:
+            raise self.batcher.full(self.batcher.depth) if self.batcher else _crowded()
         exchange.is_admitted = True
         self.state.requests += 1
         self.state.in_flight += 1
@@ -141,9 +143,9 @@ class Service:
         error.retry_after = _RETRY_LOADING
         return error
 
-    async def aside(self, weight: int, function: Callable[..., T], *arguments: Any) -> T:
-        """``function`` here, or off the event loop where ``weight`` says that it takes long."""
-        if weight <= _QUICK:
+    async def aside(self, effort: int, function: Callable[..., T], *arguments: Any) -> T:
+        """``function`` here, or off the event loop where ``effort`` says that it takes long."""
+        if effort <= QUICK:
             return function(*arguments)
         return await self._loop.run_in_executor(self._aside, function, *arguments)
 
@@ -192,8 +194,8 @@ class Service:
         """
         adapter, batcher = await self.model()
         (inputs,) = await self._media.fetched([inputs])
-        weight = _weight(inputs) if adapter.quick_pre else _QUICK + 1
-        (items,) = await self.aside(weight, self._pre, adapter, [inputs], parameters)
+        effort = weight(inputs) if adapter.quick_pre else QUICK + 1
+        (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
         stream = Stream(items, exchange, self._seconds(adapter))
         await stream.begin(batcher)
         return stream
@@ -207,18 +209,19 @@ class Service:
         exchange: Exchange,
     ) -> list[Any]:
         inputs = await self._media.fetched(inputs)
-        weight = sum(map(_weight, inputs)) if adapter.quick_pre else _QUICK + 1
-        made = await self.aside(weight, self._pre, adapter, inputs, parameters)
+        effort = weight(*inputs) if adapter.quick_pre else QUICK + 1
+        made = await self.aside(effort, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items])
         exchange.tokens = sum(item.size for items in made for item in items)
         exchange.queue_ms = ticket.queue_seconds * 1000
         exchange.inference_ms = ticket.inference_seconds * 1000
         return await self.aside(
-            weight + len(ticket.raws), _post, adapter, made, ticket.raws, inputs, parameters
+            effort + weight(*ticket.raws), _post, adapter, made, ticket.raws, inputs, parameters
         )
 
     def _pre(self, adapter: AnyAdapter, inputs: Sequence[Any], parameters: Any) -> list[list[Item]]:
         made: list[list[Item]] = []
+        count = 0
         for index, one in enumerate(inputs):
             with _contained():
                 try:
@@ -230,6 +233,12 @@ class Service:
                 if not items:  # there would be nothing whose end the request could wait for
                     raise PredictionFailed("the model's adapter makes nothing of this input")
                 made.append(items)
+                count += len(items)
+                if count > _MOST_ITEMS:
+                    raise InvalidRequest(
+                        f"the request makes more than {_MOST_ITEMS} calls of the model",
+                        hint="send several requests, each with less",
+                    )
         return made
 
 
@@ -254,17 +263,13 @@ def _texts(inputs: Any) -> int:
     return max(1, sum(map(len, lists)))
 
 
-def _weight(inputs: Any) -> int:
-    """Characters or bytes of one input, wherever in it they are."""
-    return sum(_length(value) for value in astuple(inputs))
-
-
-def _length(value: Any) -> int:
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, list | tuple):
-        return sum(map(_length, value))
-    return sum(map(_length, value.values())) if isinstance(value, dict) else 0
+def _crowded() -> QueueFull:
+    error = QueueFull(
+        "more requests wait for the model to be loaded than may wait",
+        hint="try again after the seconds named in Retry-After",
+    )
+    error.retry_after = _RETRY_LOADING
+    return error
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-ROW = 128  # tokens; attention costs the square of a row
+ROW = 256  # tokens; attention costs the square of a row, and each call its overhead
 
 
 @dataclass(frozen=True)

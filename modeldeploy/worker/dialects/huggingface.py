@@ -34,6 +34,7 @@ from modeldeploy.worker.operations import (
 from modeldeploy.worker.requests import Asked, parse_hf
 from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
+from modeldeploy.worker.weight import weight
 
 
 class HfError(Struct, frozen=True, kw_only=True):
@@ -108,7 +109,7 @@ class HuggingFace:
         if shape.binary and not asked.many:
             return Response(astuple(results[0])[0], media_type=shape.binary)
         shaped = results if asked.many or shape.listed else results[0]
-        return await self._service.aside(len(results), json_answer, shaped)
+        return await self._service.aside(weight(*results), json_answer, shaped)
 
 
 def _told(error: ModelDeployError) -> dict[str, str]:

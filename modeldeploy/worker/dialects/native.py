@@ -32,6 +32,7 @@ from modeldeploy.worker.operations import (
 from modeldeploy.worker.requests import is_hf, parse, parse_hf
 from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
 from modeldeploy.worker.service import Service
+from modeldeploy.worker.weight import weight
 
 
 class Success(Struct, frozen=True, kw_only=True):
@@ -113,7 +114,7 @@ class Native:
             deployment_id=self._name,
             inference_time_ms=round(exchange.inference_ms, 3),
         )
-        return await self._service.aside(len(results), json_answer, success)
+        return await self._service.aside(weight(*results), json_answer, success)
 
 
 def _request(task: TaskSchema, about: About) -> Schema:

@@ -32,6 +32,7 @@ from modeldeploy.worker.operations import About, Operation, Schema, answer, bodi
 from modeldeploy.worker.requests import Asked, check_count, decode, example, meant
 from modeldeploy.worker.routing import BINARY, JSON, JsonRoute
 from modeldeploy.worker.service import Service
+from modeldeploy.worker.weight import weight
 
 _MODELS = "/v2/models/"
 
@@ -193,7 +194,9 @@ class OpenInference:
         wanted, asked = await self._service.aside(len(body), self._parse, body, length)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         task = asked.task or self._service.task
-        return await self._service.aside(len(results), self._answer, name, wanted, task, results)
+        return await self._service.aside(
+            weight(*results), self._answer, name, wanted, task, results
+        )
 
     def _parse(self, body: bytes, length: int) -> tuple[Any, Asked]:
         task = self._service.task

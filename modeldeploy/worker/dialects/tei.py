@@ -28,6 +28,7 @@ from modeldeploy.worker.operations import About, Operation, answer, bodies, erro
 from modeldeploy.worker.requests import check_count, decode
 from modeldeploy.worker.routing import JSON, JsonRoute
 from modeldeploy.worker.service import Service
+from modeldeploy.worker.weight import weight
 
 T = TypeVar("T")
 
@@ -191,7 +192,7 @@ class TextEmbeddings:
         )
         inputs = [Text(one) for one in self._listed("inputs", request.inputs)]
         vectors = await self._service.predict(inputs, parameters, exchange)
-        return await self._service.aside(len(vectors) * 100, json_answer, vectors)
+        return await self._service.aside(weight(*vectors), json_answer, vectors)
 
     async def _rerank(self, exchange: Exchange) -> Response:
         request = await self._read(exchange, RerankRequest)

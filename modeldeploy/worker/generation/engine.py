@@ -15,6 +15,7 @@ import torch
 
 from modeldeploy.errors import PredictionFailed
 from modeldeploy.worker.front import Failure, Front, Ticket
+from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
 from modeldeploy.worker.generation.sampling import Choice, choose
 from modeldeploy.worker.generation.slab import Slab
@@ -46,7 +47,9 @@ class Job:
 
 
 class Engine(Front):
-    """Writes for at most ``most_rows`` sequences at a time (a request for more has its own way).
+    """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
+    keys and values of a token together (a request for more has its own way); those of prompts that
+    were read are kept for others that begin alike, within ``prefix_bytes``.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text.
     """
@@ -57,6 +60,8 @@ class Engine(Front):
         decode: Decode,
         ends: frozenset[int],
         most_rows: int,
+        most_places: int,
+        prefix_bytes: int,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
@@ -65,6 +70,8 @@ class Engine(Front):
         self._decode = decode
         self._ends = ends
         self._most_rows = most_rows
+        self._most_places = most_places
+        self._prefixes = Prefixes(prefix_bytes)
         self._on_batch = on_batch
         self._reading: Job | None = None
         self._rows: list[tuple[Job, Row]] = []
@@ -92,13 +99,16 @@ class Engine(Front):
                 return None
             index = ticket.waiting.pop(0)
             ticket.begin()
-            self._queue.rotate(-1)
+            self._queue.popleft()
+            if ticket.waiting:
+                self._queue.append(ticket)
             item = ticket.items[index]
         rows = [
             Row(item.data, number, self._decode, self._ends, item.sink)
             for number in range(item.data.sequences)
         ]
-        return Job(ticket, index, self._slab.empty(), rows)
+        cache, read = self._prefixes.start(item.data.ids, self._slab.empty)
+        return Job(ticket, index, cache, rows, read)
 
     def _waiting(self) -> Ticket | None:
         while self._queue and not self._queue[0].waiting:
@@ -106,8 +116,11 @@ class Engine(Front):
         return self._queue[0] if self._queue else None
 
     def _fits(self, ticket: Ticket) -> bool:
-        needed: int = ticket.items[ticket.waiting[0]].data.sequences
-        return not self._rows or len(self._rows) + needed <= self._most_rows
+        prompt: Prompt = ticket.items[ticket.waiting[0]].data
+        rows = len(self._rows) + prompt.sequences
+        longest = max((len(one.prompt.ids) + one.prompt.new for one, _ in self._rows), default=0)
+        places = rows * max(longest, len(prompt.ids) + prompt.new)
+        return not self._rows or (rows <= self._most_rows and places <= self._most_places)
 
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
@@ -135,6 +148,7 @@ class Engine(Front):
             self._slab.join(job.cache, len(ids))
             self._rows.append((job, row))
             self._push(job, row, choice)
+        self._prefixes.keep(ids, job.cache)
         self._end()
 
     def _step(self) -> None:

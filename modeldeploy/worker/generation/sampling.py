@@ -141,7 +141,15 @@ def _warmed(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
 
 
 def _numbers(choosers: Sequence[Chooser], device: torch.device) -> torch.Tensor:
-    return torch.tensor([one.numbers.random() for one in choosers], device=device)
+    """In double precision: a number that is rounded to 1 would choose what was left out."""
+    numbers = [one.numbers.random() for one in choosers]
+    return torch.tensor(
+        numbers, dtype=torch.float64, device="cpu" if _no_doubles(device) else device
+    )
+
+
+def _no_doubles(device: torch.device) -> bool:
+    return device.type == "mps"
 
 
 def _is_drawn(how: Sampling, *, is_open: bool) -> bool:
@@ -171,7 +179,7 @@ def _kept(
 
 def _look_up(weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Where each row's cumulated weights pass its number (0 to 1) of their sum."""
-    cumulated = weights.double().cumsum(-1)
-    wanted = numbers.double()[:, None] * cumulated[:, -1:]
+    cumulated = weights.to(numbers.device).double().cumsum(-1)
+    wanted = numbers[:, None] * cumulated[:, -1:]
     found = torch.searchsorted(cumulated, wanted, right=True)[:, 0]
-    return found.clamp(max=weights.shape[-1] - 1)
+    return found.clamp(max=weights.shape[-1] - 1).to(weights.device)

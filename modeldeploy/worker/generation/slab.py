@@ -23,6 +23,7 @@ from transformers.cache_utils import (
 
 _FIRST_ROWS = 4
 _FIRST_COLUMNS = 256
+_FIRST_ROOM = (_FIRST_ROWS, _FIRST_COLUMNS)
 _STATES = ("conv_states", "recurrent_states")
 
 
@@ -46,14 +47,14 @@ class _Columns(CacheLayerMixin):  # type: ignore[misc]  # transformers is not fo
             setattr(self, name, like.new_zeros(rows, like.shape[1], columns, like.shape[3]))
         self.is_initialized = True
 
-    def grow(self) -> None:
-        """Make the tensors as large as the slab's room has become."""
-        rows, columns = self._slab.room
-        for name in ("keys", "values"):
-            old = getattr(self, name)
+    def grown(self, rows: int, columns: int) -> list[torch.Tensor]:
+        """Keys and values in tensors of that size."""
+        found = []
+        for old in (self.keys, self.values):
             new = old.new_zeros(rows, old.shape[1], columns, old.shape[3])
             new[: old.shape[0], :, : old.shape[2]] = old
-            setattr(self, name, new)
+            found.append(new)
+        return found
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
         """Write one column of all rows at the cursor; all columns from the oldest row's on."""
@@ -97,7 +98,7 @@ class Slab:
         self.count = 0
         self.cursor = 0
         self.first = 0
-        self.room = (_FIRST_ROWS, _FIRST_COLUMNS)
+        self.room = _FIRST_ROOM
         accepted = inspect.signature(model.forward).parameters
         self._positions = "position_ids" in accepted
         self._short = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
@@ -114,6 +115,14 @@ class Slab:
             for layer in cache.layers
         ]
         return cache
+
+    def place_bytes(self) -> int:
+        """What the keys and values of one token take."""
+        cache = self.empty()
+        self.read(cache, [1], 0)
+        kept = [layer for layer in cache.layers if type(layer) is DynamicLayer]
+        found: int = sum(layer.keys.nbytes + layer.values.nbytes for layer in kept)
+        return max(1, found)
 
     def _own(self, layer: Any) -> Any:
         if type(layer) is DynamicLayer:
@@ -134,7 +143,7 @@ class Slab:
     def join(self, cache: Any, length: int) -> None:
         """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
         if self.count == 0:
-            self.cursor = 0
+            self._begin_anew()
         self._make_room(self.count + 1, max(length, self.cursor) + 1)
         if length > self.cursor:
             self._move_cursor(length)
@@ -207,13 +216,26 @@ class Slab:
         room = (_doubled(self.room[0], rows), _doubled(self.room[1], columns))
         if room == self.room:
             return
+        mine = [one for one in self._cache.layers if isinstance(one, _Columns)]
+        grown = [one.grown(*room) for one in mine if one.is_initialized]
+        # Nothing changes before there is room for all: what runs out of memory leaves us whole.
+        for layer, (keys, values) in zip(mine, grown, strict=False):
+            layer.keys, layer.values = keys, values
         self.room = room
-        for layer in self._cache.layers:
-            if isinstance(layer, _Columns) and layer.is_initialized:
-                layer.grow()
         starts = self._starts.new_zeros(room[0])
         starts[: len(self._starts)] = self._starts
         self._starts = starts
+
+    def _begin_anew(self) -> None:
+        """Nobody is here: give back what a long prompt or many rows made it grow to."""
+        self.cursor = 0
+        if self.room != _FIRST_ROOM:
+            self.room = _FIRST_ROOM
+            self._starts = self._starts[:_FIRST_ROWS].clone()
+            for layer in self._cache.layers:
+                if isinstance(layer, _Columns):
+                    layer.is_initialized = False
+                    layer.keys = layer.values = None
 
     def _move_cursor(self, to: int) -> None:
         """Shift every row's columns so that the cursor is at ``to``."""

@@ -31,7 +31,7 @@ def decode(audio: str | bytes, rate: int, max_seconds: float = MAX_SECONDS) -> S
             allowed formats, damaged, empty, or not base64. InputTooLong: it is longer than
             ``max_seconds``.
     """
-    return AUDIO.decoded(audio, lambda raw: _at_rate(*_open(raw, max_seconds), rate))
+    return AUDIO.decoded(audio, lambda raw: _open(raw, rate, max_seconds))
 
 
 def wav(samples: Samples, rate: int) -> bytes:
@@ -41,22 +41,20 @@ def wav(samples: Samples, rate: int) -> bytes:
     return file.getvalue()
 
 
-def _open(raw: bytes, max_seconds: float) -> tuple[Samples, int]:
-    """The mean of the channels, and its own rate."""
+def _open(raw: bytes, rate: int, max_seconds: float) -> Samples:
     try:
         with soundfile.SoundFile(io.BytesIO(raw)) as file:
             _check(file)
-            samples = _mono(file, max_seconds)
-            rate = int(file.samplerate)
+            samples = _mono(file, rate, max_seconds)
     except InvalidRequest:
         raise
     except Exception as error:  # libsndfile raises whatever a damaged file leads it to
         raise _undecodable(type(error).__name__) from error
     if not len(samples):
-        raise InvalidRequest("audio: it has no samples", hint=AUDIO.send)
+        raise InvalidRequest("audio: it has no samples, or too few", hint=AUDIO.send)
     if not np.isfinite(samples).all():
         raise InvalidRequest("audio: some of its samples are not numbers", hint=AUDIO.send)
-    return samples, rate
+    return samples
 
 
 def _undecodable(why: str) -> InvalidRequest:
@@ -81,9 +79,11 @@ def _check(file: soundfile.SoundFile) -> None:
         )
 
 
-def _mono(file: soundfile.SoundFile, max_seconds: float) -> Samples:
-    """Read block by block: what a header says of the length may be a lie."""
+def _mono(file: soundfile.SoundFile, rate: int, max_seconds: float) -> Samples:
+    """The mean of the channels, at ``rate``: read and resampled block by block, because a small
+    file may be hours long, and what a header says of the length may be a lie."""
     most, count = int(max_seconds * file.samplerate), 0
+    stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32")
     blocks = []
     for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
         count += len(block)
@@ -92,14 +92,8 @@ def _mono(file: soundfile.SoundFile, max_seconds: float) -> Samples:
                 f"audio: it is longer than {max_seconds:g} seconds, the limit here",
                 hint="send a shorter part of it",
             )
-        blocks.append(block.mean(axis=1, dtype=np.float32))
+        samples = block.mean(axis=1, dtype=np.float32)
+        blocks.append(samples if file.samplerate == rate else stream.resample_chunk(samples))
+    if file.samplerate != rate:
+        blocks.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-
-
-def _at_rate(samples: Samples, own: int, wanted: int) -> Samples:
-    if own == wanted:
-        return samples
-    resampled: Samples = soxr.resample(samples, own, wanted)
-    if not len(resampled):
-        raise InvalidRequest("audio: it is too short", hint="send more of it")
-    return resampled

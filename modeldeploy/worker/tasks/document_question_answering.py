@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from modeldeploy.errors import InputTooLong, PredictionFailed, UnsupportedModel
+from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, UnsupportedModel
 from modeldeploy.schema.tasks.multimodal import (
     DocumentAnswer,
     DocumentAnswersParameters,
@@ -132,6 +132,8 @@ class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParam
         sequence: list[int | None] = whole.sequence_ids
         _check_question(sequence.count(0), parameters.max_question_len)
         inside = [at for at, one in enumerate(sequence) if one == 1]
+        if not inside:
+            raise InvalidRequest("word_boxes: there is nothing in them to read")
         width, stride = self._room(len(whole) - len(inside), parameters)
         step = width - min(stride, width - 1)
         count = 1 + max(0, -(-(len(inside) - width) // step))

@@ -40,7 +40,7 @@ class Embedder(TextModel[Asked, Parameters]):
     def prepare(self, source: Source) -> None:
         folder = Path(source.snapshot)
         super().prepare(source)
-        self.modules = sentence_modules.read(folder, self.model.dtype, self.device)
+        self.modules = sentence_modules.read(folder, self.device)
         sentence_modules.check_modes(self.modules.pooling)
         if self.modules.max_tokens is not None:
             self.tokens.narrow(self.modules.max_tokens)

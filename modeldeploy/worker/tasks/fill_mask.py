@@ -22,10 +22,11 @@ _COMMON = ("[MASK]", "<mask>")
 
 @dataclass
 class Gaps:
-    """A text's tokens, and which of them are gaps."""
+    """A text's tokens, which of them are gaps, and what may fill them (None: anything)."""
 
     encoded: Encoded
     places: list[int]
+    targets: list[int] | None
 
 
 class FillMask(TextModel[Text, FillMaskParameters]):
@@ -36,7 +37,7 @@ class FillMask(TextModel[Text, FillMaskParameters]):
             raise UnsupportedModel("its tokenizer has no mask token, so no text can have a gap")
 
     def pre(self, inputs: Text, parameters: FillMaskParameters) -> list[Item]:
-        self._targets(parameters)
+        targets = self._targets(parameters)
         text = inputs.text
         for common in _COMMON:
             if self._mask not in text:
@@ -48,7 +49,7 @@ class FillMask(TextModel[Text, FillMaskParameters]):
             raise InvalidRequest(f"text: there is no {self._mask} in it to fill")
         if len(places) > _MOST_GAPS:
             raise InvalidRequest(f"text: it has {len(places)} gaps, the limit is {_MOST_GAPS}")
-        return [Item(Gaps(encoded, places), len(encoded))]
+        return [Item(Gaps(encoded, places, targets), len(encoded))]
 
     def _targets(self, parameters: FillMaskParameters) -> list[int] | None:
         """The ids of the tokens to choose among; a target of several tokens stands for its first."""
@@ -77,19 +78,17 @@ class FillMask(TextModel[Text, FillMaskParameters]):
     def post(
         self, raws: list[Any], inputs: Text, parameters: FillMaskParameters
     ) -> list[Filled] | list[list[Filled]]:
-        (gaps, logits), targets = raws[0], self._targets(parameters)
+        gaps, logits = raws[0]
         if not np.isfinite(logits).all():
             raise PredictionFailed("the model's scores are not numbers for this input")
         found = [
-            self._fill(gaps, place, softmax(logits[at]), parameters.top_k, targets)
+            self._fill(gaps, place, softmax(logits[at]), parameters.top_k)
             for at, place in enumerate(gaps.places)
         ]
         return found[0] if len(found) == 1 else found
 
-    def _fill(
-        self, gaps: Gaps, place: int, scores: Floats, top_k: int, targets: list[int] | None
-    ) -> list[Filled]:
-        among = np.arange(len(scores)) if targets is None else np.array(targets)
+    def _fill(self, gaps: Gaps, place: int, scores: Floats, top_k: int) -> list[Filled]:
+        among = np.arange(len(scores)) if gaps.targets is None else np.array(gaps.targets)
         best = among[np.argsort(-scores[among], kind="stable")[:top_k]]
         return [self._filled(gaps, place, int(token), float(scores[token])) for token in best]
 

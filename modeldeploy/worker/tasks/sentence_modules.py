@@ -60,7 +60,7 @@ class SentenceModules:
     default_prompt: str | None = None
 
 
-def read(folder: Path, dtype: torch.dtype, device: torch.device) -> SentenceModules:
+def read(folder: Path, device: torch.device) -> SentenceModules:
     """
     Raises:
         UnsupportedModel: a module is of a kind that we do not know. ModelError: a file is damaged.
@@ -78,7 +78,7 @@ def read(folder: Path, dtype: torch.dtype, device: torch.device) -> SentenceModu
                 pooling=_modes(config), include_prompt=bool(config.get("include_prompt", True))
             )
         elif kind == "Dense":
-            dense.append(_dense(place, dtype, device))
+            dense.append(_dense(place, device))
         elif kind == "Normalize":
             found["normalize"] = True
         elif kind != "Transformer":
@@ -125,7 +125,7 @@ def _modes(config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(mode for flag, mode in _FLAGS.items() if config.get(flag))
 
 
-def _dense(place: Path, dtype: torch.dtype, device: torch.device) -> Dense:
+def _dense(place: Path, device: torch.device) -> Dense:
     config = _json(place / "config.json")
     kind = str(config.get("activation_function", "Identity")).rpartition(".")[2]
     if kind not in _ACTIVATIONS:
@@ -134,16 +134,18 @@ def _dense(place: Path, dtype: torch.dtype, device: torch.device) -> Dense:
         tensors = load_file(place / "model.safetensors")
     except Exception as error:  # safetensors raises what a damaged or missing file leads it to
         raise ModelError(f"{place.name}/model.safetensors cannot be read: {error}") from error
-    placed = {name: tensor.to(device, dtype) for name, tensor in tensors.items()}
+    placed = {name: tensor.to(device, torch.float32) for name, tensor in tensors.items()}
     if "linear.weight" not in placed:
         raise ModelError(f"{place.name}/model.safetensors has no linear.weight")
     return Dense(placed["linear.weight"], placed.get("linear.bias"), _ACTIVATIONS[kind])
 
 
 def pool(features: torch.Tensor, mask: torch.Tensor, modes: tuple[str, ...]) -> torch.Tensor:
-    """One vector a row, of ``features`` (rows, tokens, width) where ``mask`` (rows, tokens) is 1;
-    several modes stand one behind the other."""
-    return torch.cat([_POOLS[mode](features, mask[:, :, None].to(features)) for mode in modes], -1)
+    """One float32 vector a row, of ``features`` (rows, tokens, width) where ``mask`` (rows, tokens)
+    is 1; several modes stand one behind the other."""
+    return torch.cat(
+        [_POOLS[mode](features.float(), mask[:, :, None].float()) for mode in modes], -1
+    )
 
 
 def check_modes(modes: tuple[str, ...]) -> None:

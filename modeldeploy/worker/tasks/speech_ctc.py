@@ -69,6 +69,11 @@ class Ctc:
                 )
             return [self._item(samples, Stride(len(samples), 0, 0))]
         asked = cut(parameters, _PART_SECONDS, hearing.rate, self._align)
+        if asked.length < hearing.shortest:
+            raise InvalidRequest(
+                f"chunk_length_s: the model needs parts of {hearing.shortest / hearing.rate:g} seconds",
+                hint="make it longer, or leave it out",
+            )
         return [self._item(*part) for part in asked.parts(samples, hearing.shortest)]
 
     def _item(self, samples: Samples, stride: Stride) -> Item:

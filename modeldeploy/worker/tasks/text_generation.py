@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.generation import (
     Conversation,
@@ -18,6 +20,7 @@ from modeldeploy.schema.tasks.generation import (
 )
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker import checkpoint
+from modeldeploy.worker.devices import kept_bytes
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.front import Front
 from modeldeploy.worker.generation import fallback
@@ -32,6 +35,7 @@ from modeldeploy.worker.tasks.tokens import Tokens
 
 _DEFAULT_NEW_TOKENS = 50
 _MOST_CHARACTERS = 2_000_000
+_SHARE_OF_PREFIXES = 8
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
 
@@ -64,6 +68,7 @@ class Defaults:
 class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     generates = True
     batch = BatchLimits(items=16, size=16384)
+    typical_rows = (1, 8, 64)  # steps of one and of several texts, and a prompt
 
     def load(self, source: Source) -> None:
         super().load(source)
@@ -85,7 +90,10 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
         self._slab = self._fitting_slab()
         self._by_length = False
-        if self._slab is None:
+        if self._slab is not None:
+            with torch.inference_mode():
+                self._place_bytes = self._slab.place_bytes()
+        else:
             who = companions(self.model, self.tokens.pad_id or 0)
             self._by_length = who != "any"
             if who == "none":
@@ -98,7 +106,10 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if self._slab is None:
             return super().front(max_queue, on_batch)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
-        return Engine(self._slab, self.text, self.ends, rows, max_queue, on_batch)
+        most = kept_bytes(self.device)
+        places = most // self._place_bytes
+        prefixes = most // _SHARE_OF_PREFIXES
+        return Engine(self._slab, self.text, self.ends, rows, places, prefixes, max_queue, on_batch)
 
     def chat(self, messages: list[dict[str, Any]]) -> Conversation:
         """The input that stands for OpenAI's ``messages``, whose content is a text or its parts.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from modeldeploy.errors import InputTooLong
+from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.worker.failures import panics_as_errors
 
 _NO_LIMIT = 10**9  # tokenizers without a limit say 10^30
@@ -161,16 +161,16 @@ class Tokens:
         beginning where ``from_left`` does.
 
         Raises:
-            InputTooLong: there are more, and they may not be cut.
+            InputTooLong: there are more, and they may not be cut. InvalidRequest: there are none.
         """
         if self.window is None:
-            return self.encode(text)
+            return _some(self.encode(text))
         most = max(_LEAST_CHARACTERS, self.window * _CHARACTERS_PER_TOKEN)
         if len(text) > most:
             if not truncate:
                 raise _too_long(f"{len(text)} characters", self.window)
             text = text[-most:] if from_left else text[:most]
-        encoded = self.encode(text)
+        encoded = _some(self.encode(text))
         if len(encoded) > self.window:
             if not truncate:
                 raise _too_long(f"{len(encoded)} tokens", self.window)
@@ -232,6 +232,12 @@ def _cut(encoded: Encoded, window: int, *, from_left: bool) -> Encoded:
     start = max(opening, end - room) if from_left else opening
     kept = [*range(opening), *range(start, min(start + room, end)), *range(end, len(encoded))]
     return encoded.pick(kept)
+
+
+def _some(encoded: Encoded) -> Encoded:
+    if not len(encoded):
+        raise InvalidRequest("text: there is nothing in it to read")
+    return encoded
 
 
 def _too_long(length: str, window: int) -> InputTooLong:

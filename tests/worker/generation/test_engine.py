@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from modeldeploy.errors import PredictionFailed, QueueFull
 from modeldeploy.worker.generation.engine import Engine
+from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Piece, Written
 from modeldeploy.worker.tasks.base import Item
 from tests.models import tiny
-from tests.worker.adapters import inputs, loaded, parameters
+from tests.worker.adapters import inputs, loaded, parameters, predict
 
 TASK = "text-generation"
 TEXTS = ["Once upon a time", "I", "Where does Ada live? What can the model do?", "not bad"]
@@ -157,3 +160,58 @@ def test_an_error_in_the_model_ends_whom_it_befell_and_nobody_else(adapter: Any)
 
 def _broken(*args: Any, **kwargs: Any) -> Any:
     raise RuntimeError("it broke")
+
+
+def test_what_prompts_begin_with_is_read_once(adapter: Any) -> None:
+    system = "The answer is kept short, and Ada is always right. Once "
+    texts = [system + "ten", system + "not", system + "ten", "not " + system]
+    read: list[int] = []
+
+    async def story(engine: Engine) -> None:
+        original = engine._slab.read
+
+        def seen(cache: Any, ids: list[int], done: int) -> Any:
+            read.append(len(ids))
+            return original(cache, ids, done)
+
+        engine._slab.read = seen  # type: ignore[method-assign]
+        for text in texts:
+            (found,) = await written(engine, item(adapter, text, max_new_tokens=8))
+            (alone,) = predict(adapter, inputs(TASK, text=text), how)
+            assert found.text == alone.generated_text
+
+    how = parameters(TASK, max_new_tokens=8, return_full_text=False)
+    run(adapter, story)
+    lengths = [len(item(adapter, text).data.ids) for text in texts]
+    assert read[0] == lengths[0]
+    assert read[1] < 20
+    assert read[2] == 1
+    assert read[3] == lengths[3]
+
+
+def _empty() -> Any:
+    cache = DynamicCache()
+    cache.layers = [DynamicLayer()]
+    return cache
+
+
+def _cache(count: int) -> Any:
+    cache = DynamicCache()
+    cache.update(torch.ones(1, 2, count, 4), torch.ones(1, 2, count, 4), 0)
+    return cache
+
+
+def test_kept_prompts_stay_within_their_memory() -> None:
+    one = 2 * 2 * 40 * 4 * 4  # bytes
+    prefixes = Prefixes(3 * one)
+    prompts = [[n] * 40 for n in range(4)]
+    for ids in prompts[:3]:
+        prefixes.keep(ids, _cache(40))
+    cache, read = prefixes.start([*prompts[0], 7], _empty)
+    assert (read, cache.get_seq_length()) == (40, 40)
+    prefixes.keep(prompts[3], _cache(40))
+    assert prefixes.start([*prompts[0], 7], _empty)[1] == 40
+    assert prefixes.start([*prompts[1], 7], _empty)[1] == 0  # of no use for the longest
+    prefixes.keep([9] * 31, _cache(31))
+    assert prefixes.start([9] * 32, _empty)[1] == 0
+    assert prefixes.start(prompts[3], _empty)[1] == 39  # its last token is read again

@@ -85,3 +85,14 @@ def test_logits_that_are_no_numbers_fail_their_row_alone() -> None:
     rows = torch.stack([LOGITS, LOGITS * float("nan"), LOGITS])
     found = choose(rows, [chooser(), chooser(temperature=1.0), chooser()])
     assert [one and one.token for one in found] == [0, None, 0]
+
+
+def test_a_number_next_to_one_chooses_nothing_that_was_left_out() -> None:
+    class Highest(random.Random):
+        def random(self) -> float:
+            return 1 - 2**-53
+
+    one = Chooser(Sampling(temperature=1.0, top_k=2), Highest())
+    (choice,) = choose(LOGITS[None], [one])
+    assert choice is not None
+    assert choice.token == 1

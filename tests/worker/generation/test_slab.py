@@ -123,3 +123,47 @@ def test_a_model_that_fits_is_found_to_fit_and_a_broken_one_is_not() -> None:
 
     model.forward = confused
     assert fitting_slab(model) is None
+
+
+def _filled(slab: Slab, *lengths: int) -> None:
+    for length in lengths:
+        cache = slab.empty()
+        slab.read(cache, [3] * length, 0)
+        slab.join(cache, length)
+
+
+@torch.inference_mode()
+def test_where_there_is_no_memory_to_grow_the_slab_stays_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slab = Slab(_model("Llama"))
+    _filled(slab, 5)
+    room, grown, calls = slab.room, module._Columns.grown, []
+
+    def second_fails(layer: Any, rows: int, columns: int) -> Any:
+        calls.append(layer)
+        if len(calls) == 2:
+            raise MemoryError
+        return grown(layer, rows, columns)
+
+    monkeypatch.setattr(module._Columns, "grown", second_fails)
+    with pytest.raises(MemoryError):
+        _filled(slab, room[1] + 1)
+    assert slab.room == room
+    assert slab.step([3]).shape == (1, VOCABULARY)
+    _filled(slab, room[1] + 1)
+    assert slab.step([3, 3]).shape == (2, VOCABULARY)
+
+
+@torch.inference_mode()
+def test_what_it_grew_to_is_given_back_when_nobody_is_left() -> None:
+    slab = Slab(_model("Llama"))
+    first = slab.room
+    _filled(slab, *[5] * (first[0] + 1), first[1] + 1)
+    assert slab.room > first
+    while slab.count:
+        slab.leave(0)
+    _filled(slab, 5)
+    assert slab.room == first
+    layer = next(one for one in slab._cache.layers if isinstance(one, module._Columns))
+    assert (layer.keys.shape[0], layer.keys.shape[2]) == first

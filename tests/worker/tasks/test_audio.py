@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -100,3 +101,16 @@ def test_what_is_no_sound_is_refused(audio: str | bytes, error: type[ModelDeploy
     assert type(refused.value) is error
     assert refused.value.message.startswith("audio: ")
     assert refused.value.status == 422
+
+
+def test_hours_in_a_small_file_are_resampled_as_they_are_read() -> None:
+    rate, seconds = 192_000, 30
+    silent = np.zeros(rate * seconds, np.float32)
+    raw = encoded(silent, "FLAC", rate)
+    assert len(raw) < 100_000
+    tracemalloc.start()
+    samples = decode(raw, 8_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(samples) == pytest.approx(8_000 * seconds, abs=8)
+    assert most < silent.nbytes / 2

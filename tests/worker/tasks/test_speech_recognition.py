@@ -160,6 +160,7 @@ def test_whisper_in_parts_as_the_pipeline(
         ("layer", {"num_beams": 2}, "num_beams"),
         ("layer", {"return_timestamps": True}, "return_timestamps"),
         ("layer", {"chunk_length_s": 2, "stride_length_s": 1}, "stride_length_s"),
+        ("layer", {"chunk_length_s": 0.02, "stride_length_s": 0.0}, "chunk_length_s"),
         ("whisper", {"return_timestamps": "char"}, "return_timestamps"),
         ("whisper", {"language": "klingon"}, "language"),
         ("whisper", {"max_new_tokens": 400}, "max_new_tokens"),

@@ -1,0 +1,67 @@
+"""The model's own limit in this process: the texts sorted by length, no HTTP, the best batch.
+
+``python -m bench.limit SNAPSHOT TASK {auto,plain}`` prints texts a second for each line on stdin.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
+from bench import workload
+
+_BUDGETS = (128, 256, 512)
+
+
+def main(snapshot: str, task: str, how: str) -> None:
+    import torch
+
+    from modeldeploy.schema.tasks import TASKS
+    from modeldeploy.worker import settling
+    from modeldeploy.worker.loading import warm_up
+    from modeldeploy.worker.tasks import adapter_of
+    from modeldeploy.worker.tasks.base import Item, Source
+
+    adapter = adapter_of(TASKS[task])
+    source = Source(
+        snapshot=snapshot,
+        task=TASKS[task],
+        device="cpu",
+        dtype="float32",
+        threads=torch.get_num_threads(),
+        trust_remote_code=False,
+        allow_pickle=False,
+        progress=lambda done, total: None,
+    )
+    adapter.load(source)
+    adapter.prepare(source)
+    optimize = how == "auto"
+    settling.settle(adapter, lambda: warm_up(adapter, TASKS[task]), optimize=optimize)
+    parameters = TASKS[task].parameters()
+    items = sorted(
+        (adapter.pre(TASKS[task].inputs(text), parameters)[0] for text in workload.texts()),
+        key=lambda one: one.size,
+    )
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        best = 0.0
+        for budget in _BUDGETS:
+            begun, cost = time.perf_counter(), 0
+            batch: list[Item] = []
+            for item in items:
+                if batch and cost + item.size > budget:
+                    adapter.core(batch)
+                    batch, cost = [], 0
+                batch.append(item)
+                cost += item.size
+            adapter.core(batch)
+            best = max(best, len(items) / (time.perf_counter() - begun))
+        print(f"{best:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,108 @@
+"""Throughput over HTTP against the model's own limit, interleaved in one run.
+
+``python -m bench.serving [embeddings] [classification] [--rounds N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import workload
+from modeldeploy.client import load
+from tests.e2e.instance import Instance
+
+CLIENTS = (1, 8, 32)
+SECONDS = 8.0
+
+
+class Limit:
+    """The in-process loop, in a process of its own."""
+
+    def __init__(self, snapshot: Path, task: str, how: str) -> None:
+        command = [sys.executable, "-m", "bench.limit", str(snapshot), task, how]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def rate(self) -> float:
+        """Texts a second, once more."""
+        assert self._process.stdin is not None
+        print("", file=self._process.stdin, flush=True)
+        return float(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def measure(kind: str, folder: Path, rounds: int) -> None:
+    make, task = workload.MODELS[kind]
+    snapshot = make(folder / kind)
+    instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
+    limits = {how: Limit(snapshot, task, how) for how in ("auto", "plain")}
+    try:
+        shown = instance.deploy(str(snapshot), "--name", "m", "--task", task)
+        port = int(shown["port"])
+        requests = [
+            load.post(
+                "127.0.0.1",
+                port,
+                "/predict",
+                json.dumps({"text": text}).encode(),
+                "application/json",
+            )
+            for text in workload.texts()
+        ]
+        taken: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            for how, limit in limits.items():
+                taken.setdefault(f"in process, {how}", []).append(limit.rate())
+            for clients in CLIENTS:
+                found = asyncio.run(
+                    load.measure("127.0.0.1", port, requests, clients, seconds=SECONDS)
+                )
+                taken.setdefault(f"{clients} clients", []).append(found.rate)
+                taken.setdefault(f"{clients} clients, p50 ms", []).append(
+                    found.quantile(0.5) * 1000
+                )
+    finally:
+        for limit in limits.values():
+            limit.close()
+        instance.close()
+    base = statistics.median(taken["in process, auto"])
+    print(f"{kind} ({rounds} rounds, medians)")
+    for name, values in taken.items():
+        middle = statistics.median(values)
+        ratio = "" if name.endswith("ms") else f"   {middle / base:5.2f} x the limit"
+        print(f"  {name:<22} {middle:9.1f}{ratio}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kinds", nargs="*", default=list(workload.MODELS))
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in asked.kinds:
+            measure(kind, Path(folder), asked.rounds)
+
+
+if __name__ == "__main__":
+    main()

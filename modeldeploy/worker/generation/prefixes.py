@@ -1,0 +1,71 @@
+"""Prompts that were read lately, so that what a new one begins with need not be read again: the
+system prompt of a chat, the turns before the last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from transformers.cache_utils import DynamicLayer
+
+LEAST = 32  # tokens; fewer are read as fast as they are looked up
+_MOST_PROMPTS = 32
+
+Ids = npt.NDArray[np.int64]
+
+
+class Prefixes:
+    """Keeps the caches of whole prompts, together at most ``most_bytes``; the one that was of no use
+    for the longest goes first."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[bytes, tuple[Ids, Any, int]] = OrderedDict()
+
+    def start(self, ids: list[int], empty: Callable[[], Any]) -> tuple[Any, int]:
+        """A cache to read a prompt into, and how many of its tokens are in it already. One token
+        is always left: the logits behind it are what the reading is for."""
+        given, cache = np.asarray(ids), empty()
+        best, key = 0, b""
+        for one, (kept, _, _) in self._kept.items():
+            length = _common(given, kept)
+            if length > best:
+                best, key = length, one
+        best = min(best, len(ids) - 1)
+        if best < LEAST:
+            return cache, 0
+        self._kept.move_to_end(key)
+        for mine, other in zip(cache.layers, self._kept[key][1].layers, strict=True):
+            # Views: a layer that grows makes tensors of its own.
+            mine.lazy_initialization(other.keys, other.values)
+            mine.keys, mine.values = other.keys[:, :, :best], other.values[:, :, :best]
+        return cache, best
+
+    def keep(self, ids: list[int], cache: Any) -> None:
+        """A prompt that was read into ``cache``, which nobody writes to any more."""
+        if len(ids) < LEAST or not all(type(one) is DynamicLayer for one in cache.layers):
+            return  # a recurrent state is of the whole prompt, and of no part of it
+        size = sum(one.keys.nbytes + one.values.nbytes for one in cache.layers)
+        if size > self._most_bytes // 2:
+            return
+        given = np.asarray(ids)
+        self._drop(given.tobytes())
+        self._kept[given.tobytes()] = (given, cache, size)
+        self._bytes += size
+        while self._bytes > self._most_bytes or len(self._kept) > _MOST_PROMPTS:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: bytes) -> None:
+        if key in self._kept:
+            self._bytes -= self._kept.pop(key)[2]
+
+
+def _common(one: Ids, other: Ids) -> int:
+    """How many ids both begin with."""
+    length = min(len(one), len(other))
+    apart = np.flatnonzero(one[:length] != other[:length])
+    return int(apart[0]) if len(apart) else length
