@@ -100,6 +100,7 @@ class Pages:
                 device=model.device if model else None,
                 parameters=model.parameters if model else None,
                 max_input_length=model.max_input_length if model else None,
+                notes=model.notes if model else (),
                 memory_bytes=self._state.memory(),
                 limits=self._spec.limits,
                 versions=_versions(),

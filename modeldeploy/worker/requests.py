@@ -7,6 +7,7 @@ each is a part. Whatever the form, the same types decode it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from modeldeploy.errors import InvalidRequest, MalformedBody
 from modeldeploy.schema import tasks
 from modeldeploy.schema.tasks import TaskSchema, hf_input, hf_parameters, native_request
 
+# Fields that clients know, and that may only be null here.
+_UNSUPPORTED = re.compile(r"^Expected `null`, got `\w+`")
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
 
 
@@ -66,7 +69,7 @@ def decode(raw: bytes | msgspec.Raw, kind: Any, at: str = "$") -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        said = str(error)
+        said = _UNSUPPORTED.sub("this is not supported: leave it out", str(error))
         if "`$" not in said and at != "$":
             said = f"{said} - at `$`"
         raise InvalidRequest(said.replace("`$", f"`{at}"), hint=_HINT) from error

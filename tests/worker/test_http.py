@@ -242,7 +242,7 @@ def test_health_and_info(echo: LiveWorker) -> None:
     expected = {
         *("model_id", "deployment_id", "revision", "task", "model_type", "dtype", "device"),
         *("parameters", "max_input_length", "memory_bytes", "limits", "versions", "uptime_s"),
-        "endpoints",
+        *("endpoints", "notes"),
     }
     assert set(info) == expected
     assert {"modeldeploy", "torch", "transformers"} == set(info["versions"])

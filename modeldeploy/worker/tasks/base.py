@@ -78,13 +78,14 @@ class Source:
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """What a loaded model tells of itself; ``max_input_length`` is in tokens, ``conversations``
-    says whether it has a chat template."""
+    says whether it has a chat template, ``notes`` what of its own settings is not followed."""
 
     device: str = "cpu"
     dtype: str = ""
     parameters: int = 0
     max_input_length: int | None = None
     conversations: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Adapter(ABC, Generic[Inputs, Parameters]):
