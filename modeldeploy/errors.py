@@ -204,7 +204,7 @@ class UnsupportedTask(ModelError):
 
 
 class WrongTask(ModelError):
-    """The checkpoint has no weights for this task's head."""
+    """The checkpoint has no weights for this task's head, or has been trained with another."""
 
     code = "wrong_task"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 import msgspec
 from msgspec import Struct
 
-from modeldeploy.errors import UnsafeWeights, UnsupportedModel
+from modeldeploy.errors import UnsafeWeights, UnsupportedModel, WrongTask
 from modeldeploy.hub import select
 from modeldeploy.schema import tasks
 from modeldeploy.schema.deployment import Spec
@@ -29,6 +29,8 @@ _TASKS = {
     "QUESTION_ANS": "question-answering",
     "FEATURE_EXTRACTION": "feature-extraction",
 }
+# Adapters of models that see or hear are called CAUSAL_LM too.
+_ALSO_WRITE = frozenset({"AutoModelForImageTextToText", "AutoModelForMultimodalLM"})
 # These add tokens of their own to each prompt: there is nothing to merge into the weights.
 _PROMPTS = frozenset(
     {
@@ -102,12 +104,32 @@ def weights(names: Collection[str], *, allow_pickle: bool) -> str:
 
 def task_of(adapter: AdapterConfig, spec: Spec, pipeline_tag: str | None) -> str | None:
     """The task to fetch the base model for: asked for, else the tag's, else the adapter's own;
-    None leaves it to the base model."""
+    None leaves it to the base model.
+
+    Raises:
+        WrongTask: the adapter was trained for another head than the one asked for.
+    """
     if spec.task is not None:
+        _check_head(adapter, spec.task)
         return spec.task
     if pipeline_tag and tasks.find(pipeline_tag):
         return pipeline_tag
     return adapter.task
+
+
+def _check_head(adapter: AdapterConfig, asked: str) -> None:
+    """Before the base model is fetched; the worker looks at the classes themselves."""
+    task, own = tasks.find(asked), tasks.find(adapter.task or "")
+    if task is None or own is None or own.auto_class == task.auto_class:
+        return
+    if "AutoModel" in {task.auto_class, own.auto_class}:  # no head at all
+        return
+    if adapter.task == "text-generation" and task.auto_class in _ALSO_WRITE:
+        return
+    raise WrongTask(
+        f"the adapter was trained for another head ({adapter.task_type}) than that of {asked}",
+        hint=f"deploy it with --task {adapter.task}",
+    )
 
 
 def base_of_stranger(adapter: AdapterConfig) -> str:

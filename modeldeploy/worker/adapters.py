@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ _HEADS = ("score.weight", "classifier.weight", "classifier.out_proj.weight", "qa
 @dataclass(frozen=True)
 class AdapterFiles:
     """An adapter in its directory. ``heads`` are the whole tensors that it brings, by the names
-    they have in the model, with their numbers of rows."""
+    they have in the model, with their numbers of rows; ``task_type`` is peft's name of what it was
+    trained for."""
 
     folder: Path
     heads: dict[str, int]
+    task_type: str | None = None
 
     @property
     def labels(self) -> int | None:
@@ -62,10 +65,11 @@ def read(folder: Path, *, allow_pickle: bool) -> AdapterFiles:
         ModelError: it is damaged.
     """
     extras.require("peft", "an adapter")
+    task_type = _task_type(folder)
     file = folder / _WEIGHTS
     if file.exists():
         with typed_errors("the adapter"), safe_open(file, "np") as tensors:
-            return AdapterFiles(folder, dict(_whole(tensors)))
+            return AdapterFiles(folder, dict(_whole(tensors)), task_type)
     if not allow_pickle:
         raise UnsafeWeights(
             "the adapter's weights are not in safetensors format",
@@ -73,7 +77,13 @@ def read(folder: Path, *, allow_pickle: bool) -> AdapterFiles:
         )
     if not (folder / _PICKLED).exists():
         raise ModelError(f"there is no {_WEIGHTS}")
-    return AdapterFiles(folder, {})
+    return AdapterFiles(folder, {}, task_type)
+
+
+def _task_type(folder: Path) -> str | None:
+    with typed_errors(CONFIG):
+        found = json.loads((folder / CONFIG).read_bytes()).get("task_type")
+    return found if isinstance(found, str) else None
 
 
 def _whole(tensors: Any) -> list[tuple[str, int]]:

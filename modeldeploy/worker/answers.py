@@ -53,7 +53,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Info(Struct, frozen=True, kw_only=True):
-    """``GET /info``. What is only known once the model is loaded is null before."""
+    """``GET /info``. What is only known once the model is loaded is null before; ``notes`` say
+    what of the model's own settings is done differently here, or not at all."""
 
     model_id: str
     deployment_id: str
@@ -65,6 +66,7 @@ class Info(Struct, frozen=True, kw_only=True):
     parameters: int | None
     runs: dict[str, str]
     max_input_length: int | None
+    notes: tuple[str, ...]
     memory_bytes: int
     limits: Limits
     versions: dict[str, str]

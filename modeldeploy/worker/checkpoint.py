@@ -22,7 +22,8 @@ from modeldeploy.errors import (
     UnsupportedModel,
     WrongTask,
 )
-from modeldeploy.worker import adapters, devices
+from modeldeploy.worker import adapters, devices, heads
+from modeldeploy.worker.adapters import AdapterFiles
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.model_errors import TRUST_HINT, typed_errors
 from modeldeploy.worker.progress import tensor_progress
@@ -137,6 +138,8 @@ def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, 
         cpu_bf16=devices.cpu_computes_bf16(),
     )
     _check_weights(source)
+    # Classes of a decoder alone set it to false in the config that they are given.
+    is_whole = bool(getattr(config, "is_encoder_decoder", False))
     kind = getattr(transformers, auto_class)
     adapter = None
     if source.adapter:
@@ -149,6 +152,9 @@ def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, 
         if adapter:
             _leave_out(found, adapter.heads)
         _check_found(found, model, config, source)
+        _check_head(type(model).__name__, config, source, adapter, is_whole=is_whole)
+        if missing := sorted(found["missing_keys"]):
+            raise ModelError(f"{_named(missing)} are missing in the weights files")
         if adapter:
             model = adapter.merged(model)
         return model.eval().requires_grad_(False).to(device)
@@ -195,25 +201,49 @@ def _name_of(key: Any) -> str:
 
 
 def _check_found(found: dict[str, Any], model: Any, config: Any, source: Source) -> None:
-    """Refuse weights that were made up: a random head answers, and answers nonsense.
+    """Refuse a head that was made up: it answers, and answers nonsense.
 
     Raises:
-        WrongTask: the head's are missing. ModelError: others are, or their shapes differ.
+        WrongTask: its weights are missing. ModelError: shapes differ.
     """
     mismatched = sorted(map(_name_of, found["mismatched_keys"]))
-    missing = sorted(found["missing_keys"])
     if mismatched:
         raise ModelError(
             f"{_named(mismatched)} in the weights have other shapes than config.json says",
             hint="the checkpoint and its config.json do not belong together",
         )
-    if not missing:
-        return
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    head = [key for key in missing if not key.startswith(prefix)]
+    head = sorted(key for key in found["missing_keys"] if not key.startswith(prefix))
     if head:
         raise _wrong_task(config, source, f"has no weights ({_named(head)}) for the head of")
-    raise ModelError(f"{_named(missing)} are missing in the weights files")
+
+
+def _check_head(
+    loaded: str, config: Any, source: Source, adapter: AdapterFiles | None, *, is_whole: bool
+) -> None:
+    """Refuse a head that was trained for something else.
+
+    Raises:
+        WrongTask: it was, or it is a decoder that lacks its encoder.
+    """
+    names = [str(name) for name in getattr(config, "architectures", None) or []]
+    if heads.is_half(names, loaded, is_encoder_decoder=is_whole):
+        raise _wrong_task(config, source, "needs its encoder, which is left out in")
+    if adapter and adapter.task_type:
+        own = heads.OF_ADAPTERS.get(adapter.task_type)
+        if own and heads.is_another([own], loaded, is_encoder_decoder=is_whole):
+            raise _wrong_adapter(adapter.task_type, own, source)
+        return
+    brings_its_own = adapter is not None and bool(adapter.heads)
+    if not brings_its_own and heads.is_another(names, loaded, is_encoder_decoder=is_whole):
+        raise _wrong_task(config, source, "has another head than that of")
+
+
+def _wrong_adapter(task_type: str, suffix: str, source: Source) -> WrongTask:
+    return WrongTask(
+        f"the adapter was trained for another head ({task_type}) than that of {source.task.name}",
+        hint=f"deploy it with --task {_TASK_OF_SUFFIX[suffix]}",
+    )
 
 
 def _named(keys: list[str]) -> str:

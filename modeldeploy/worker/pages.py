@@ -101,6 +101,7 @@ class Pages:
                 parameters=model.parameters if model else None,
                 runs=model.runs if model else {},
                 max_input_length=model.max_input_length if model else None,
+                notes=model.notes if model else (),
                 memory_bytes=self._state.memory(),
                 limits=self._spec.limits,
                 versions=_versions(),

@@ -26,6 +26,8 @@ from modeldeploy.schema.tasks import (
     native_request,
 )
 
+# Fields that clients know, and that may only be null here.
+_UNSUPPORTED = re.compile(r"^Expected `null`, got `\w+`")
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
 
 
@@ -73,7 +75,7 @@ def decode(raw: bytes | msgspec.Raw, kind: Any, at: str = "$") -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        said = str(error)
+        said = _UNSUPPORTED.sub("this is not supported: leave it out", str(error))
         if "`$" not in said and at != "$":
             said = f"{said} - at `$`"
         raise InvalidRequest(said.replace("`$", f"`{at}"), hint=_HINT) from error

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import InferenceClient
@@ -68,8 +69,20 @@ def test_a_stop_string_is_not_leaked_into_a_stream(client: InferenceClient) -> N
 def test_what_it_cannot_do_is_refused_by_name(client: InferenceClient) -> None:
     with pytest.raises(ValidationError, match="window"):
         client.text_generation(PROMPT, max_new_tokens=1000)
-    with pytest.raises(ValidationError, match="typical_p"):
-        client.text_generation(PROMPT, typical_p=0.5)
+    grammar: Any = {"type": "regex", "value": "a+"}
+    with pytest.raises(ValidationError, match=r"not supported.*\.grammar"):
+        client.text_generation(PROMPT, grammar=grammar)
+    with pytest.raises(ValidationError, match=r"not supported.*\.adapter_id"):
+        client.text_generation(PROMPT, adapter_id="org/lora")
+    with pytest.raises(ValidationError, match=r"<= 1.*best_of"):
+        client.text_generation(PROMPT, best_of=2)
+
+
+def test_best_of_one_and_typical_tokens(client: InferenceClient) -> None:
+    how: dict[str, Any] = {"typical_p": 0.5, "seed": 3, "max_new_tokens": 8}
+    sampled = client.text_generation(PROMPT, best_of=1, **how)
+    assert sampled == client.text_generation(PROMPT, **how)
+    assert sampled != client.text_generation(PROMPT, max_new_tokens=8)
 
 
 def test_a_client_that_leaves_a_stream_frees_its_place(gpt2: Served) -> None:

@@ -74,7 +74,8 @@ def test_with_the_same_token_and_the_revision_it_names(fake_hub: FakeHub, fetche
     [
         ("SEQ_CLS", {}, "text-classification"),
         (None, {}, "text-generation"),
-        ("SEQ_CLS", {"task": "question-answering"}, "question-answering"),
+        ("SEQ_CLS", {"task": "text-ranking"}, "text-ranking"),
+        (None, {"task": "question-answering"}, "question-answering"),
     ],
 )
 def test_the_task_is_the_adapters_or_the_bases(
@@ -83,6 +84,26 @@ def test_the_task_is_the_adapters_or_the_bases(
     fake_hub.add("org/base", files())
     fake_hub.add("org/adapter", adapter(task_type=kind))
     assert fetcher.model("org/adapter", **more).task == task
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "own"),
+    [
+        ("SEQ_CLS", "text-generation", "text-classification"),
+        ("SEQ_CLS", "token-classification", "text-classification"),
+        ("CAUSAL_LM", "text-classification", "text-generation"),
+    ],
+)
+def test_another_head_is_refused_before_the_base_is_fetched(
+    fake_hub: FakeHub, fetcher: Fetcher, kind: str, asked: str, own: str
+) -> None:
+    fake_hub.add("org/base", files())
+    fake_hub.add("org/adapter", adapter(task_type=kind))
+    problem = fetcher.problem("org/adapter", task=asked)
+    assert problem.code == "wrong_task"
+    assert kind in problem.message
+    assert f"--task {own}" in problem.hint
+    assert fake_hub.sent("*.safetensors") == 0
 
 
 @pytest.mark.parametrize(

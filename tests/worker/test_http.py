@@ -250,7 +250,7 @@ def test_health_and_info(echo: LiveWorker) -> None:
             "versions",
             "uptime_s",
         ),
-        "endpoints",
+        *("endpoints", "notes"),
     }
     assert set(info) == expected
     assert {"modeldeploy", "torch", "transformers"} == set(info["versions"])

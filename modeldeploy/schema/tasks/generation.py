@@ -21,11 +21,12 @@ Finish = Literal["length", "eos_token", "stop_sequence"]
 
 class TextGenerationParameters(Struct, frozen=True, kw_only=True):
     """Sampling is on when ``do_sample`` says so; when it says nothing, then if ``temperature``
-    (not 0), ``top_k`` or ``top_p`` is given, or more than one sequence is asked for.
+    (not 0), ``top_k``, ``top_p`` or ``typical_p`` is given, or more than one sequence is asked for.
 
     Of ``max_length`` and ``max_new_tokens`` the shorter holds; with neither, the model's own
-    ``max_new_tokens`` or 50, as far as its window allows. With a ``seed`` the same request gets
-    the same text.
+    ``max_new_tokens`` or ``max_length``, else 50, as far as its window allows. With a ``seed`` the
+    same request gets the same text. What else the model's ``generation_config`` asks for holds
+    too; ``notes`` of ``/info`` say what of it does not.
     """
 
     max_length: Annotated[Tokens, Meta(description="Prompt and new tokens together.")] | None = None
@@ -35,6 +36,10 @@ class TextGenerationParameters(Struct, frozen=True, kw_only=True):
     temperature: Temperature | None = None
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     top_p: TopP | None = None
+    typical_p: (
+        Annotated[TopP, Meta(description="Sample among the most typical tokens of this mass.")]
+        | None
+    ) = None
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
     frequency_penalty: (
         Annotated[Penalty, Meta(description="Taken off a token's logit each time it was written.")]
@@ -69,6 +74,9 @@ class TextGenerationParameters(Struct, frozen=True, kw_only=True):
         Literal[False], Meta(description="Not supported: only false.")
     ] = False
     watermark: Annotated[Literal[False], Meta(description="Not supported: only false.")] = False
+    best_of: Annotated[int, Meta(ge=1, le=1, description="Not supported: only 1.")] | None = None
+    grammar: Annotated[None, Meta(description="Not supported: only null.")] = None
+    adapter_id: Annotated[None, Meta(description="Not supported: only null.")] = None
 
 
 class Token(Struct, frozen=True):

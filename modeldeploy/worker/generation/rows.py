@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modeldeploy.schema.tasks.generation import Finish
-from modeldeploy.worker.generation.sampling import Choice, Chooser, Sampling
+from modeldeploy.worker.generation.rules import Rules
+from modeldeploy.worker.generation.sampling import Choice, Chooser, Processors, Sampling
 from modeldeploy.worker.generation.writer import Decode, Writer
 
 Sink = Callable[["Piece"], None]
@@ -17,7 +18,7 @@ Sink = Callable[["Piece"], None]
 @dataclass(frozen=True)
 class Prompt:
     """``ids`` to go on from with at most ``new`` tokens, in ``sequences`` ways, until one of
-    ``stops`` was written. ``seed`` None: every time another text."""
+    ``stops`` was written. ``seed`` None: every time another text. ``rules`` are the model's own."""
 
     ids: list[int]
     new: int
@@ -25,6 +26,7 @@ class Prompt:
     sequences: int = 1
     stops: tuple[str, ...] = ()
     seed: int | None = None
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Row:
         self.index = index
         seed = secrets.randbits(63) if prompt.seed is None else prompt.seed
         numbers = random.Random(f"{seed}/{index}")  # noqa: S311 - dice, not secrets
-        self.chooser = Chooser(prompt.sampling, numbers, prompt.ids)
+        self.chooser = Chooser(prompt.sampling, numbers, prompt.ids, _processors(prompt))
         self.written: Written | None = None
         self._writer = Writer(decode, prompt.ids, prompt.stops)
         self._ends = ends
@@ -93,3 +95,9 @@ class Row:
             self.written = Written(self._writer.text, piece.finish, count, self._pieces)
         if self._sink:
             self._sink(piece)
+
+
+def _processors(prompt: Prompt) -> Processors | None:
+    if prompt.rules is None:
+        return None
+    return prompt.rules.of(prompt.ids, prompt.new, prompt.sampling.repetition_penalty)

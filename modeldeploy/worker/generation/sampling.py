@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+
+from modeldeploy.worker.generation import warping
 
 _WIDE = 1024  # candidates among which top-p nearly always finds enough
 _COLDEST = 1e-3  # below it, and at 0, the likeliest token is taken
 
 
+# (token ids so far, scores) of shapes (1, length) and (1, vocabulary) to scores.
+Processors = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How one request's tokens are chosen; ``temperature`` None takes the likeliest."""
+    """How one request's tokens are chosen; ``temperature`` None takes the likeliest, or with
+    ``beams`` searches for the likeliest text."""
 
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    top_h: float | None = None
+    epsilon_cutoff: float | None = None
+    eta_cutoff: float | None = None
+    beams: int = 1
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
@@ -46,12 +59,19 @@ class Sampling:
 
 @dataclass
 class Chooser:
-    """One row's choosing: its parameters, its random numbers, the tokens that penalties look at."""
+    """One row's choosing: its parameters, its random numbers, the tokens that penalties look at.
+    ``rules`` are the model's own processors, the repetition penalty among them."""
 
     how: Sampling
     numbers: random.Random
     prompt: Sequence[int] = ()
+    rules: Processors | None = None
     written: list[int] = field(default_factory=list)
+
+    @property
+    def edits(self) -> bool:
+        """Whether the choice is not of the model's logits as they are."""
+        return self.rules is not None or self.how.penalises
 
 
 @dataclass(frozen=True)
@@ -63,26 +83,30 @@ class Choice:
     top: tuple[tuple[int, float], ...] = ()
 
 
+Draw = Callable[[torch.Tensor, Sequence[Chooser]], torch.Tensor]
+
+
 def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[Choice | None]:
     """The next token of each row of ``logits`` (rows, vocabulary); None for a row whose logits
     are not numbers."""
     plain = logits.float()
-    scores = _penalised(plain, choosers)
+    scores = _edited(plain, choosers)
     tokens = scores.argmax(-1)
-    for is_open in (True, False):  # two ways, and which one a row goes must not hang on company
-        rows = [at for at, one in enumerate(choosers) if _is_drawn(one.how, is_open=is_open)]
+    for draw in (_draw_openly, _draw_among, _draw_warped):
+        # Which way a row goes must not hang on company.
+        rows = [at for at, one in enumerate(choosers) if _way(one.how) is draw]
         if rows:
-            draw = _draw_openly if is_open else _draw_among
             tokens[rows] = draw(scores[rows], [choosers[at] for at in rows])
     chosen = tokens.tolist()
     sane = (~plain.isnan().any(-1) & plain.amax(-1).isfinite()).tolist()
     return [
-        _choice(plain[at], token, choosers[at].how) if sane[at] else None
+        choice_of(plain[at], token, choosers[at].how) if sane[at] else None
         for at, token in enumerate(chosen)
     ]
 
 
-def _choice(logits: torch.Tensor, token: int, how: Sampling) -> Choice:
+def choice_of(logits: torch.Tensor, token: int, how: Sampling) -> Choice:
+    """``token`` with what is asked of it, from the model's own ``logits`` (vocabulary)."""
     if not (how.logprobs or how.top_n):
         return Choice(token)
     logprobs = logits.log_softmax(-1)
@@ -93,13 +117,17 @@ def _choice(logits: torch.Tensor, token: int, how: Sampling) -> Choice:
     return Choice(token, float(logprobs[token]), top)
 
 
-def _penalised(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
-    rows = [at for at, one in enumerate(choosers) if one.how.penalises]
+def _edited(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    rows = [at for at, one in enumerate(choosers) if one.edits]
     if not rows:
         return logits
     logits = logits.clone()
     for at in rows:
-        _penalise(logits[at], choosers[at])
+        chooser = choosers[at]
+        if chooser.rules is not None:
+            so_far = torch.tensor([[*chooser.prompt, *chooser.written]], device=logits.device)
+            logits[at] = chooser.rules(so_far, logits[at : at + 1])[0]
+        _penalise(logits[at], chooser)
     return logits
 
 
@@ -107,7 +135,7 @@ def _penalise(logits: torch.Tensor, chooser: Chooser) -> None:
     """In place: the repetition penalty of CTRL (arXiv 1909.05858) over prompt and text, OpenAI's
     frequency and presence penalties over the text alone."""
     how = chooser.how
-    if (factor := how.repetition_penalty or 1.0) != 1.0:
+    if chooser.rules is None and (factor := how.repetition_penalty or 1.0) != 1.0:
         seen = torch.tensor(sorted({*chooser.prompt, *chooser.written}), device=logits.device)
         before = logits[seen]
         logits[seen] = torch.where(before > 0, before / factor, before * factor)
@@ -135,6 +163,15 @@ def _draw_among(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tens
     return order.gather(1, found[:, None])[:, 0]
 
 
+def _draw_warped(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    """One token a row, of those that the rarer ways leave."""
+    left = [
+        warping.warped(scores[at : at + 1], one.how, max(one.how.temperature or 1.0, _COLDEST))
+        for at, one in enumerate(choosers)
+    ]
+    return _look_up(torch.cat(left).softmax(-1), _numbers(choosers, scores.device))
+
+
 def _warmed(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
     warmth = [max(one.how.temperature or 1.0, _COLDEST) for one in choosers]
     return (scores / torch.tensor(warmth, device=scores.device)[:, None]).softmax(-1)
@@ -152,8 +189,12 @@ def _no_doubles(device: torch.device) -> bool:
     return device.type == "mps"
 
 
-def _is_drawn(how: Sampling, *, is_open: bool) -> bool:
-    return how.temperature is not None and _is_open(how) == is_open
+def _way(how: Sampling) -> Draw | None:
+    if how.temperature is None:
+        return None
+    if warping.is_rare(how):
+        return _draw_warped
+    return _draw_openly if _is_open(how) else _draw_among
 
 
 def _is_open(how: Sampling) -> bool:

@@ -82,7 +82,7 @@ class Source:
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """What a loaded model tells of itself; ``max_input_length`` is in tokens, ``conversations``
     says whether it has a chat template, ``tokenwise`` whether each token gets a vector of its own,
-    ``runs`` how it computes, in words."""
+    ``runs`` how it computes, in words, ``notes`` what of its own settings is not followed."""
 
     device: str = "cpu"
     dtype: str = ""
@@ -91,6 +91,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     conversations: bool = False
     tokenwise: bool = False
     runs: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
 
 
 class Adapter(ABC, Generic[Inputs, Parameters]):

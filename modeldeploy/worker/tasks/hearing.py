@@ -7,13 +7,12 @@ from collections.abc import Hashable
 from typing import Any, ClassVar
 
 import torch
-from transformers import StoppingCriteria
 
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.worker import processors
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.tasks import audio
-from modeldeploy.worker.tasks.base import Inputs, Item, Parameters, Source
+from modeldeploy.worker.tasks.base import Inputs, Parameters, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
 
 Features = dict[str, torch.Tensor]  # as the extractor makes them of one sound: (1, ...) each
@@ -118,14 +117,3 @@ def _receptive_field(config: Any) -> int:
         for kernel, stride in reversed(list(zip(kernels, strides, strict=False))):
             samples = (samples - 1) * stride + kernel
     return int(samples)
-
-
-class Abandoned(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy
-    """Ends a ``generate`` when nobody wants any of its items any more."""
-
-    def __init__(self, items: list[Item]) -> None:
-        self._items = items
-
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        done = all(item.dropped for item in self._items)
-        return torch.full((input_ids.shape[0],), done, device=input_ids.device)

@@ -16,9 +16,10 @@ from modeldeploy.worker.generation import fallback
 from modeldeploy.worker.generation.rows import Prompt, Written
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.tasks.choosing import Defaults
 from modeldeploy.worker.tasks.conversations import conversation_of, images_of, turn_of
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
-from modeldeploy.worker.tasks.text_generation import Defaults, TextGeneration
+from modeldeploy.worker.tasks.text_generation import TextGeneration
 
 _MOST_CHARACTERS = 2_000_000
 _OF_THE_PROMPT = frozenset({"input_ids", "attention_mask"})
@@ -59,6 +60,7 @@ class ImageTextToText(TextGeneration):
     running batch could be joined with."""
 
     quick_pre = False
+    searches = False
     batch = BatchLimits(items=8, size=16384)
 
     def load(self, source: Source) -> None:

@@ -11,6 +11,7 @@ from transformers import GenerationMixin
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.seq2seq import Decoding, GenerateParameters
+from modeldeploy.worker.tasks.tokens import positions_of
 
 # What transformers 4 documented for summarization, translation and text2text-generation.
 NEW_TOKENS = 256
@@ -62,7 +63,7 @@ class Planner:
         own.max_length = own.max_new_tokens = own.min_length = own.min_new_tokens = None
         writer.generation_config = own
         self._beams = beams
-        self._positions = _positions(model.config)
+        self._positions = positions_of(model.config.get_text_config(decoder=True))
         ends = own.eos_token_id
         self.ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
         if (
@@ -165,15 +166,3 @@ def writer_of(model: Any) -> Any:
         return model
     parts = (getattr(model, name, None) for name in ("text_decoder", "language_model"))
     return next((one for one in parts if getattr(one, "generation_config", None)), model)
-
-
-def _positions(config: Any) -> int | None:
-    """Tokens that the decoder has positions for; None: no limit."""
-    text = config.get_text_config(decoder=True)
-    if hasattr(text, "relative_attention_num_buckets"):
-        return None  # T5's n_positions is the length it was trained with
-    for name in ("max_position_embeddings", "n_positions"):
-        found = getattr(text, name, None)
-        if isinstance(found, int) and found > 0:
-            return found
-    return None

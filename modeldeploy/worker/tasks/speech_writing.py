@@ -11,7 +11,7 @@ from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.audio import SpeechRecognitionParameters, Transcript
 from modeldeploy.worker.tasks.audio import Samples
 from modeldeploy.worker.tasks.base import Item
-from modeldeploy.worker.tasks.hearing import Abandoned
+from modeldeploy.worker.tasks.stopping import Abandoned
 
 if TYPE_CHECKING:
     from modeldeploy.worker.tasks.speech_recognition import SpeechRecognition

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
+import msgspec
 import torch
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
@@ -23,17 +25,20 @@ from modeldeploy.worker import checkpoint
 from modeldeploy.worker.devices import kept_bytes
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.front import Front
-from modeldeploy.worker.generation import fallback
+from modeldeploy.worker.generation import beams, fallback
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
-from modeldeploy.worker.generation.sampling import Choice, Sampling
+from modeldeploy.worker.generation.rules import Rules
+from modeldeploy.worker.generation.sampling import Choice
 from modeldeploy.worker.generation.slab import Slab
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.tasks.base import BatchLimits, Item, ModelInfo, Source
+from modeldeploy.worker.tasks.choosing import Defaults, sampling_of
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.tokens import Tokens
 
-_DEFAULT_NEW_TOKENS = 50
+log = logging.getLogger(__name__)
+
 _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
 _MOST_ROWS = 16
@@ -42,31 +47,9 @@ _MOST_ROWS_GPU = 64
 Asked = Text | Conversation
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """What the model's own generation_config says."""
-
-    new: int
-    sampling: bool
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    repetition_penalty: float | None
-
-    @classmethod
-    def of(cls, config: Any) -> Defaults:
-        return cls(
-            new=config.max_new_tokens or _DEFAULT_NEW_TOKENS,
-            sampling=bool(config.do_sample),
-            temperature=config.temperature or 1.0,
-            top_k=config.top_k,
-            top_p=config.top_p,
-            repetition_penalty=config.repetition_penalty,
-        )
-
-
 class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     generates = True
+    searches: ClassVar[bool] = True  # with beams, where the model's generation_config says so
     batch = BatchLimits(items=16, size=16384)
     typical_rows = (1, 8, 64)  # steps of one and of several texts, and a prompt
 
@@ -87,6 +70,9 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if self.tokens.pad_id is None:
             self.tokens.pad_id = next(iter(self.ends), None)
         self.defaults = Defaults.of(own)
+        self.rules = Rules(self.model, searches=self.searches)
+        for note in self.rules.notes:
+            log.warning("%s", note)
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
         self._slab = self._fitting_slab()
         self._by_length = False
@@ -100,7 +86,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
                 self.batch = BatchLimits(items=1)
 
     def _fitting_slab(self) -> Slab | None:
-        return fitting_slab(self.model)
+        return None if self.rules.beams > 1 else fitting_slab(self.model)
 
     def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
         if self._slab is None:
@@ -124,6 +110,9 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     def max_input_length(self) -> int | None:
         return self.tokens.window
 
+    def info(self) -> ModelInfo:
+        return msgspec.structs.replace(super().info(), notes=self.rules.notes)
+
     def chat_template(self) -> Any:
         return self.tokens.tokenizer.chat_template
 
@@ -135,16 +124,24 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             ids = ids[-parameters.truncate :]
         new = self._new_tokens(len(ids), parameters)
         stops = parameters.stop
+        asked = (stops,) if isinstance(stops, str) else tuple(stops or ())
         prompt = Prompt(
             ids=ids,
             new=new,
-            sampling=_sampling(parameters, self._own_way(inputs)),
+            sampling=sampling_of(parameters, self._own_way(inputs), self.rules.beams),
             sequences=parameters.num_return_sequences,
-            stops=(stops,) if isinstance(stops, str) else tuple(stops or ()),
+            stops=(*asked, *self.rules.stops),
             seed=parameters.seed,
+            rules=self.rules,
         )
-        key = len(ids) if self._by_length else None
-        return [Item(prompt, (len(ids) + new) * prompt.sequences, key)]
+        rows = max(prompt.sequences, prompt.sampling.beams)
+        return [Item(prompt, (len(ids) + new) * rows, self._key(prompt))]
+
+    def _key(self, prompt: Prompt) -> Hashable:
+        if prompt.sampling.beams > 1:
+            key: Hashable = beams.key(prompt)
+            return key
+        return len(prompt.ids) if self._by_length else None
 
     def _own_way(self, inputs: Asked) -> Defaults:
         """A conversation is sampled where the model's authors say so, a text only when asked to."""
@@ -209,7 +206,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
                 )
             asked.append(parameters.max_length - prompt)
         if not asked:
-            new = self.defaults.new
+            new = self.defaults.new_tokens(prompt)
             return new if window is None else min(new, window - prompt)
         new = min(asked)
         if window is not None and prompt + new > window:
@@ -223,7 +220,10 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     # Writing
 
     def forward(self, items: list[Item]) -> list[Any]:
-        return fallback.write(self.model, items, self.text, self.ends, self.tokens.pad_id or 0)
+        pad_id = self.tokens.pad_id or 0
+        if items[0].data.sampling.beams > 1:
+            return beams.write(self.model, self.rules, items, self.text, self.ends, pad_id)
+        return fallback.write(self.model, items, self.text, self.ends, pad_id)
 
     def text(self, ids: Sequence[int]) -> str:
         """Decoded, without special tokens."""
@@ -314,38 +314,3 @@ def _plain(content: str | list[dict[str, Any]]) -> str:
                 f"messages: this model takes texts, not parts of type {part['type'][:50]!r}"
             )
     return "".join(part["text"] for part in content)
-
-
-def _sampling(parameters: TextGenerationParameters, defaults: Defaults) -> Sampling:
-    several = parameters.num_return_sequences > 1
-    sample = _samples(parameters, defaults)
-    if several and not sample:
-        raise InvalidRequest(
-            f"num_return_sequences is {parameters.num_return_sequences}, and without sampling "
-            "they would all be the same",
-            hint="leave do_sample out, and temperature 0 too",
-        )
-    own = parameters.repetition_penalty
-    return Sampling(
-        temperature=(parameters.temperature or defaults.temperature) if sample else None,
-        top_k=defaults.top_k if parameters.top_k is None else parameters.top_k,
-        top_p=defaults.top_p if parameters.top_p is None else parameters.top_p,
-        repetition_penalty=defaults.repetition_penalty if own is None else own,
-        frequency_penalty=parameters.frequency_penalty,
-        presence_penalty=parameters.presence_penalty,
-        logprobs=parameters.details is True or parameters.top_n_tokens is not None,
-        top_n=parameters.top_n_tokens or 0,
-    )
-
-
-def _samples(parameters: TextGenerationParameters, defaults: Defaults) -> bool:
-    if Sampling.is_cold(parameters.temperature):
-        return False
-    if parameters.do_sample is not None:
-        return parameters.do_sample
-    steered = (parameters.temperature, parameters.top_k, parameters.top_p)
-    return (
-        defaults.sampling
-        or parameters.num_return_sequences > 1
-        or any(value is not None for value in steered)
-    )

@@ -17,8 +17,8 @@ from modeldeploy.schema.tasks.audio import Sound, Spoken, TextToSpeechParameters
 from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks import audio
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
-from modeldeploy.worker.tasks.hearing import Abandoned
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.stopping import Abandoned
 from modeldeploy.worker.tasks.tokens import Tokens
 from modeldeploy.worker.tasks.voices import BARK_TOKENS, VOICES, Saying, load_vocoder
 

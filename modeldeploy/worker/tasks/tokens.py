@@ -36,6 +36,16 @@ _OFFSET_POSITIONS = frozenset(
 )
 
 
+# Whichever a config has, the usual one first.
+_POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_len",
+)
+
+
 @dataclass
 class Encoded:
     """One text, or a pair, with special tokens. ``sequence`` says for each token which text it
@@ -75,11 +85,19 @@ def first_position(config: Any) -> int:
     return (text.pad_token_id or 0) + 1 if text.model_type in _OFFSET_POSITIONS else 0
 
 
+def positions_of(text: Any) -> int | None:
+    """Places that a model's config says it has for tokens; None: no limit."""
+    if hasattr(text, "relative_attention_num_buckets") and hasattr(text, "n_positions"):
+        return None  # T5's n_positions is the length it was trained with
+    found = (getattr(text, name, None) for name in _POSITIONS)
+    return next((one for one in found if isinstance(one, int) and one > 0), None)
+
+
 def window_of(config: Any, tokenizer: Any) -> int | None:
     """Tokens that the model takes at most, by its positions and by its tokenizer."""
     text = config.get_text_config()
-    positions = getattr(text, "max_position_embeddings", None)
-    if isinstance(positions, int):
+    positions = positions_of(text)
+    if positions is not None:
         positions -= first_position(config)
     limits = [
         limit
