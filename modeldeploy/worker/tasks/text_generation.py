@@ -27,6 +27,7 @@ from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.sampling import Choice, Sampling
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.spelling import Speller
 from modeldeploy.worker.tasks.tokens import Tokens
 
 _DEFAULT_NEW_TOKENS = 50
@@ -81,6 +82,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if self.tokens.pad_id is None:
             self.tokens.pad_id = next(iter(self.ends), None)
         self.defaults = Defaults.of(own)
+        self.speller = Speller(self.tokens.tokenizer)
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
         # Recurrent states know no padding: only prompts of one length share a call.
         self._by_length = bool(getattr(self.model, "_is_stateful", False))
@@ -194,8 +196,9 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return new if window is None else min(new, window - prompt)
         new = min(asked)
         if window is not None and prompt + new > window:
+            named = "max_new_tokens" if new == parameters.max_new_tokens else "max_length"
             raise InputTooLong(
-                f"prompt and new tokens are {prompt} + {new} = {prompt + new}, "
+                f"{named}: prompt and new tokens are {prompt} + {new} = {prompt + new}, "
                 f"the model's window is {window} tokens",
                 hint=f"ask for at most {window - prompt} new tokens",
             )
