@@ -80,7 +80,7 @@ class PublicApp:
         scope = exchange.scope
         asks_first = scope["method"] == "OPTIONS" and cors.origin_of(exchange, self._origins)
         if asks_first and (methods := self._routes.methods(scope)):
-            await cors.preflight(methods)(scope, exchange.receive, send)
+            await cors.preflight(methods, exchange)(scope, exchange.receive, send)
         else:
             await self._routes(scope, exchange.receive, send)
 
