@@ -33,6 +33,7 @@ class Transcriptions(Handler):
         parts = await form_parts(exchange, raw, self.service.limits.max_body_bytes)
         form = _checked(parts)
         self.check_model(parts["model"])
+        self.check_acceptable(exchange, asked_other=form == "text")
         parameters = self.parameters(language=parts.get("language") or None)
         found = await self.service.predict([self.task.inputs(parts["file"])], parameters, exchange)
         text: str = found[0].text

@@ -82,6 +82,7 @@ class _Writes(Handler):
         """
         if request.stream_options and not request.stream:
             raise InvalidRequest("stream_options: it needs stream to be true")
+        self.check_acceptable(exchange, asked_other=request.stream)
         copies = _copies(request)
         parameters = self.parameters(
             num_return_sequences=request.n if copies == 1 else None,

@@ -25,6 +25,7 @@ from modeldeploy.schema.tasks.generation import Details, Finish
 from modeldeploy.worker.dialects.openai_types import Error, ErrorBody, Usage
 from modeldeploy.worker.exchange import Exchange, exchange_of
 from modeldeploy.worker.requests import decode
+from modeldeploy.worker.routing import JSON, acceptable
 from modeldeploy.worker.service import Service
 
 T = TypeVar("T")
@@ -75,6 +76,18 @@ class Handler(ABC):
         found: T = decode(raw, kind)
         self.check_model(found.model)  # type: ignore[attr-defined]  # every request names one
         return found
+
+    @staticmethod
+    def check_acceptable(exchange: Exchange, *, asked_other: bool | None) -> None:
+        """For an answer in JSON. Where the body asks for another form (``asked_other``) it is the
+        body that says what is accepted: OpenAI's clients send ``Accept: application/json``
+        with all they ask.
+
+        Raises:
+            NotAcceptable
+        """
+        if not asked_other:
+            acceptable(exchange, JSON)
 
     def check_model(self, named: str) -> None:
         """

@@ -61,6 +61,7 @@ class Responses(Handler):
             return await self._written(request, exchange)
 
     async def _written(self, request: ResponsesRequest, exchange: Exchange) -> Response:
+        self.check_acceptable(exchange, asked_other=request.stream)
         adapter, _ = await self.service.model()
         if not isinstance(adapter, Chats):
             raise InvalidRequest("input: this model knows no conversations")
