@@ -145,6 +145,29 @@ def test_a_head_without_end_is_cut(small: LiveWorker) -> None:
     assert small.ask("GET", "/health").status == 200
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"GET /\xff\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_told_so_as_everything_is(small: LiveWorker, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", small.port), SECONDS) as client:
+        client.sendall(raw)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        body = json.loads(answer.read())
+        assert client.recv(1) == b""
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"] == body["request_id"]
+    assert {"x-inference-time-ms", "x-queue-time-ms"} <= set(answer.headers)
+    assert (body["status"], body["deployment_id"]) == ("error", "demo")
+    assert body["error"]["code"] == "malformed_request"
+
+
 def _send_for_ever(client: socket.socket, what: bytes) -> None:
     while True:
         client.sendall(what)
