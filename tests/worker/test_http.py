@@ -205,7 +205,21 @@ def test_too_slow_is_504_and_the_work_stops(small: LiveWorker) -> None:
     answer = small.predict(text="x", delay=60)
     assert (answer.status, answer.code) == (504, "request_timeout")
     assert time.monotonic() - started < 5
+    assert 1500 < float(answer.headers["x-inference-time-ms"]) < 3000
+    assert float(answer.headers["x-queue-time-ms"]) < 500
     assert small.predict(text="x").status == 200, "the model is free again"
+
+
+def test_who_only_waited_is_told_so_with_504(small: LiveWorker) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(small.predict, text="x", delay=1.5)
+        eventually(lambda: _in_flight(small) == 1)
+        answer = small.predict(text="x", delay=60)
+        assert first.result().status == 200
+    assert answer.status == 504
+    waited, took = (float(answer.headers[f"x-{name}-time-ms"]) for name in ("queue", "inference"))
+    assert waited > 1000
+    assert 1500 < waited + took < 3000
 
 
 def test_saturation_is_429_at_once_with_retry_after_and_recovers(tmp_path: Path) -> None:
