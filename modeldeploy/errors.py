@@ -66,6 +66,12 @@ class InvalidRequest(ModelDeployError):
     code, status, exit_code = "invalid_request", 422, 2
 
 
+class MalformedRequest(InvalidRequest):
+    """What came is not HTTP."""
+
+    code, status = "malformed_request", 400
+
+
 class MalformedBody(InvalidRequest):
     code, status = "malformed_body", 400
 

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from modeldeploy.errors import (
     BodyTooLarge,
+    MalformedRequest,
     MethodNotAllowed,
     ModelDeployError,
     ShuttingDown,
@@ -76,11 +77,19 @@ class PublicApp:
             if exchange.is_prediction:
                 self._account(exchange, outgoing.status)
 
+    def refusal(self, message: str) -> Response:
+        """The answer to what is no request of HTTP, so of no dialect either: the native error."""
+        exchange = Exchange({"headers": []}, _nothing)
+        error = MalformedRequest(message, hint="speak HTTP/1.1, with a head of at most 64 KiB")
+        response = self._dialects[0].error(error, exchange.request_id)
+        response.raw_headers += _identity(exchange)
+        return response
+
     async def _route(self, exchange: Exchange, send: _Outgoing) -> None:
         scope = exchange.scope
         asks_first = scope["method"] == "OPTIONS" and cors.origin_of(exchange, self._origins)
         if asks_first and (methods := self._routes.methods(scope)):
-            await cors.preflight(methods)(scope, exchange.receive, send)
+            await cors.preflight(methods, exchange)(scope, exchange.receive, send)
         else:
             await self._routes(scope, exchange.receive, send)
 
@@ -127,17 +136,20 @@ class _Outgoing:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            one = self._exchange
-            more = [
-                *self._more,
-                (b"x-request-id", one.request_id.encode()),
-                (b"x-inference-time-ms", f"{one.inference_ms:.3f}".encode()),
-                (b"x-queue-time-ms", f"{one.queue_ms:.3f}".encode()),
-            ]
+            more = [*self._more, *_identity(self._exchange)]
             if self._closing():
                 more.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *more]}
         await self._send(message)
+
+
+def _identity(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """What every answer tells of its request."""
+    return [
+        (b"x-request-id", exchange.request_id.encode()),
+        (b"x-inference-time-ms", f"{exchange.inference_ms:.3f}".encode()),
+        (b"x-queue-time-ms", f"{exchange.queue_ms:.3f}".encode()),
+    ]
 
 
 def _cut_off() -> ShuttingDown:
@@ -147,6 +159,10 @@ def _cut_off() -> ShuttingDown:
     )
     error.retry_after = _RETRY_SECONDS
     return error
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 async def _answer_and_hear_out(response: Response, exchange: Exchange, send: Send) -> None:

@@ -6,6 +6,7 @@ credentials are spoken of, because none are used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from starlette.responses import Response
@@ -17,7 +18,15 @@ _SEEN_BY_PAGES = (
     b"inference-header-content-length"
 )
 _SENT_BY_PAGES = (
-    "accept, authorization, content-type, inference-header-content-length, x-request-id"
+    "accept",
+    "authorization",
+    "content-type",
+    "inference-header-content-length",
+    "x-request-id",
+)
+# What clients send of themselves, OpenAI's in JavaScript above all: it is not read here.
+_ALSO_SENT = re.compile(
+    r"(?:x-stainless|openai)-[a-z0-9-]{1,64}|user-agent|idempotency-key|x-requested-with"
 )
 _REMEMBERED_SECONDS = "600"
 
@@ -44,14 +53,17 @@ def headers(exchange: Exchange, allowed: frozenset[str]) -> list[tuple[bytes, by
     ]
 
 
-def preflight(methods: Sequence[str]) -> Response:
+def preflight(methods: Sequence[str], exchange: Exchange) -> Response:
     """The answer to a browser that asks, for an allowed origin, what it may send."""
+    asked = b",".join(exchange.headers(b"access-control-request-headers")).decode("latin-1")
+    names = (name.strip().lower() for name in asked.split(","))
+    sent = dict.fromkeys([*_SENT_BY_PAGES, *filter(_ALSO_SENT.fullmatch, names)])
     return Response(
         status_code=204,
         headers={
             "allow": ", ".join(methods),
             "access-control-allow-methods": ", ".join(methods),
-            "access-control-allow-headers": _SENT_BY_PAGES,
+            "access-control-allow-headers": ", ".join(sent),
             "access-control-max-age": _REMEMBERED_SECONDS,
         },
     )

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.types import Receive, Scope
 
@@ -24,23 +24,44 @@ class ClientGone(Exception):
     """Nobody is there to be answered."""
 
 
+class Timed(Protocol):
+    """What knows how long a prediction waited and took, so far."""
+
+    @property
+    def queue_seconds(self) -> float: ...
+
+    @property
+    def inference_seconds(self) -> float: ...
+
+
 class Exchange:
-    """``queue_ms``, ``inference_ms`` and ``tokens`` (the sizes of all items, which are tokens where
-    the task has any) are set by whoever ran the prediction, ``dialect`` by
-    the dialect that recognised its own in a body that came to a shared path."""
+    """``tokens`` (the sizes of all items, which are tokens where the task has any) is set by
+    whoever ran the prediction, ``dialect`` by the dialect that recognised its own in a body that
+    came to a shared path."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
         self.request_id = self._given_id() or secrets.token_hex(8)
         self.started = time.monotonic()
-        self.queue_ms = 0.0
-        self.inference_ms = 0.0
         self.tokens = 0
+        self._timed: Timed | None = None
         self.is_prediction = False
         self.is_admitted = False
         self.dialect: Dialect | None = None
         scope[_KEY] = self
+
+    def timed_by(self, timed: Timed) -> None:
+        """The prediction is queued."""
+        self._timed = timed
+
+    @property
+    def queue_ms(self) -> float:
+        return self._timed.queue_seconds * 1000 if self._timed else 0.0
+
+    @property
+    def inference_ms(self) -> float:
+        return self._timed.inference_seconds * 1000 if self._timed else 0.0
 
     def headers(self, name: bytes) -> list[bytes]:
         """The values of a header, which is named in lower case."""

@@ -11,16 +11,16 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from modeldeploy.errors import ModelDeployError, PredictionFailed, QueueFull
 from modeldeploy.worker.failures import one_line
+from modeldeploy.worker.pace import Pace
 from modeldeploy.worker.tasks.base import Item
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 64
 _LONGEST_RETRY = 120
 
 
@@ -47,7 +47,7 @@ def _told(error: BaseException) -> ModelDeployError:
 
 
 class Ticket:
-    """One request: its items, what became of them, and when (``time.monotonic``)."""
+    """One request: its items, what became of them, and when (``time.monotonic``; 0: not yet)."""
 
     def __init__(self, items: Sequence[Item], done: asyncio.Future[None]) -> None:
         self.items = items
@@ -61,11 +61,16 @@ class Ticket:
 
     @property
     def queue_seconds(self) -> float:
-        return self.started - self.entered
+        """Until the model turned to it, or so far."""
+        return (self.started or self._now()) - self.entered
 
     @property
     def inference_seconds(self) -> float:
-        return self.ended - self.started
+        """From then to its end, or so far."""
+        return self._now() - self.started if self.started else 0.0
+
+    def _now(self) -> float:
+        return self.ended or time.monotonic()
 
     def begin(self) -> None:
         """The model has turned to it."""
@@ -74,30 +79,37 @@ class Ticket:
     def settle(self, index: int, outcome: Any) -> bool:
         """Take one item's outcome; whether the request is over with it."""
         self.left -= 1
-        self.ended = time.monotonic()
         if isinstance(outcome, Failure):
             self.error = outcome.error
             self.drop()
             return True
         self.raws[index] = outcome
-        return self.left == 0
+        if self.left:
+            return False
+        self.ended = self.ended or time.monotonic()
+        return True
 
     def drop(self) -> None:
         """Nobody wants the rest any more."""
+        self.ended = self.ended or time.monotonic()
         self.waiting = []
         for item in self.items:
             item.dropped = True
 
 
 class Front(ABC):
-    """Made in the event loop; the work is done in a thread of its own (:meth:`_work`)."""
+    """Made in the event loop; the work is done in a thread of its own (:meth:`_work`).
+
+    ``longest_retry`` bounds, in seconds, when a request that is refused may be told to come again.
+    """
 
     def __init__(self, max_queue: int) -> None:
         self._max_queue = max_queue
         self._loop = asyncio.get_running_loop()
         self._some = threading.Condition()
         self._queue: deque[Ticket] = deque()
-        self._finished: deque[float] = deque(maxlen=_REMEMBERED)
+        self._pace = Pace()
+        self.longest_retry = _LONGEST_RETRY
         self._closed = False
         self._thread = threading.Thread(target=self._live, name="inference", daemon=True)
 
@@ -126,13 +138,15 @@ class Front(ABC):
 
     def _retry_after(self, depth: int) -> int:
         """Seconds until the queue is served at the rate of the latest requests."""
-        if len(self._finished) < 2:
-            return 1
-        seconds = (self._finished[-1] - self._finished[0]) / (len(self._finished) - 1)
-        return max(1, min(_LONGEST_RETRY, math.ceil(depth * seconds)))
+        with self._some:
+            seconds = self._pace.seconds
+        return max(1, min(self.longest_retry, math.ceil(depth * seconds)))
 
-    async def run(self, items: Sequence[Item]) -> Ticket:
-        """The ticket with all raw outputs. Cancelling drops what has not been run.
+    async def run(
+        self, items: Sequence[Item], queued: Callable[[Ticket], None] = lambda ticket: None
+    ) -> Ticket:
+        """The ticket with all raw outputs, of which ``queued`` hears as soon as there is one.
+        Cancelling drops what has not been run.
 
         Raises:
             QueueFull: nothing was queued.
@@ -143,7 +157,9 @@ class Front(ABC):
             if len(self._queue) >= self._max_queue:
                 raise self.full(len(self._queue))
             self._queue.append(ticket)
+            self._pace.came(ticket)
             self._some.notify()
+        queued(ticket)
         try:
             await ticket.done
         finally:
@@ -156,6 +172,7 @@ class Front(ABC):
     def _forget(self, ticket: Ticket) -> None:
         with self._some:
             ticket.drop()
+            self._pace.left(ticket, served=False)
             with contextlib.suppress(ValueError):
                 self._queue.remove(ticket)
 
@@ -176,7 +193,9 @@ class Front(ABC):
     def _settled(self, over: Iterable[Ticket]) -> None:
         """These requests are over."""
         done = list(over)
-        self._finished.extend(ticket.ended for ticket in done)
+        with self._some:
+            for ticket in done:
+                self._pace.left(ticket, served=True)
         if done:
             self._in_loop(_tell, done)
 

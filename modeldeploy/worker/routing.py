@@ -25,7 +25,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class JsonRoute(Route):
-    """A route that answers JSON, or one of the media types of ``also``."""
+    """A route that answers JSON, or one of the media types of ``also``: which of them, the handler
+    knows (:func:`acceptable`) once it has read what is asked."""
 
     def __init__(
         self, path: str, handler: Handler, method: str = "GET", also: Sequence[str] = ()
@@ -55,7 +56,7 @@ class Routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 if isinstance(route, JsonRoute):
-                    _check_acceptable(exchange_of(scope), route.produces)
+                    acceptable(exchange_of(scope), *route.produces)
                 scope.update(found)
                 await route.handle(scope, receive, send)
                 return
@@ -78,13 +79,20 @@ class Routes:
         return NotFound(f"there is no {path}", hint="GET /info lists the endpoints")
 
 
-def _check_acceptable(exchange: Exchange, produces: Sequence[str]) -> None:
-    given = [value.decode("latin-1") for value in exchange.headers(b"accept")]
-    if given and not any(accepts(",".join(given), kind) for kind in produces):
+def acceptable(exchange: Exchange, *kinds: str) -> str:
+    """The first of ``kinds``, each of which the answer may come in, that the client accepts.
+
+    Raises:
+        NotAcceptable: it accepts none of them.
+    """
+    given = ",".join(value.decode("latin-1") for value in exchange.headers(b"accept"))
+    found = next((kind for kind in kinds if accepts(given, kind)), None)
+    if found is None:
         raise NotAcceptable(
-            f"the Accept header {given[0][:100]!r} leaves out {' and '.join(produces)}",
-            hint=f"accept {produces[0]}, or send no Accept header",
+            f"the Accept header {given[:100]!r} leaves out {' and '.join(kinds)}",
+            hint=f"accept {kinds[0]}, or send no Accept header",
         )
+    return found
 
 
 def accepts(header: str, kind: str) -> bool:

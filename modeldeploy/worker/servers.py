@@ -7,16 +7,24 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 15.0
 MAX_HEAD_BYTES = 64 * 1024
 _LAST_WORDS_SECONDS = 0.05
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """An app that has its own answer to what is no request of HTTP."""
+
+    def refusal(self, message: str) -> Response: ...
 
 
 class _Protocol(HttpToolsProtocol):
@@ -48,6 +56,17 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        app: Any = self.config.app
+        if not isinstance(app, Refuses):
+            super().send_400_response(msg)
+            return
+        answer = app.refusal(msg)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        lines = [name + b": " + value + b"\r\n" for name, value in headers]
+        self.transport.write(b"".join([STATUS_LINE[400], *lines, b"\r\n", bytes(answer.body)]))
+        self.transport.close()
 
     def _await_head(self) -> None:
         self._head_came()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -78,6 +79,8 @@ class Service:
     def _go_live(self, adapter: AnyAdapter) -> None:
         self.adapter = adapter
         self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
+        longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
+        self.batcher.longest_retry = longest
         phase = self.state.now.phase
         self.state.update(
             phase="ready" if phase == "loading" else phase,
@@ -211,10 +214,8 @@ class Service:
         inputs = await self._media.fetched(inputs)
         effort = weight(*inputs) if adapter.quick_pre else QUICK + 1
         made = await self.aside(effort, self._pre, adapter, inputs, parameters)
-        ticket = await batcher.run([item for items in made for item in items])
+        ticket = await batcher.run([item for items in made for item in items], exchange.timed_by)
         exchange.tokens = sum(item.size for items in made for item in items)
-        exchange.queue_ms = ticket.queue_seconds * 1000
-        exchange.inference_ms = ticket.inference_seconds * 1000
         return await self.aside(
             effort + weight(*ticket.raws), _post, adapter, made, ticket.raws, inputs, parameters
         )

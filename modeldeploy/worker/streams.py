@@ -71,7 +71,7 @@ class Stream:
         Raises:
             QueueFull, PredictionFailed, RequestTimeout; ClientGone.
         """
-        self._work = asyncio.ensure_future(front.run([self._item]))
+        self._work = asyncio.ensure_future(front.run([self._item], self._exchange.timed_by))
         self._work.add_done_callback(lambda work: self._news.set())
         gone = asyncio.ensure_future(self._exchange.gone())
         try:
@@ -116,8 +116,6 @@ class Stream:
                 if work.done() and not self._pieces:
                     break
                 await self._wait()
-            ticket = work.result()
-            self._exchange.queue_ms = ticket.queue_seconds * 1000
-            self._exchange.inference_ms = ticket.inference_seconds * 1000
+            work.result()
         finally:
             self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import urllib.request
@@ -73,6 +74,35 @@ def test_text_to_speech(tmp_path: Path) -> None:
         assert base64.b64decode(again["audio"]) == heard
         with pytest.raises(HfHubHTTPError, match="temperature"):
             client.text_to_speech("hello", temperature=0.5)
+
+
+def test_a_sound_comes_in_the_form_that_is_accepted(tmp_path: Path) -> None:
+    with served(sounds.vits(tmp_path / "m"), "text-to-speech") as one:
+        bare, native = b'{"inputs": "hello", "parameters": {"seed": 3}}', b'{"text": "hello"}'
+
+        def told(path: str, body: bytes, accept: str) -> tuple[int, str, bytes]:
+            connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=60)
+            headers = {"content-type": "application/json", "accept": accept}
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            if answer.status == 406:
+                assert answer.headers["x-inference-time-ms"] == "0.000"
+            found = answer.status, answer.headers["content-type"], answer.read()
+            connection.close()
+            return found
+
+        for path in ("/", "/predict"):
+            for accept in ("*/*", "audio/*", "audio/wav, application/json"):
+                assert told(path, bare, accept)[:2] == (200, "audio/wav")
+            for accept in ("application/json", "*/*, audio/wav;q=0"):
+                status, kind, raw = told(path, bare, accept)
+                assert (status, kind) == (200, "application/json")
+                sound = json.loads(raw)
+                assert sound["sampling_rate"] == sounds.RATE
+                assert base64.b64decode(sound["audio"]) == told(path, bare, "*/*")[2]
+            assert told(path, b'{"inputs": ["a", "b"]}', "audio/wav")[0] == 406
+        assert told("/predict", native, "audio/wav")[0] == 406
+        assert told("/predict", native, "*/*")[:2] == (200, "application/json")
 
 
 def test_zero_shot_audio_classification(tmp_path: Path) -> None:

@@ -129,6 +129,30 @@ def test_the_native_dialect_streams_the_same_events(gpt2: Served, client: Infere
     connection.close()
 
 
+def test_only_what_is_accepted_is_answered(gpt2: Served) -> None:
+    bare: dict[str, object] = {"inputs": PROMPT, "parameters": {"max_new_tokens": 2}}
+    native: dict[str, object] = {"text": PROMPT, "max_new_tokens": 2}
+    openai: dict[str, object] = {"model": "demo", "prompt": PROMPT, "max_tokens": 2}
+    events, whole = "text/event-stream", "application/json"
+
+    def told(path: str, accept: str, body: dict[str, object], *, stream: bool) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", gpt2.port, timeout=60)
+        headers = {"content-type": whole, "accept": accept}
+        connection.request("POST", path, json.dumps({**body, "stream": stream}), headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status, answer.headers.get_content_type()
+
+    for path, body in (("/", bare), ("/predict", bare), ("/predict", native)):
+        for form, other, stream in ((whole, events, False), (events, whole, True)):
+            assert told(path, form, body, stream=stream) == (200, form)
+            assert told(path, other, body, stream=stream) == (406, whole)
+    assert told("/v1/completions", events, openai, stream=False) == (406, whole)
+    # So OpenAI's own client asks.
+    assert told("/v1/completions", whole, openai, stream=True) == (200, events)
+
+
 @pytest.mark.slow
 def test_a_real_models_greedy_text_is_that_of_generate(pytestconfig: pytest.Config) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer

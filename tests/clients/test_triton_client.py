@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,21 @@ def test_question_answering(tmp_path: Path, binary: bool) -> None:
         assert context[answer["start"] : answer["end"]] == answer["answer"]
         with pytest.raises(InferenceServerException, match="'context' is missing"):
             client.infer("demo", [tensor("question", ["Where?"], binary)])
+
+
+@BOTH
+def test_a_form_that_is_not_accepted_is_not_answered(binary: bool) -> None:
+    body = {
+        "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["good"]}],
+        "parameters": {"binary_data_output": binary},
+    }
+    forms = ("application/octet-stream", "application/json")
+    with served(builtin.path("sentiment"), "text-classification") as one:
+        for accept in forms:
+            connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=60)
+            headers = {"content-type": "application/json", "accept": accept}
+            connection.request("POST", "/v2/models/demo/infer", json.dumps(body), headers)
+            answer = connection.getresponse()
+            assert answer.status == (200 if accept == forms[not binary] else 406)
+            answer.read()
+            connection.close()

@@ -201,6 +201,38 @@ def test_a_full_queue_is_refused_at_once_and_recovers() -> None:
     run(story, max_queue=2)
 
 
+def test_a_refused_request_is_told_the_rate_while_there_was_work() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        for n in range(3):
+            await batcher.run(items(n))
+            await asyncio.sleep(0.2)
+        model.batches.clear()
+        first = await _busy(model, batcher)
+        waiting = [asyncio.ensure_future(batcher.run(items(n))) for n in range(50)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull) as refused:
+            await batcher.run(items("too many"))
+        assert refused.value.retry_after == 1
+        model.gate.set()
+        await asyncio.gather(first, *waiting)
+
+    run(story, max_queue=50)
+
+
+def test_a_slow_models_queue_is_told_by_its_length_within_a_bound() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        await asyncio.sleep(0.5)
+        assert batcher.full(10).retry_after in (5, 6, 7)
+        batcher.longest_retry = 60
+        assert batcher.full(1000).retry_after == 60
+        model.gate.set()
+        await first
+        assert batcher.full(10).retry_after in (5, 6, 7)
+
+    run(story)
+
+
 def test_who_leaves_frees_the_place_and_is_never_run() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
         first = await _busy(model, batcher)

@@ -145,6 +145,29 @@ def test_a_head_without_end_is_cut(small: LiveWorker) -> None:
     assert small.ask("GET", "/health").status == 200
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"GET /\xff\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_told_so_as_everything_is(small: LiveWorker, raw: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", small.port), SECONDS) as client:
+        client.sendall(raw)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        body = json.loads(answer.read())
+        assert client.recv(1) == b""
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"] == body["request_id"]
+    assert {"x-inference-time-ms", "x-queue-time-ms"} <= set(answer.headers)
+    assert (body["status"], body["deployment_id"]) == ("error", "demo")
+    assert body["error"]["code"] == "malformed_request"
+
+
 def _send_for_ever(client: socket.socket, what: bytes) -> None:
     while True:
         client.sendall(what)
@@ -182,7 +205,21 @@ def test_too_slow_is_504_and_the_work_stops(small: LiveWorker) -> None:
     answer = small.predict(text="x", delay=60)
     assert (answer.status, answer.code) == (504, "request_timeout")
     assert time.monotonic() - started < 5
+    assert 1500 < float(answer.headers["x-inference-time-ms"]) < 3000
+    assert float(answer.headers["x-queue-time-ms"]) < 500
     assert small.predict(text="x").status == 200, "the model is free again"
+
+
+def test_who_only_waited_is_told_so_with_504(small: LiveWorker) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(small.predict, text="x", delay=1.5)
+        eventually(lambda: _in_flight(small) == 1)
+        answer = small.predict(text="x", delay=60)
+        assert first.result().status == 200
+    assert answer.status == 504
+    waited, took = (float(answer.headers[f"x-{name}-time-ms"]) for name in ("queue", "inference"))
+    assert waited > 1000
+    assert 1500 < waited + took < 3000
 
 
 def test_saturation_is_429_at_once_with_retry_after_and_recovers(tmp_path: Path) -> None:

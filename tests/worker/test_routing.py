@@ -109,6 +109,20 @@ def test_a_page_of_a_listed_origin_may_ask(worker: LiveWorker) -> None:
         assert answer.headers["vary"] == "origin"
 
 
+def test_a_page_may_send_what_openais_client_does(worker: LiveWorker) -> None:
+    asked = "authorization, content-type, X-Stainless-Lang,x-stainless-retry-count, openai-project"
+    before = worker.ask(
+        "OPTIONS",
+        "/predict",
+        Origin=LISTED,
+        Access_Control_Request_Method="POST",
+        Access_Control_Request_Headers=f"{asked}, x-zork, x-stainless-\u00e9",
+    )
+    told = before.headers["access-control-allow-headers"].split(", ")
+    assert {one.strip().lower() for one in asked.split(",")} < set(told)
+    assert not [one for one in told if "zork" in one or not one.isascii()]
+
+
 @pytest.mark.parametrize(
     "origin", ["https://app.example.evil", "http://app.example", "https://app.example:444", "null"]
 )

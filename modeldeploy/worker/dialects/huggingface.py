@@ -32,7 +32,7 @@ from modeldeploy.worker.operations import (
     media_bodies,
 )
 from modeldeploy.worker.requests import Asked, parse_hf
-from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
+from modeldeploy.worker.routing import EVENTS, JSON, JsonRoute, acceptable, produced
 from modeldeploy.worker.service import Service
 from modeldeploy.worker.weight import weight
 
@@ -101,13 +101,20 @@ class HuggingFace:
         return await self.answer(await intake.asked(self._service, exchange, parse_hf), exchange)
 
     async def answer(self, asked: Asked, exchange: Exchange) -> Response:
-        """The bare output for what was asked, or the pieces of it."""
+        """The bare output for what was asked, or the pieces of it. Binary where the client takes
+        it so, else in JSON and base64.
+
+        Raises:
+            NotAcceptable: and what the service does.
+        """
         if asked.stream:
             return await token_events(self._service, asked, exchange, _told)
-        results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         shape = (asked.task or self._service.task).hf
-        if shape.binary and not asked.many:
-            return Response(astuple(results[0])[0], media_type=shape.binary)
+        binary = (shape.binary,) if shape.binary and not asked.many else ()
+        form = acceptable(exchange, *binary, JSON)
+        results = await self._service.predict(asked.inputs, asked.parameters, exchange)
+        if form != JSON:
+            return Response(astuple(results[0])[0], media_type=form)
         shaped = results if asked.many or shape.listed else results[0]
         return await self._service.aside(weight(*results), json_answer, shaped)
 

@@ -30,7 +30,7 @@ from modeldeploy.worker.operations import (
     media_bodies,
 )
 from modeldeploy.worker.requests import is_hf, parse, parse_hf
-from modeldeploy.worker.routing import EVENTS, JsonRoute, produced
+from modeldeploy.worker.routing import EVENTS, JSON, JsonRoute, acceptable, produced
 from modeldeploy.worker.service import Service
 from modeldeploy.worker.weight import weight
 
@@ -108,6 +108,7 @@ class Native:
             return await self._hf.answer(asked, exchange)
         if asked.stream:
             return await token_events(self._service, asked, exchange, self._failure(exchange))
+        acceptable(exchange, JSON)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         success = Success(
             result=results if asked.many else results[0],

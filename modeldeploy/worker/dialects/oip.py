@@ -30,7 +30,7 @@ from modeldeploy.worker.dialects.oip_wire import (
 from modeldeploy.worker.exchange import exchange_of
 from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
 from modeldeploy.worker.requests import Asked, check_count, decode, example, meant
-from modeldeploy.worker.routing import BINARY, JSON, JsonRoute
+from modeldeploy.worker.routing import BINARY, JSON, JsonRoute, acceptable
 from modeldeploy.worker.service import Service
 from modeldeploy.worker.weight import weight
 
@@ -192,6 +192,7 @@ class OpenInference:
         body = await exchange.body(self._service.limits.max_body_bytes)
         length = head_length(request.headers.get(HEADER_LENGTH), body)
         wanted, asked = await self._service.aside(len(body), self._parse, body, length)
+        acceptable(exchange, BINARY if _is_binary(wanted) else JSON)
         results = await self._service.predict(asked.inputs, asked.parameters, exchange)
         task = asked.task or self._service.task
         return await self._service.aside(
@@ -214,15 +215,9 @@ class OpenInference:
 
     def _answer(self, name: str, wanted: Any, task: TaskSchema, results: list[Any]) -> Response:
         made = tensors.outputs(task, results)
-        by_default = wanted.parameters.binary_data_output
-        as_bytes = {one.name: by_default for one in made}
-        if wanted.outputs:
-            as_bytes = {
-                one.name: by_default
-                if one.parameters.binary_data is None
-                else one.parameters.binary_data
-                for one in wanted.outputs
-            }
+        as_bytes = _as_bytes(wanted) or {
+            one.name: wanted.parameters.binary_data_output for one in made
+        }
         head, tail = _packed([one for one in made if one.name in as_bytes], as_bytes)
         response = InferResponse(
             model_name=name, model_version=self._version, id=wanted.id, outputs=head
@@ -233,6 +228,20 @@ class OpenInference:
         return Response(
             encoded + tail, headers={HEADER_LENGTH: str(len(encoded))}, media_type=BINARY
         )
+
+
+def _as_bytes(wanted: Any) -> dict[str, bool]:
+    """Whether each output that is named is to come as bytes."""
+    by_default = wanted.parameters.binary_data_output
+    return {
+        one.name: by_default if one.parameters.binary_data is None else one.parameters.binary_data
+        for one in wanted.outputs
+    }
+
+
+def _is_binary(wanted: Any) -> bool:
+    found = _as_bytes(wanted).values()
+    return any(found) if found else bool(wanted.parameters.binary_data_output)
 
 
 def _packed(made: list[Produced], as_bytes: dict[str, bool]) -> tuple[list[Any], bytes]:

@@ -32,8 +32,9 @@ class Transcriptions(Handler):
         raw = await exchange.body(self.service.limits.max_body_bytes)
         parts = await form_parts(exchange, raw, self.service.limits.max_body_bytes)
         form = _checked(parts)
-        self.check_model(parts.get("model", ""))
-        parameters = self.parameters(language=parts.get("language"))
+        self.check_model(parts["model"])
+        self.check_acceptable(exchange, asked_other=form == "text")
+        parameters = self.parameters(language=parts.get("language") or None)
         found = await self.service.predict([self.task.inputs(parts["file"])], parameters, exchange)
         text: str = found[0].text
         return PlainTextResponse(text) if form == "text" else json_answer({"text": text})
@@ -48,10 +49,12 @@ def _checked(parts: dict[str, Any]) -> str:
     for name, value in parts.items():
         if name not in _KNOWN:
             raise InvalidRequest(f"{name}: this route does not take it")
-        if isinstance(value, bytes) != (name == "file"):
+        if not isinstance(value, bytes if name == "file" else str):
             raise InvalidRequest(f"{name}: it must come once, and only the sound is a file")
     if "file" not in parts:
         raise InvalidRequest("file: there is no sound file in the form")
+    if "model" not in parts:
+        raise InvalidRequest("model: the form does not name one")
     if parts.get("temperature", "0") not in _ZERO:
         raise InvalidRequest("temperature: only 0 is supported")
     form: str = parts.get("response_format", "json")

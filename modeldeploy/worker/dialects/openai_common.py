@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -13,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from modeldeploy.errors import (
+    InputTooLong,
     InvalidRequest,
     ModelDeployError,
     NotFound,
@@ -22,12 +25,16 @@ from modeldeploy.schema.tasks.generation import Details, Finish
 from modeldeploy.worker.dialects.openai_types import Error, ErrorBody, Usage
 from modeldeploy.worker.exchange import Exchange, exchange_of
 from modeldeploy.worker.requests import decode
+from modeldeploy.worker.routing import JSON, acceptable
 from modeldeploy.worker.service import Service
 
 T = TypeVar("T")
 
 FINISH: dict[Finish, str] = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}
-_NAMED = re.compile(r"(?:unknown|required) field `(\w+)`|at `\$\.(\w+)|^`?(\w+)`?: ")
+_PLACE = r"[a-z_]\w*(?:\.\w+|\[\d+\])*"
+_FIELD = re.compile(r"(?:unknown|required) field `(\w+)`")
+_AT = re.compile(r"at `\$\.?([^`]+)`")
+_LED = re.compile(rf"`?({_PLACE})`?: ")
 _TYPES = {429: "rate_limit_error", 503: "service_unavailable_error"}
 # What huggingface_hub's client sends where a URL stands for the model.
 _ANY_MODEL = "dummy"
@@ -70,6 +77,18 @@ class Handler(ABC):
         self.check_model(found.model)  # type: ignore[attr-defined]  # every request names one
         return found
 
+    @staticmethod
+    def check_acceptable(exchange: Exchange, *, asked_other: bool | None) -> None:
+        """For an answer in JSON. Where the body asks for another form (``asked_other``) it is the
+        body that says what is accepted: OpenAI's clients send ``Accept: application/json``
+        with all they ask.
+
+        Raises:
+            NotAcceptable
+        """
+        if not asked_other:
+            acceptable(exchange, JSON)
+
     def check_model(self, named: str) -> None:
         """
         Raises:
@@ -86,14 +105,17 @@ class Handler(ABC):
         """The task's own parameters; None leaves their defaults.
 
         Raises:
-            InvalidRequest: the task does not have one of them.
+            InvalidRequest: the task does not have one of them, or not with that value.
         """
         wanted = {name: value for name, value in given.items() if value is not None}
         known = {info.name for info in fields(self.task.parameters)}
         for name in wanted:
             if name not in known:
                 raise InvalidRequest(f"{name}: {self.task.name} does not take it")
-        return msgspec.convert(wanted, self.task.parameters)
+        try:
+            return msgspec.convert(wanted, self.task.parameters)
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(str(error)) from error
 
     @property
     def model(self) -> str:
@@ -114,15 +136,55 @@ def usage(prompt: int, written: int) -> Usage:
     return Usage(prompt_tokens=prompt, completion_tokens=written, total_tokens=prompt + written)
 
 
+@contextlib.contextmanager
+def in_terms_of(inputs: str, **names: str) -> Iterator[None]:
+    """Have errors within name the request's fields instead of the task's: ``inputs`` is the field
+    that the task's input comes from, ``names`` those of its parameters.
+
+    Raises:
+        InvalidRequest: as it was raised within, in other words.
+    """
+    known = {"text": inputs, "texts": inputs, "messages": inputs, **names}
+    try:
+        yield
+    except InvalidRequest as error:
+        error.message = _renamed(error.message, known)
+        if isinstance(error, InputTooLong) and not _LED.match(error.message):
+            error.message = f"{inputs}: {error.message}"
+        raise
+
+
+def _renamed(message: str, names: Mapping[str, str]) -> str:
+    """With the fields that it begins with as ``names`` have them; the one of several inputs that
+    another field is about comes behind that."""
+    led = _LED.match(message)
+    if led is None:
+        return message
+    field, rest = led[1], message[led.end() :]
+    root = re.split(r"[.\[]", field, maxsplit=1)[0]
+    own = names.get(root, root) + field[len(root) :]
+    if own.endswith("]") and (inner := _LED.match(rest)) and inner[1] in names:
+        return f"{names[inner[1]]}: {own}: {rest[inner.end() :]}"
+    return f"{own}: {rest}"
+
+
+def _param(message: str) -> str | None:
+    """The field that a message names, as a path into the request."""
+    at, field = _AT.search(message), _FIELD.search(message)
+    if at or field:
+        return ".".join(found[1] for found in (at, field) if found)
+    led = _LED.match(message)
+    return led[1] if led else None
+
+
 def error_body(error: ModelDeployError) -> ErrorBody:
     """OpenAI's error object; ``param`` is the field that the message names."""
-    found = _NAMED.search(error.message) if error.status < 500 else None
     default = "server_error" if error.status >= 500 else "invalid_request_error"
     return ErrorBody(
         error=Error(
             message=f"{error.message} ({error.hint})" if error.hint else error.message,
             type=_TYPES.get(error.status, default),
-            param=next((name for name in found.groups() if name), None) if found else None,
+            param=_param(error.message) if error.status < 500 else None,
             code=error.code,
         )
     )

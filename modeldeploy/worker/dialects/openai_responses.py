@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.schema.tasks.generation import Finish, Temperature, Tokens, TopP
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_chat import Chats
-from modeldeploy.worker.dialects.openai_common import Handler, error_body, new_id
+from modeldeploy.worker.dialects.openai_common import Handler, error_body, in_terms_of, new_id
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.routing import EVENTS
-from modeldeploy.worker.sse import EventStream, event
+from modeldeploy.worker.sse import DONE, EventStream, event
 from modeldeploy.worker.streams import Stream
 
 
@@ -38,12 +38,12 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """``store`` may be false only: there is no place where a response could be kept."""
 
     model: str
-    input: str | list[InputMessage]
+    input: str | Annotated[list[InputMessage], Meta(min_length=1)]
     instructions: str | None = None
     max_output_tokens: Tokens | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    stream: bool = False
+    stream: bool | None = None
     store: Literal[False] | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None
@@ -57,6 +57,11 @@ class Responses(Handler):
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, ResponsesRequest)
+        with in_terms_of("input", max_new_tokens="max_output_tokens"):
+            return await self._written(request, exchange)
+
+    async def _written(self, request: ResponsesRequest, exchange: Exchange) -> Response:
+        self.check_acceptable(exchange, asked_other=request.stream)
         adapter, _ = await self.service.model()
         if not isinstance(adapter, Chats):
             raise InvalidRequest("input: this model knows no conversations")
@@ -164,6 +169,13 @@ class _Draft:
 
 
 async def _events(stream: Stream, draft: _Draft) -> AsyncIterator[bytes]:
+    """OpenAI's events, and the end that all our streams have, which its clients pass over."""
+    async for one in _told(stream, draft):
+        yield one
+    yield DONE
+
+
+async def _told(stream: Stream, draft: _Draft) -> AsyncIterator[bytes]:
     number = 0
 
     def send(kind: str, **fields: Any) -> bytes:

@@ -23,7 +23,7 @@ MOST_CHOICES = 64
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class PlainText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,18 +32,31 @@ class PlainText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     type: Literal["text"]
 
 
-class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TextPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="text"):
     """A piece of a message's content."""
 
-    type: str
-    text: str | None = None
-    image_url: dict[str, Any] | None = None
+    text: str
+
+
+class ImageUrl(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How closely an image is looked at is for the model's own processor to say."""
+
+    url: str
+    detail: Literal["auto"] | None = None
+
+
+class ImagePart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="image_url"):
+    """An image in a message's content, as a data URI."""
+
+    image_url: ImageUrl
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``name`` may be null only: no chat template here tells speakers of one role apart."""
+
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
-    name: str | None = None
+    content: str | list[TextPart | ImagePart]
+    name: None = None
 
 
 class _Written(Struct, frozen=True, kw_only=True):
@@ -51,7 +64,7 @@ class _Written(Struct, frozen=True, kw_only=True):
     and ``repetition_penalty`` are extensions that other servers have too."""
 
     model: str
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
     stop: Stop | Annotated[list[Stop], Meta(max_length=16)] | None = None
@@ -80,7 +93,7 @@ class CompletionRequest(_Written, frozen=True, kw_only=True, forbid_unknown_fiel
     """``POST /v1/completions``."""
 
     prompt: str | Annotated[list[str], Meta(min_length=1)]
-    echo: bool = False
+    echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=MOST_TOP_TOKENS)] | None = None
 
 
@@ -89,7 +102,7 @@ class EmbeddingRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     model: str
     input: str | Annotated[list[str], Meta(min_length=1)]
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
 
@@ -103,13 +116,13 @@ class Usage(Struct, frozen=True, kw_only=True):
 class TopLogprob(Struct, frozen=True, kw_only=True):
     token: str
     logprob: float
-    bytes: list[int]
+    bytes: list[int] | None
 
 
 class TokenLogprob(Struct, frozen=True, kw_only=True):
     token: str
     logprob: float
-    bytes: list[int]
+    bytes: list[int] | None
     top_logprobs: list[TopLogprob] = []
 
 

@@ -11,7 +11,7 @@ from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.embeddings import FeatureExtractionParameters
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.answers import json_answer
-from modeldeploy.worker.dialects.openai_common import Handler
+from modeldeploy.worker.dialects.openai_common import Handler, in_terms_of
 from modeldeploy.worker.dialects.openai_types import Embedding, EmbeddingRequest, Embeddings
 from modeldeploy.worker.exchange import Exchange
 
@@ -30,7 +30,8 @@ class Vectors(Handler):
             pooling="sentence", normalize=True, dimensions=request.dimensions
         )
         inputs = [Text(text) for text in texts]
-        vectors = await self.service.predict(inputs, parameters, exchange)
+        with in_terms_of("input"):
+            vectors = await self.service.predict(inputs, parameters, exchange)
         tokens = exchange.tokens
         return await self.service.aside(
             len(texts) * 100, self._answer, vectors, request.encoding_format, tokens

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.requests import Asked
+from modeldeploy.worker.routing import EVENTS, acceptable
 from modeldeploy.worker.service import Service
 from modeldeploy.worker.sse import EventStream, event
 from modeldeploy.worker.streams import Stream, Streams
@@ -23,8 +24,10 @@ async def token_events(
     """An event for each token; ``failure`` makes the last one of an error on the way.
 
     Raises:
-        InvalidRequest: it is not one text that is generated. And what :meth:`Service.stream` does.
+        NotAcceptable. InvalidRequest: it is not one text that is generated. And what
+            :meth:`Service.stream` does.
     """
+    acceptable(exchange, EVENTS)
     adapter, _ = await service.model()
     single = not asked.many and getattr(asked.parameters, "num_return_sequences", 2) == 1
     if not isinstance(adapter, Streams) or not single:

@@ -35,6 +35,7 @@ from modeldeploy.worker.generation.slab import Slab
 from modeldeploy.worker.tasks.base import BatchLimits, Item, ModelInfo, Source
 from modeldeploy.worker.tasks.choosing import Defaults, sampling_of
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.spelling import Speller
 from modeldeploy.worker.tasks.tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self.rules = Rules(self.model, searches=self.searches)
         for note in self.rules.notes:
             log.warning("%s", note)
+        self.speller = Speller(self.tokens.tokenizer)
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
         self._slab = self._fitting_slab()
         self._by_length = False
@@ -210,8 +212,9 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return new if window is None else min(new, window - prompt)
         new = min(asked)
         if window is not None and prompt + new > window:
+            named = "max_new_tokens" if new == parameters.max_new_tokens else "max_length"
             raise InputTooLong(
-                f"prompt and new tokens are {prompt} + {new} = {prompt + new}, "
+                f"{named}: prompt and new tokens are {prompt} + {new} = {prompt + new}, "
                 f"the model's window is {window} tokens",
                 hint=f"ask for at most {window - prompt} new tokens",
             )
