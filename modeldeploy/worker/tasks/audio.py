@@ -10,6 +10,7 @@ import soundfile
 import soxr
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.tasks import riff
 from modeldeploy.worker.tasks.encoded import Medium
 
 Samples = npt.NDArray[np.float32]
@@ -21,6 +22,7 @@ MAX_CHANNELS = 64
 AUDIO = Medium("audio", r"wav|flac|ogg|oga|opus|mp3|m4a|aac|webm")
 _CONTAINERS = frozenset({*FORMATS, "WAVEX", "RF64"})  # the last two are WAV's larger brothers
 _BLOCK = 1 << 16
+_UNKNOWN_FRAMES = 1 << 40
 
 
 def decode(audio: str | bytes, rate: int, max_seconds: float = MAX_SECONDS) -> Samples:
@@ -48,6 +50,7 @@ def _open(raw: bytes, max_seconds: float) -> tuple[Samples, int]:
             _check(file)
             samples = _mono(file, max_seconds)
             rate = int(file.samplerate)
+            _check_end(riff.missing_frames(raw) or _missing(file, len(samples)))
     except InvalidRequest:
         raise
     except Exception as error:  # libsndfile raises whatever a damaged file leads it to
@@ -78,6 +81,21 @@ def _check(file: soundfile.SoundFile) -> None:
         raise InvalidRequest(
             f"audio: it has {file.channels} channels, the limit is {MAX_CHANNELS}",
             hint="mix it down",
+        )
+
+
+def _missing(file: soundfile.SoundFile, read: int) -> int:
+    """Frames that a FLAC's header promises and that were not read. An OGG and an MP3 promise none,
+    and neither does a FLAC that was made in one go."""
+    promised = int(file.frames)
+    return promised - read if file.format == "FLAC" and promised < _UNKNOWN_FRAMES else 0
+
+
+def _check_end(missing: int) -> None:
+    if missing > 0:
+        raise InvalidRequest(
+            f"audio: the file ends too early: {missing} samples are missing",
+            hint="send the whole file",
         )
 
 
