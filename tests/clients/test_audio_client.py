@@ -72,8 +72,48 @@ def test_text_to_speech(tmp_path: Path) -> None:
         again = ask(f"{one.url}/predict", b'{"text": "hello there", "seed": 3}')["result"]
         assert again["sampling_rate"] == rate
         assert base64.b64decode(again["audio"]) == heard
-        with pytest.raises(HfHubHTTPError, match="temperature"):
-            client.text_to_speech("hello", temperature=0.5)
+        for refused in ({"temperature": 0.5}, {"num_beams": 2}, {"typical_p": 0.5}):
+            with pytest.raises(HfHubHTTPError, match=f"{next(iter(refused))}: this model"):
+                client.text_to_speech("hello", **refused)
+
+
+def test_text_to_speech_decodes_as_asked(tmp_path: Path) -> None:
+    with served(sounds.musicgen(tmp_path / "m"), "text-to-speech") as one:
+        client = InferenceClient(model=one.url)
+        heard = client.text_to_speech(
+            "hello there",
+            do_sample=True,
+            temperature=1.5,
+            top_k=20,
+            top_p=0.9,
+            typical_p=0.9,
+            epsilon_cutoff=0.0003,
+            eta_cutoff=0.0003,
+            max_length=9,
+            max_new_tokens=8,
+            min_length=2,
+            min_new_tokens=2,
+            num_beam_groups=1,
+            penalty_alpha=0.0,
+            use_cache=True,
+        )
+        assert len(soundfile.read(io.BytesIO(heard))[0]) > 50
+        with pytest.raises(HfHubHTTPError, match="penalty_alpha"):
+            client.text_to_speech("hello", penalty_alpha=0.6)
+
+
+def test_speech_recognition_decodes_as_asked(tmp_path: Path) -> None:
+    with served(sounds.whisper(tmp_path / "m"), "automatic-speech-recognition") as one:
+        client = InferenceClient(model=one.url)
+        sound = encoded(noise(1.5), "FLAC")
+        body = {"generation_parameters": {"max_new_tokens": 4, "num_beams": 1}}
+        short = client.automatic_speech_recognition(sound, extra_body=body)
+        flat = {"max_new_tokens": 4, "num_beams": 1}
+        assert client.automatic_speech_recognition(sound, extra_body=flat).text == short.text
+        assert client.automatic_speech_recognition(sound).text != short.text
+        wrong = {"generation_parameters": {"zork": 1}}
+        with pytest.raises(HfHubHTTPError, match="zork"):
+            client.automatic_speech_recognition(sound, extra_body=wrong)
 
 
 def test_a_sound_comes_in_the_form_that_is_accepted(tmp_path: Path) -> None:

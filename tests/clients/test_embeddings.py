@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,19 @@ def test_vectors_in_every_dialect() -> None:
         assert np.abs(many - expected).max() < 1e-4
         single = hf.feature_extraction(TEXTS[0], normalize=True)
         assert single.shape == (1, 384)
+        asked: Any = {"inputs": TEXTS, "parameters": {"encoding_format": "base64"}}
+        packed = requests.post(one.url, json=asked, timeout=60).json()
+        rows = [np.frombuffer(base64.b64decode(row), "<f4") for row in packed]
+        assert np.abs(np.array(rows) - expected).max() < 1e-4
+        tensors: Any = {
+            "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": TEXTS[:1]}],
+            "parameters": {"encoding_format": "base64"},
+        }
+        url = f"{one.url}/v2/models/demo/infer"
+        (result,) = requests.post(url, json=tensors, timeout=60).json()["outputs"]
+        assert result["datatype"] == "BYTES"
+        alone = np.frombuffer(base64.b64decode(json.loads(result["data"][0])), "<f4")
+        assert np.abs(alone - expected[0]).max() < 1e-4
         with openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0) as client:
             found = client.embeddings.create(model="demo", input=TEXTS)
             vectors = np.array([row.embedding for row in found.data])

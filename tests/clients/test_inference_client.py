@@ -41,3 +41,6 @@ def test_question_answering(tmp_path: Path) -> None:
         found = client.question_answering("Where does Ada live?", context)
         assert not isinstance(found, list)
         assert context[found.start : found.end] == found.answer
+        bare = client.question_answering("Where does Ada live?", context, align_to_words=False)
+        assert not isinstance(bare, list)
+        assert bare.answer in context

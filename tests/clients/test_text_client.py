@@ -44,3 +44,8 @@ def test_table_question_answering(tmp_path: Path) -> None:
         found = client.table_question_answering(table, "Where does Ada live?")
         cells = [list(table.values())[column][row] for row, column in found.coordinates]
         assert found.cells == cells
+        for padding in ("do_not_pad", "longest", "max_length"):
+            again = client.table_question_answering(
+                table, "Where does Ada live?", padding=padding, sequential=True, truncation=True
+            )
+            assert again == found

@@ -12,15 +12,68 @@ from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
 
 Seconds = Annotated[float, Meta(gt=0, le=60)]
 NewTokens = Annotated[int, Meta(ge=1, le=100_000)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+Cutoff = Annotated[float, Meta(ge=0, lt=1)]
 
 
 class Audio(Struct, frozen=True):
     audio: AudioFile
 
 
+class SoundDecoding(Struct, frozen=True, kw_only=True):
+    """How ``generate`` decodes, by its own names; of a model that writes token by token. What is
+    left out is as the model's ``generation_config`` says."""
+
+    do_sample: bool | None = None
+    temperature: Annotated[float, Meta(gt=0, le=100)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    top_p: Share | None = None
+    typical_p: Share | None = None
+    epsilon_cutoff: Cutoff | None = None
+    eta_cutoff: Cutoff | None = None
+    max_length: (
+        Annotated[NewTokens, Meta(description="Tokens, those that the decoder begins with too.")]
+        | None
+    ) = None
+    max_new_tokens: (
+        Annotated[NewTokens, Meta(description="New tokens; comes before max_length.")] | None
+    ) = None
+    min_length: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    min_new_tokens: (
+        Annotated[int, Meta(ge=0, le=100_000, description="Comes before min_length.")] | None
+    ) = None
+    num_beams: Annotated[int, Meta(ge=1, le=16)] | None = None
+    early_stopping: bool | Literal["never"] | None = None
+    num_beam_groups: (
+        Annotated[int, Meta(ge=1, le=1, description="Not supported: only 1.")] | None
+    ) = None
+    penalty_alpha: (
+        Annotated[float, Meta(ge=0, le=0, description="Not supported: only 0.")] | None
+    ) = None
+    use_cache: (
+        Annotated[
+            bool,
+            Meta(description="Accepted: it would change the speed alone, and a cache is used."),
+        ]
+        | None
+    ) = None
+
+
+class GenerationParameters(SoundDecoding, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same, as huggingface_hub's types have it: in an object of its own."""
+
+
+Generation = Annotated[
+    GenerationParameters,
+    Meta(description="The decoding's fields once more; those beside it come first."),
+]
+
+
 class SpeechRecognitionParameters(Struct, frozen=True, kw_only=True):
-    """``language``, ``task``, ``num_beams`` and ``max_new_tokens`` are for models that write what
-    they hear (Whisper and its like); those that label each moment (CTC) know none of them."""
+    """``language``, ``task``, ``num_beams``, ``max_new_tokens`` and ``generation_parameters`` are
+    for models that write what they hear (Whisper and its like); those that label each moment (CTC)
+    know none of them. Sampling is on when ``do_sample`` says so; when it says nothing, then if
+    ``temperature`` or another of its numbers is given."""
 
     return_timestamps: Annotated[
         bool | Literal["word", "char"],
@@ -70,6 +123,7 @@ class SpeechRecognitionParameters(Struct, frozen=True, kw_only=True):
     num_beams: Annotated[int, Meta(ge=1, le=16, description="Default: the model's own, or 5.")] | (
         None
     ) = None
+    generation_parameters: Generation | None = None
 
 
 class SpeechChunk(Struct, frozen=True):
@@ -156,9 +210,10 @@ class Spoken(Struct, frozen=True):
     ]
 
 
-class TextToSpeechParameters(Struct, frozen=True, kw_only=True):
-    """The numbers of sampling are for models that write sound token by token (Bark, MusicGen),
-    ``speaker_id`` (a voice) and ``speaking_rate`` for VITS, ``speaker_embeddings`` for SpeechT5."""
+class TextToSpeechParameters(SoundDecoding, frozen=True, kw_only=True):
+    """How ``generate`` decodes is for models that write sound token by token (Bark, and MusicGen
+    without beams); lengths are in their steps. ``speaker_id`` (a voice) and ``speaking_rate`` are
+    for VITS, ``speaker_embeddings`` for SpeechT5."""
 
     seed: (
         Annotated[
@@ -166,14 +221,7 @@ class TextToSpeechParameters(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    do_sample: bool | None = None
-    temperature: Annotated[float, Meta(gt=0, le=100)] | None = None
-    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    max_new_tokens: (
-        Annotated[NewTokens, Meta(description="The length of the sound, in the model's steps.")]
-        | None
-    ) = None
+    generation_parameters: Generation | None = None
     speaker_id: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     speaking_rate: (
         Annotated[float, Meta(ge=0.1, le=10, description="How fast; 1 is the model's own.")] | None

@@ -38,7 +38,12 @@ class FeatureExtractionParameters(_Embedding, frozen=True, kw_only=True):
     dimensions: (
         Annotated[int, Meta(ge=1, description="Keep so many of the vector's first numbers.")] | None
     ) = None
-    encoding_format: Annotated[Literal["float"], Meta(description="Only float.")] = "float"
+    encoding_format: Annotated[
+        Literal["float", "base64"],
+        Meta(
+            description="A vector as a list, or as base64 of its numbers (float32, little-endian)."
+        ),
+    ] = "float"
 
 
 FEATURE_EXTRACTION = TaskSchema(
@@ -47,7 +52,7 @@ FEATURE_EXTRACTION = TaskSchema(
     model_type="nlp",
     inputs=Text,
     parameters=FeatureExtractionParameters,
-    output=list[float] | list[list[float]],
+    output=list[float] | list[list[float]] | str,
     many=("text", "texts"),
     example={"text": "A sentence to compare with others."},
     result=[0.021, -0.113, 0.064, 0.008],

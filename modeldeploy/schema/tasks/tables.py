@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -27,6 +27,17 @@ class TableQuestionAnsweringParameters(Struct, frozen=True, kw_only=True):
     truncation: Annotated[
         bool,
         Meta(description="Leave out the last rows of a table longer than the model's window."),
+    ] = False
+    padding: (
+        Annotated[
+            Literal["do_not_pad", "longest", "max_length"],
+            Meta(description="Accepted: padding is masked and changes no answer."),
+        ]
+        | None
+    ) = None
+    sequential: Annotated[
+        bool,
+        Meta(description="Accepted: a request asks one question, which no other comes before."),
     ] = False
 
 

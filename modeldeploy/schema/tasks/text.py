@@ -75,6 +75,9 @@ class QuestionAnsweringParameters(Struct, frozen=True, kw_only=True):
     handle_impossible_answer: Annotated[
         bool, Meta(description="Whether the empty answer competes too.")
     ] = False
+    align_to_words: Annotated[
+        bool, Meta(description="Widen an answer to whole words; else tokens are its ends.")
+    ] = True
 
 
 class Answer(Struct, frozen=True):

@@ -153,7 +153,7 @@ def _result(task: TaskSchema, results: list[Any]) -> Produced:
     count = len(results)
     if task.hf.binary:
         return Produced("result", "BYTES", [count], [astuple(one)[0] for one in results], True)
-    if list[float] in alternatives(task.output):
+    if list[float] in alternatives(task.output) and isinstance(results[0], list):
         flat, shape = _flattened(results)
         if shape is None:
             raise InvalidRequest(

@@ -6,6 +6,7 @@ tokens share a call, so that none is padded: what beams find depends on both.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -35,13 +36,7 @@ def write(
     found = model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        generation_config=rules.searching,
-        do_sample=False,
-        num_beams=first.sampling.beams,
-        num_return_sequences=first.sequences,
-        max_new_tokens=first.new,
-        repetition_penalty=first.sampling.repetition_penalty,
-        pad_token_id=pad_id,
+        generation_config=_config(rules, first, pad_id),
         stopping_criteria=StoppingCriteriaList([Abandoned(items)]),
     )
     rows = iter(found[:, len(first.ids) :].tolist())
@@ -52,6 +47,17 @@ def write(
         ]
         for item in items
     ]
+
+
+def _config(rules: Rules, prompt: Prompt, pad_id: int) -> Any:
+    config = copy.copy(rules.searching)
+    config.do_sample = False
+    config.num_beams = prompt.sampling.beams
+    config.num_return_sequences = prompt.sequences
+    config.max_new_tokens = prompt.new
+    config.repetition_penalty = prompt.sampling.repetition_penalty
+    config.pad_token_id = pad_id
+    return config
 
 
 def _written(model: Any, row: Row, tokens: list[int], item: Item) -> Written:

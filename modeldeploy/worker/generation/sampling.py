@@ -92,11 +92,10 @@ def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[Choice | N
     plain = logits.float()
     scores = _edited(plain, choosers)
     tokens = scores.argmax(-1)
-    for draw in (_draw_openly, _draw_among, _draw_warped):
-        # Which way a row goes must not hang on company.
-        rows = [at for at, one in enumerate(choosers) if _way(one.how) is draw]
-        if rows:
-            tokens[rows] = draw(scores[rows], [choosers[at] for at in rows])
+    ways = [_way(one.how) for one in choosers]  # which must not hang on company
+    for draw in {way for way in ways if way}:
+        rows = [at for at, way in enumerate(ways) if way is draw]
+        tokens[rows] = draw(scores[rows], [choosers[at] for at in rows])
     chosen = tokens.tolist()
     sane = (~plain.isnan().any(-1) & plain.amax(-1).isfinite()).tolist()
     return [

@@ -10,6 +10,7 @@ import soundfile
 import soxr
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.tasks import riff
 from modeldeploy.worker.tasks.encoded import Medium
 
 Samples = npt.NDArray[np.float32]
@@ -21,6 +22,7 @@ MAX_CHANNELS = 64
 AUDIO = Medium("audio", r"wav|flac|ogg|oga|opus|mp3|m4a|aac|webm")
 _CONTAINERS = frozenset({*FORMATS, "WAVEX", "RF64"})  # the last two are WAV's larger brothers
 _BLOCK = 1 << 16
+_UNKNOWN_FRAMES = 1 << 40
 
 
 def decode(audio: str | bytes, rate: int, max_seconds: float = MAX_SECONDS) -> Samples:
@@ -45,7 +47,8 @@ def _open(raw: bytes, rate: int, max_seconds: float) -> Samples:
     try:
         with soundfile.SoundFile(io.BytesIO(raw)) as file:
             _check(file)
-            samples = _mono(file, rate, max_seconds)
+            samples, read = _mono(file, rate, max_seconds)
+            _check_end(riff.missing_frames(raw) or _missing(file, read))
     except InvalidRequest:
         raise
     except Exception as error:  # libsndfile raises whatever a damaged file leads it to
@@ -79,9 +82,25 @@ def _check(file: soundfile.SoundFile) -> None:
         )
 
 
-def _mono(file: soundfile.SoundFile, rate: int, max_seconds: float) -> Samples:
+def _missing(file: soundfile.SoundFile, read: int) -> int:
+    """Frames that a FLAC's header promises and that were not read. An OGG and an MP3 promise none,
+    and neither does a FLAC that was made in one go."""
+    promised = int(file.frames)
+    return promised - read if file.format == "FLAC" and promised < _UNKNOWN_FRAMES else 0
+
+
+def _check_end(missing: int) -> None:
+    if missing > 0:
+        raise InvalidRequest(
+            f"audio: the file ends too early: {missing} samples are missing",
+            hint="send the whole file",
+        )
+
+
+def _mono(file: soundfile.SoundFile, rate: int, max_seconds: float) -> tuple[Samples, int]:
     """The mean of the channels, at ``rate``: read and resampled block by block, because a small
-    file may be hours long, and what a header says of the length may be a lie."""
+    file may be hours long, and what a header says of the length may be a lie. And the frames
+    that were read."""
     most, count = int(max_seconds * file.samplerate), 0
     stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32")
     blocks = []
@@ -96,4 +115,4 @@ def _mono(file: soundfile.SoundFile, rate: int, max_seconds: float) -> Samples:
         blocks.append(samples if file.samplerate == rate else stream.resample_chunk(samples))
     if file.samplerate != rate:
         blocks.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    return (np.concatenate(blocks) if blocks else np.zeros(0, np.float32)), count

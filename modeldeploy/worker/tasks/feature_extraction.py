@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,11 @@ class Embedder(TextModel[Asked, Parameters]):
             return [self._item(text, self._sentence_pooling, parameters) for text in texts]
         assert isinstance(parameters, FeatureExtractionParameters)
         pooling = self._pooling(parameters)
-        if not pooling and (parameters.dimensions or parameters.normalize):
+        is_packed = parameters.encoding_format == "base64"
+        if not pooling and (parameters.dimensions or parameters.normalize or is_packed):
             raise InvalidRequest(
-                "dimensions and normalize are for one vector, and this model gives one a token",
+                "dimensions, normalize and encoding_format are for one vector, and this model "
+                "gives one a token",
                 hint='ask for one with "pooling": "mean"',
             )
         return [self._item(inputs.text, pooling, parameters)]
@@ -109,7 +112,7 @@ class Embedder(TextModel[Asked, Parameters]):
 
     def post(
         self, raws: list[Any], inputs: Asked, parameters: Parameters
-    ) -> list[float] | list[list[float]]:
+    ) -> list[float] | list[list[float]] | str:
         if isinstance(inputs, SentencePairs):
             source, *others = (_unit(_checked(raw)) for raw in raws)
             return [float(source @ other) for other in others]
@@ -121,8 +124,16 @@ class Embedder(TextModel[Asked, Parameters]):
         own = self.modules.normalize and parameters.pooling in {"model", "sentence"}
         normalize = own if parameters.normalize is None else parameters.normalize
         found = found[: parameters.dimensions]
-        vector: list[float] = (_unit(found) if normalize else found).tolist()
+        found = _unit(found) if normalize else found
+        if parameters.encoding_format == "base64":
+            return _packed(found)
+        vector: list[float] = found.tolist()
         return vector
+
+
+def _packed(vector: Floats) -> str:
+    """Base64 of little-endian float32, as OpenAI's clients ask for by default."""
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
 
 
 def _unit(vector: Floats) -> Floats:

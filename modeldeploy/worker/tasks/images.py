@@ -50,7 +50,8 @@ def named(field: str) -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        error.message = f"{field}: {error.message.removeprefix('image: ')}"
+        bare = error.message.removeprefix("image: ").removeprefix(f"{field}: ")
+        error.message = f"{field}: {bare}"
         raise
 
 
@@ -75,6 +76,11 @@ def _open(raw: bytes, choose: Choose | None) -> list[Image.Image]:
             return [_frame(image, at) for at in places]
     except InvalidRequest:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # Pillow's own limits, which it looks at before we learn of the size.
+        raise InputTooLong(
+            f"image: it has more pixels than the limit, {MAX_PIXELS}", hint="scale it down"
+        ) from error
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         raise InvalidRequest(
             f"image: it cannot be decoded ({type(error).__name__}); "

@@ -111,9 +111,10 @@ class QuestionAnswering(TextModel[QuestionContext, QuestionAnsweringParameters])
             least_null = min(least_null, nothing)
             for span in spans:
                 shift = window.first - window.context.start
-                answer = _answer(
-                    inputs.context, window.whole, span.start + shift, span.end + shift, span.score
-                )
+                start, end = span.start + shift, span.end + shift
+                if parameters.align_to_words:
+                    start, end = _words(window.whole, start, end)
+                answer = _answer(inputs.context, window.whole, start, end, span.score)
                 known = best.get(answer.answer.casefold())
                 if known is None or known.score < answer.score:
                     best[answer.answer.casefold()] = answer
@@ -150,12 +151,17 @@ def _window(whole: Encoded, first: int, behind: int, at: int, width: int) -> Win
     return Window(encoded, slice(first, first + end - at), at, whole)
 
 
-def _answer(context: str, whole: Encoded, start: int, end: int, score: float) -> Answer:
-    """The answer from token ``start`` to ``end`` of the whole, widened to whole words."""
+def _words(whole: Encoded, start: int, end: int) -> tuple[int, int]:
+    """The tokens from ``start`` to ``end``, widened to whole words."""
     while _same_word(whole, start - 1, start):
         start -= 1
     while _same_word(whole, end + 1, end):
         end += 1
+    return start, end
+
+
+def _answer(context: str, whole: Encoded, start: int, end: int, score: float) -> Answer:
+    """The answer from token ``start`` to ``end`` of the whole."""
     left, right = whole.offsets[start][0], whole.offsets[end][1]
     text = context[left:right]
     left += len(text) - len(text.lstrip())

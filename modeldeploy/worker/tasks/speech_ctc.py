@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PART_SECONDS = 30.0
 _WHOLE_SECONDS = 120.0
-_UNKNOWN = ("language", "task", "max_new_tokens", "num_beams")
+_UNKNOWN = ("language", "task", "max_new_tokens", "num_beams", "generation_parameters")
 
 
 @dataclass

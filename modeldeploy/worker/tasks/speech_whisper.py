@@ -18,10 +18,10 @@ from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.speech_parts import Stride, cut
 from modeldeploy.worker.tasks.speech_writing import Writing
 
-_PROMPT_TOKENS = 4  # start, language, task, no timestamps
-
 
 class Whisper(Writing):
+    prompt_tokens = 4  # start, language, task, no timestamps
+
     def check(self, parameters: SpeechRecognitionParameters) -> None:
         self._check_language(parameters)
         self._check_times(parameters)
@@ -30,11 +30,7 @@ class Whisper(Writing):
             raise InvalidRequest(
                 f"chunk_length_s: this model hears {longest:g} seconds at once", hint="lower it"
             )
-        most = self.hearing.config.max_target_positions - _PROMPT_TOKENS
-        if (parameters.max_new_tokens or 0) > most:
-            raise InvalidRequest(
-                f"max_new_tokens: this model writes at most {most} at once", hint="lower it"
-            )
+        self.check_lengths(parameters)
 
     def _check_language(self, parameters: SpeechRecognitionParameters) -> None:
         if parameters.language is None and parameters.task is None:
@@ -104,8 +100,11 @@ class Whisper(Writing):
             "return_timestamps": bool(self._times(parameters)) or None,
             "return_token_timestamps": self._times(parameters) == "word" or None,
         }
+        decoding = super().how(parameters)
+        if decoding.get("do_sample"):
+            decoding.setdefault("temperature", 1.0)  # by which its own generate knows of sampling
         return {
-            **super().how(parameters),
+            **decoding,
             **{key: value for key, value in asked.items() if value is not None},
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from transformers import StoppingCriteriaList
@@ -11,7 +11,9 @@ from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.audio import SpeechRecognitionParameters, Transcript
 from modeldeploy.worker.tasks.audio import Samples
 from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.tasks.decoding import BEAMS, SAMPLING, asked_of, new_tokens
 from modeldeploy.worker.tasks.stopping import Abandoned
+from modeldeploy.worker.tasks.tokens import positions_of
 
 if TYPE_CHECKING:
     from modeldeploy.worker.tasks.speech_recognition import SpeechRecognition
@@ -23,7 +25,9 @@ _BEAMS, _NEW_TOKENS = 5, 256
 
 
 class Writing:
-    """Any of them; Whisper can more."""
+    """Any of them; Whisper can more. ``prompt_tokens`` are those that the decoder begins with."""
+
+    prompt_tokens: ClassVar[int] = 1
 
     def __init__(self, hearing: SpeechRecognition, tokenizer: Any) -> None:
         self.hearing = hearing
@@ -40,6 +44,7 @@ class Writing:
         return {key: value for key, value in added.items() if key not in own and value is not None}
 
     def check(self, parameters: SpeechRecognitionParameters) -> None:
+        self.check_lengths(parameters)
         if parameters.return_timestamps:
             raise InvalidRequest(
                 "return_timestamps: this model does not tell times", hint="leave it out"
@@ -47,6 +52,30 @@ class Writing:
         for name in _UNKNOWN:
             if getattr(parameters, name) is not None:
                 raise InvalidRequest(f"{name}: this model does not take it", hint="leave it out")
+
+    def check_lengths(self, parameters: SpeechRecognitionParameters) -> None:
+        """
+        Raises:
+            InvalidRequest: the decoder has not so many positions, or the lengths contradict.
+        """
+        room = self._room()
+        if room is not None and asked_of(parameters).get("max_new_tokens", 0) > room:
+            raise InvalidRequest(
+                f"max_new_tokens: this model writes at most {room} at once", hint="lower it"
+            )
+        self._lengths(parameters)
+
+    def _room(self) -> int | None:
+        positions = positions_of(self.hearing.config.get_text_config(decoder=True))
+        return None if positions is None else positions - self.prompt_tokens
+
+    def _lengths(self, parameters: SpeechRecognitionParameters) -> dict[str, int]:
+        """As numbers of new tokens; ``max_length`` holds as far as there is room."""
+        found = new_tokens(asked_of(parameters), 1)
+        room = self._room()
+        if room is not None and "max_new_tokens" in found:
+            found["max_new_tokens"] = min(found["max_new_tokens"], room)
+        return found
 
     def items(self, samples: Samples, parameters: SpeechRecognitionParameters) -> list[Item]:
         hearing = self.hearing
@@ -62,8 +91,14 @@ class Writing:
 
     def how(self, parameters: SpeechRecognitionParameters) -> dict[str, Any]:
         """What ``generate`` is told beside the defaults."""
-        asked = {"num_beams": parameters.num_beams, "max_new_tokens": parameters.max_new_tokens}
-        return {key: value for key, value in asked.items() if value is not None}
+        asked = asked_of(parameters)
+        found = {name: asked[name] for name in BEAMS if name in asked}
+        steering = {name: asked[name] for name in SAMPLING if name in asked}
+        if asked.get("do_sample", bool(steering)):
+            found |= {"num_beams": 1, **found, **steering, "do_sample": True}
+        elif steering:
+            found["do_sample"] = False
+        return {**found, **self._lengths(parameters)}
 
     def generate(self, items: list[Item], how: dict[str, Any], **more: Any) -> Any:
         """The output of ``generate`` for the features that each item's data begins with."""

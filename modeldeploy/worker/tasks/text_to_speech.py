@@ -17,12 +17,14 @@ from modeldeploy.schema.tasks.audio import Sound, Spoken, TextToSpeechParameters
 from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks import audio
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.tasks.decoding import asked_of, new_tokens
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.stopping import Abandoned
 from modeldeploy.worker.tasks.tokens import Tokens
 from modeldeploy.worker.tasks.voices import BARK_TOKENS, VOICES, Saying, load_vocoder
 
 _MOST_TOKENS = 4096
+_OTHERS = ("speaker_id", "speaking_rate", "speaker_embeddings")
 _COMMON = ("seed", "max_new_tokens")  # where a sound ends with its text, a limit is no error
 
 
@@ -66,7 +68,7 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
         return int(getattr(self.config, "max_text_positions", None) or _MOST_TOKENS)
 
     def pre(self, inputs: Spoken, parameters: TextToSpeechParameters) -> list[Item]:
-        self._check(parameters)
+        asked = self._decoding(parameters)
         ids = self._ids(inputs.text)
         if not ids:
             raise InvalidRequest("text: nothing in it can be said", hint="send words")
@@ -75,7 +77,7 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
                 f"the text has {len(ids)} tokens, the limit is {self.max_input_length()}",
                 hint="send it in parts",
             )
-        return [Item((ids, parameters), len(ids), object())]
+        return [Item((ids, parameters, asked), len(ids), object())]
 
     def _ids(self, text: str) -> list[int]:
         encoded = self.tokens.encode(text)
@@ -84,11 +86,33 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
         pairs = zip(encoded.ids, encoded.special, strict=True)
         return [token for token, special in pairs if not special]
 
-    def _check(self, parameters: TextToSpeechParameters) -> None:
-        takes = {*VOICES[self.kind].takes, *_COMMON}
-        for name in parameters.__struct_fields__:
-            if getattr(parameters, name) is not None and name not in takes:
+    def _decoding(self, parameters: TextToSpeechParameters) -> dict[str, Any]:
+        """What is asked of ``generate``.
+
+        Raises:
+            InvalidRequest: the model does not take something that is asked for.
+        """
+        voice, asked = VOICES[self.kind], asked_of(parameters)
+        others = (name for name in _OTHERS if getattr(parameters, name) is not None)
+        for name in (*asked, *others):
+            if name not in {*voice.takes, *_COMMON}:
                 raise InvalidRequest(f"{name}: this model does not take it", hint="leave it out")
+        self._check_speaker(parameters)
+        lengths = new_tokens(asked, voice.start)
+        most = self._most_new_tokens()
+        if most is not None and lengths.get("max_new_tokens", 0) > most:
+            raise InvalidRequest(
+                f"max_new_tokens: this model writes at most {most} at once", hint="lower it"
+            )
+        return {**asked, **lengths}
+
+    def _most_new_tokens(self) -> int | None:
+        """What the positions of Bark's first part leave."""
+        if self.kind != "bark":
+            return None
+        return int(self.config.semantic_config.block_size) - VOICES[self.kind].start
+
+    def _check_speaker(self, parameters: TextToSpeechParameters) -> None:
         voices = getattr(self.config, "num_speakers", 1)
         if parameters.speaker_id is not None and parameters.speaker_id >= voices:
             raise InvalidRequest(
@@ -108,10 +132,11 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
 
     def _said(self, item: Item) -> Any:
         """A wave of shape (channels, samples) or (samples,)."""
-        ids, parameters = item.data
+        ids, parameters, asked = item.data
         saying = Saying(
             torch.tensor([ids], device=self.device),
             parameters,
+            asked,
             StoppingCriteriaList([Abandoned([item])]),
             self.tokens.pad_id or 0,
         )

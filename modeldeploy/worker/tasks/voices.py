@@ -14,33 +14,41 @@ from modeldeploy.errors import UnsupportedModel
 from modeldeploy.schema.tasks.audio import TextToSpeechParameters
 from modeldeploy.worker.model_errors import typed_errors
 from modeldeploy.worker.tasks.base import Source
+from modeldeploy.worker.tasks.decoding import ACCEPTED, BEAMS, LENGTHS, SAMPLING
 
 BARK_TOKENS = 256  # its processor pads every text to this
 _NEW_TOKENS = 256  # the pipeline's own, where neither the model nor the caller says otherwise
-SAMPLING = ("do_sample", "temperature", "top_k", "top_p")
 
 
 @dataclass(frozen=True)
 class Saying:
-    """What is to be said: ``ids`` of shape (1, tokens), ``stop`` for what is abandoned."""
+    """What is to be said: ``ids`` of shape (1, tokens), ``asked`` of the decoding, lengths as
+    numbers of new tokens; ``stop`` for what is abandoned."""
 
     ids: torch.Tensor
     parameters: TextToSpeechParameters
+    asked: dict[str, Any]
     stop: StoppingCriteriaList
     pad_id: int
 
     def steering(self, *names: str) -> dict[str, Any]:
         """Those of the parameters that were given."""
-        asked = {name: getattr(self.parameters, name) for name in names}
-        return {name: value for name, value in asked.items() if value is not None}
+        given = {name: getattr(self.parameters, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def decoding(self, *names: str) -> dict[str, Any]:
+        """Those of the decoding's fields that were given."""
+        return {name: self.asked[name] for name in names if name in self.asked}
 
 
 @dataclass(frozen=True)
 class Voice:
-    """``speak`` makes a wave of shape (..., samples); ``takes`` are the parameters it knows."""
+    """``speak`` makes a wave of shape (..., samples); ``takes`` are the parameters it knows,
+    ``start`` the tokens that its decoder begins with."""
 
     speak: Callable[[Any, Saying, Any], torch.Tensor]
     takes: tuple[str, ...]
+    start: int = 0
 
 
 def _vits(model: Any, saying: Saying, vocoder: Any) -> torch.Tensor:
@@ -55,12 +63,12 @@ def _vits(model: Any, saying: Saying, vocoder: Any) -> torch.Tensor:
 
 def _bark(model: Any, saying: Saying, vocoder: Any) -> torch.Tensor:
     empty = BARK_TOKENS - saying.ids.shape[1]
-    length = saying.parameters.max_new_tokens
+    lengths = saying.decoding("max_new_tokens", "min_new_tokens")
     made = model.generate(
         input_ids=torch.nn.functional.pad(saying.ids, (0, empty), value=saying.pad_id),
         attention_mask=torch.nn.functional.pad(torch.ones_like(saying.ids), (0, empty)),
-        **saying.steering(*SAMPLING),
-        **({"semantic_max_new_tokens": length} if length else {}),
+        **saying.decoding(*SAMPLING, *BEAMS),
+        **{f"semantic_{name}": length for name, length in lengths.items()},
     )
     wave: torch.Tensor = made[0]
     return wave
@@ -73,7 +81,7 @@ def _musicgen(model: Any, saying: Saying, vocoder: Any) -> torch.Tensor:
         input_ids=saying.ids,
         attention_mask=torch.ones_like(saying.ids),
         stopping_criteria=saying.stop,
-        **{**length, **saying.steering(*SAMPLING, "max_new_tokens")},
+        **{**length, **saying.decoding(*SAMPLING, "max_new_tokens", "min_new_tokens")},
     )
     wave: torch.Tensor = made[0]
     return wave
@@ -89,8 +97,8 @@ def _speecht5(model: Any, saying: Saying, vocoder: Any) -> torch.Tensor:
 
 VOICES: dict[str, Voice] = {
     "vits": Voice(_vits, ("speaker_id", "speaking_rate")),
-    "bark": Voice(_bark, (*SAMPLING, "max_new_tokens")),
-    "musicgen": Voice(_musicgen, (*SAMPLING, "max_new_tokens")),
+    "bark": Voice(_bark, (*SAMPLING, *BEAMS, *LENGTHS, *ACCEPTED), BARK_TOKENS + 1),
+    "musicgen": Voice(_musicgen, (*SAMPLING, *LENGTHS, *ACCEPTED), 1),
     "speecht5": Voice(_speecht5, ("speaker_embeddings",)),
 }
 

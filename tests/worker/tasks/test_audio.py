@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,40 @@ def _lying() -> bytes:
 
 def test_a_header_that_lies_about_the_length() -> None:
     assert len(decode(_lying(), RATE)) == RATE // 10
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000])
+def test_who_wrote_to_a_pipe_did_not_know_the_length(size: int) -> None:
+    raw = bytearray(encoded(noise(0.1), "WAV", subtype="PCM_16"))
+    raw[4:8] = raw[40:44] = size.to_bytes(4, "little")
+    assert len(decode(bytes(raw), RATE)) == RATE // 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("WAV", {"subtype": "PCM_16"}),
+        ("WAV", {"subtype": "FLOAT"}),
+        ("WAV", {"subtype": "MS_ADPCM"}),
+        ("WAV", {"subtype": "PCM_16", "endian": "BIG"}),
+        ("WAVEX", {"subtype": "PCM_24"}),
+        ("RF64", {"subtype": "PCM_16"}),
+        ("FLAC", {}),
+    ],
+)
+def test_half_a_file_is_not_heard_as_a_whole_one(kind: str, how: dict[str, Any]) -> None:
+    raw = encoded(noise(2), kind, **how)
+    for end in (len(raw) // 2, len(raw) - 400):
+        with pytest.raises(InvalidRequest) as refused:
+            decode(raw[:end], RATE)
+        assert "ends too early" in refused.value.message or kind == "FLAC"
+    assert len(decode(raw, RATE)) >= 2 * RATE
+
+
+def test_what_stands_behind_the_samples_is_no_part_of_them() -> None:
+    raw = encoded(noise(0.1), "WAV", subtype="PCM_16")
+    tagged = raw + b"LIST\x04\0\0\0INFO"
+    assert np.array_equal(decode(tagged, RATE), decode(raw, RATE))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,13 @@ def test_every_way_of_pooling_and_what_follows(tmp_path: Path, mode: str) -> Non
         for raw, text, one in zip(ours.core(items), texts, expected, strict=True):
             found = ours.post([raw], inputs(TASK, text=text), how)
             assert np.abs(np.array(found) - one).max() < 1e-5
+
+
+def test_a_vector_comes_in_base64_as_asked(adapter: Adapter[Any, Any]) -> None:
+    text = inputs(TASK, text="A sentence.")
+    how = parameters(TASK, pooling="mean", encoding_format="base64")
+    packed = predict(adapter, text, how)
+    vector = predict(adapter, text, parameters(TASK, pooling="mean"))
+    assert np.frombuffer(base64.b64decode(packed), "<f4").tolist() == vector
+    with pytest.raises(InvalidRequest, match="encoding_format"):
+        predict(adapter, text, parameters(TASK, pooling="none", encoding_format="base64"))

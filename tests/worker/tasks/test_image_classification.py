@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +148,23 @@ def test_what_is_no_image_is_refused(image: str | bytes, error: type[ModelDeploy
         decode(image)
     assert type(refused.value) is error
     assert refused.value.status == 422
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """A file that says so and ends there."""
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("side", [8_000, 10_000, 20_000, 100_000])
+def test_the_limit_of_pixels_is_named_however_far_it_is_exceeded(side: int) -> None:
+    """Pillow has limits of its own, with a warning and with an error."""
+    with pytest.raises(InputTooLong, match=r"^image: it has .*limit.* 50000000"):
+        decode(_png_of(side, side))

@@ -11,6 +11,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.tasks.question_answering import Logits
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 
@@ -146,3 +147,22 @@ def test_what_cannot_be_read_is_refused(
     one = inputs(TASK, **{"question": QUESTION, "context": SHORT, **fields})
     with pytest.raises(error):
         adapter.pre(one, parameters(TASK, **how))
+
+
+def test_an_answer_ends_at_words_or_as_asked_at_tokens(adapter: Adapter[Any, Any]) -> None:
+    context = "Ada unbelievably won."
+    asked = inputs(TASK, question=QUESTION, context=context)
+    (item,) = adapter.pre(asked, parameters(TASK))
+    whole = item.data.whole
+    inside = [at for at, word in enumerate(whole.words) if word == 1 and whole.sequence[at] == 1]
+    assert len(inside) > 2, "a word of several tokens"
+    logits = np.full(len(item.data.encoded), -9.0, np.float32)
+    logits[inside[1]] = 9.0
+    raw = Logits(item.data, logits, logits)
+    found = {
+        words: adapter.post([raw], asked, parameters(TASK, align_to_words=words))
+        for words in (True, False)
+    }
+    assert found[True].answer == "unbelievably"
+    assert found[False].answer == context[slice(*whole.offsets[inside[1]])]
+    assert context[found[False].start : found[False].end] == found[False].answer

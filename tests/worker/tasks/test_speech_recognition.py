@@ -7,7 +7,7 @@ import pytest
 from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
-from modeldeploy.schema.tasks.audio import Transcript
+from modeldeploy.schema.tasks.audio import GenerationParameters, Transcript
 from modeldeploy.worker.tasks.base import Adapter
 from tests.models import sounds, tiny
 from tests.models.sounds import encoded, noise
@@ -161,6 +161,16 @@ def test_whisper_in_parts_as_the_pipeline(
         ("layer", {"return_timestamps": True}, "return_timestamps"),
         ("layer", {"chunk_length_s": 2, "stride_length_s": 1}, "stride_length_s"),
         ("layer", {"chunk_length_s": 0.02, "stride_length_s": 0.0}, "chunk_length_s"),
+        (
+            "layer",
+            {"generation_parameters": GenerationParameters(num_beams=2)},
+            "generation_parameters",
+        ),
+        (
+            "whisper",
+            {"generation_parameters": GenerationParameters(max_new_tokens=400)},
+            "max_new_tokens",
+        ),
         ("whisper", {"return_timestamps": "char"}, "return_timestamps"),
         ("whisper", {"language": "klingon"}, "language"),
         ("whisper", {"max_new_tokens": 400}, "max_new_tokens"),
@@ -194,3 +204,36 @@ def test_a_model_that_does_not_hear_is_refused(tmp_path: Path) -> None:
 def test_a_classifier_is_no_recogniser(tmp_path: Path) -> None:
     with pytest.raises(WrongTask, match="Wav2Vec2ForSequenceClassification"):
         loaded(sounds.classifier(tmp_path), TASK)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"max_length": 9}, {"max_new_tokens": 8}),
+        ({"max_length": 9, "max_new_tokens": 5}, {"max_new_tokens": 5}),
+        ({"max_length": 4000}, {"max_new_tokens": 44}),
+        ({"num_beams": 3, "early_stopping": True}, {"num_beams": 3, "early_stopping": True}),
+        ({"num_beams": 1, "min_new_tokens": 10}, {"num_beams": 1, "min_new_tokens": 10}),
+        ({"use_cache": True, "penalty_alpha": 0.0, "num_beam_groups": 1}, {}),
+    ],
+)
+def test_whisper_decodes_as_generate_would(
+    folders: dict[str, Path],
+    adapters: dict[str, AnyAdapter],
+    asked: dict[str, Any],
+    told: dict[str, Any],
+) -> None:
+    sound = noise(2)
+    expected = of_pipeline(folders["whisper"], sound, generate_kwargs=told)["text"]
+    how = {"generation_parameters": GenerationParameters(**asked)}
+    assert hear(adapters["whisper"], sound, **how).text == expected
+
+
+@pytest.mark.parametrize(
+    "asked", [{"do_sample": True}, {"temperature": 2.0}, {"typical_p": 0.9, "top_k": 40}]
+)
+def test_whisper_samples_when_asked(adapters: dict[str, AnyAdapter], asked: dict[str, Any]) -> None:
+    how = {"generation_parameters": GenerationParameters(**asked)}
+    assert len({hear(adapters["whisper"], noise(2), **how).text for _ in range(4)}) > 1
+    off = {"generation_parameters": GenerationParameters(**{**asked, "do_sample": False})}
+    assert len({hear(adapters["whisper"], noise(2), **off).text for _ in range(2)}) == 1

@@ -11,6 +11,7 @@ import torch
 from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
+from modeldeploy.schema.tasks.audio import GenerationParameters
 from modeldeploy.worker.tasks.base import Adapter
 from tests.models import sounds
 from tests.worker.adapters import inputs, loaded, parameters, predict
@@ -102,6 +103,10 @@ def test_vits_has_voices_and_a_pace(adapters: dict[str, Adapter[Any, Any]]) -> N
         ("vits", {"speaker_embeddings": [0.0]}, "speaker_embeddings"),
         ("speecht5", {"speaker_embeddings": [0.0]}, "speaker_embeddings"),
         ("bark", {"speaking_rate": 1.0}, "speaking_rate"),
+        ("vits", {"num_beams": 2}, "num_beams"),
+        ("vits", {"generation_parameters": GenerationParameters(top_k=3)}, "top_k"),
+        ("speecht5", {"use_cache": True}, "use_cache"),
+        ("musicgen", {"num_beams": 2}, "num_beams"),
     ],
 )
 def test_what_a_model_cannot_do_is_named(
@@ -123,3 +128,59 @@ def test_a_spectrogram_model_without_its_vocoder(tmp_path: Path) -> None:
     assert "speecht5_hifigan" in refused.value.hint
     companion = sounds.hifi_gan(tmp_path / "vocoder")
     assert len(say(loaded(folder, TASK, companion=str(companion)), "hello", seed=1)[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("bark", {"num_beams": 2, "do_sample": False, "early_stopping": True}),
+        ("bark", {"min_new_tokens": 11}),
+        ("musicgen", {"typical_p": 0.3}),
+        ("musicgen", {"epsilon_cutoff": 0.2}),
+        ("musicgen", {"eta_cutoff": 0.99}),
+        ("musicgen", {"top_p": 0.2, "temperature": 3.0}),
+    ],
+)
+def test_it_decodes_as_generate_would(
+    adapters: dict[str, Adapter[Any, Any]], kind: str, how: dict[str, Any]
+) -> None:
+    adapter: Any = adapters[kind]
+    (item,) = adapter.pre(inputs(TASK, text="hello"), parameters(TASK))
+    ids = torch.tensor([item.data[0]])
+    told = {"max_new_tokens": 12, **how}
+    if kind == "bark":
+        pad = 256 - ids.shape[1]
+        told = {f"semantic_{name}" if "new" in name else name: one for name, one in told.items()}
+        told["attention_mask"] = torch.nn.functional.pad(torch.ones_like(ids), (0, pad))
+        ids = torch.nn.functional.pad(ids, (0, pad), value=adapter.tokens.pad_id or 0)
+    torch.manual_seed(5)
+    with torch.inference_mode():
+        expected = adapter.model.generate(input_ids=ids, **told)[0].squeeze().clip(-1, 1).numpy()
+    found, _ = say(adapter, "hello", seed=5, max_new_tokens=12, **how)
+    assert found == pytest.approx(expected, abs=1e-4)
+    nested = {"generation_parameters": GenerationParameters(max_new_tokens=12, **how)}
+    assert np.array_equal(say(adapter, "hello", seed=5, **nested)[0], found)
+    plain, _ = say(adapter, "hello", seed=5, max_new_tokens=12)
+    assert len(plain) != len(found) or not np.allclose(plain, found), "else nothing is tried"
+
+
+@pytest.mark.parametrize(("kind", "start"), [("musicgen", 1), ("bark", 257)])
+def test_lengths_count_what_the_decoder_begins_with(
+    adapters: dict[str, Adapter[Any, Any]], kind: str, start: int
+) -> None:
+    short, _ = say(adapters[kind], "hello", seed=5, max_new_tokens=9)
+    assert np.array_equal(say(adapters[kind], "hello", seed=5, max_length=start + 9)[0], short)
+    both = say(adapters[kind], "hello", seed=5, max_new_tokens=9, max_length=start + 2)
+    assert np.array_equal(both[0], short), "max_new_tokens comes first"
+    with pytest.raises(InvalidRequest, match="max_length"):
+        say(adapters[kind], max_length=start)
+    with pytest.raises(InvalidRequest, match="min_length"):
+        say(adapters[kind], max_new_tokens=3, min_length=start + 4)
+    say(adapters[kind], "hello", max_new_tokens=3, use_cache=False, num_beam_groups=1)
+
+
+def test_bark_writes_no_more_than_it_has_positions_for(
+    adapters: dict[str, Adapter[Any, Any]],
+) -> None:
+    with pytest.raises(InvalidRequest, match="max_new_tokens: this model writes at most"):
+        say(adapters["bark"], max_new_tokens=50_000)

@@ -77,7 +77,9 @@ def test_what_is_no_video_is_refused(video: Any, error: type[ModelDeployError]) 
 
 def test_a_film_without_a_decoder_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(InvalidRequest, match=r"mp4.* the package av, which is not installed"):
+    with pytest.raises(
+        InvalidRequest, match=r"^video: films \(mp4\).* the package av, which is not installed"
+    ):
         videos.decode(MP4, _odd)
 
 
@@ -88,7 +90,7 @@ def test_too_much_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputTooLong, match="pixels"):
             videos.decode(video, lambda count: list(range(count)))
     monkeypatch.setattr(videos, "_MOST_FRAMES", 4)
-    with pytest.raises(InputTooLong, match="5 frames, the limit is 4"):
+    with pytest.raises(InputTooLong, match=r"^video: it has 5 frames, the limit is 4"):
         videos.decode(animated("GIF"), _odd)
 
 
@@ -114,7 +116,7 @@ def test_a_film_is_read(container: str, codec: str) -> None:
     raw = film(container, codec)
     for given in (raw, base64.b64encode(raw).decode()):
         assert _shades(videos.decode(given, _odd)) == pytest.approx([50, 150], abs=4)
-    with pytest.raises(InvalidRequest, match="cannot be decoded"):
+    with pytest.raises(InvalidRequest, match=r"^video: it cannot be decoded"):
         videos.decode(raw[:40], _odd)
 
 
