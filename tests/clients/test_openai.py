@@ -385,6 +385,7 @@ def test_transcriptions(tmp_path: Path) -> None:
         for name, form in (
             ("model", {"temperature": "0"}),
             ("temperature", {"model": "demo", "temperature": "abc"}),
+            ("include[]", {"model": "demo", "include[]": "logprobs"}),
         ):
             with pytest.raises(openai.BadRequestError) as refused:
                 client.post(

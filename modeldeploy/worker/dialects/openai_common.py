@@ -31,7 +31,7 @@ from modeldeploy.worker.service import Service
 T = TypeVar("T")
 
 FINISH: dict[Finish, str] = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}
-_PLACE = r"[a-z_]\w*(?:\.\w+|\[\d+\])*"
+_PLACE = r"[a-z_]\w*(?:\.\w+|\[\d*\])*"
 _FIELD = re.compile(r"(?:unknown|required) field `(\w+)`")
 _AT = re.compile(r"at `\$\.?([^`]+)`")
 _LED = re.compile(rf"`?({_PLACE})`?: ")

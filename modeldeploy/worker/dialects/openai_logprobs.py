@@ -2,7 +2,7 @@
 
 An entry tells the token itself, not what of the text became certain with it. Its name is its text;
 that of a token that is no whole characters is ``bytes:`` and its bytes, those that are no
-text as ``\\xf0\\x9f``, as OpenAI has them.
+text as ``\\xf0\\x9f``, as OpenAI has them. Tokens that became a stop string are told too.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ class Speller:
         self._decoder = getattr(backend, "decoder", None)
         self._kinds = frozenset(_kinds(self._decoder)) if self._decoder is not None else frozenset()
         self._added = dict(getattr(tokenizer, "added_tokens_decoder", {}))
+        self._end = max([len(tokenizer) - 1, *self._added]) + 1
         self._special = frozenset(tokenizer.all_special_ids)
         self.spell = lru_cache(_REMEMBERED)(self._spell)
 
@@ -40,6 +41,8 @@ class Speller:
         with included, a special token by its name. Empty for an id that no token has."""
         if (added := self._added.get(token)) is not None:
             return str(added.content).encode()
+        if self._decoder is None and token >= self._end:  # which slow tokenizers do not survive
+            return b""
         piece = self._tokenizer.convert_ids_to_tokens(token)
         if piece is None:
             return b""

@@ -48,3 +48,10 @@ def test_word_pieces_and_whole_pieces() -> None:
     assert [speller.spell(at) for at in range(1, 4)] == [b" word", b"ing", b" <0xF0>"]
     bare = Speller(fast(["[SEP]", "word"], decoders.Metaspace()))
     assert bare.spell(1) == b"word"
+
+
+def test_a_tokenizer_without_a_decoder_spells_what_it_can() -> None:
+    tokenizer = tiny.word_piece()
+    speller = Speller(tokenizer)
+    assert speller.spell(tokenizer.convert_tokens_to_ids("a")) == b"a"
+    assert speller.spell(len(tokenizer)) == b""
