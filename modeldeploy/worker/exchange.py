@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.types import Receive, Scope
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _BODY_SECONDS = 30.0
 _KEY = "modeldeploy.exchange"
+
+Hold = Callable[[int], None]  # told of bytes before they are kept; it may refuse them
 
 
 class ClientGone(Exception):
@@ -46,6 +49,7 @@ class Exchange:
         self.started = time.monotonic()
         self.tokens = 0
         self._timed: Timed | None = None
+        self.held = 0  # bytes of its body that are here
         self.is_prediction = False
         self.is_admitted = False
         self.dialect: Dialect | None = None
@@ -77,8 +81,9 @@ class Exchange:
         given = self.headers(b"content-type")
         return given[0].partition(b";")[0].strip().lower().decode("latin-1") if given else ""
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body, refused before it is buffered where it is too large.
+    async def body(self, limit: int, hold: Hold = lambda count: None) -> bytes:
+        """The whole body, refused before it is buffered where it is too large; ``hold`` may refuse it
+        on the way.
 
         Raises:
             BodyTooLarge, SlowBody, MalformedBody, ClientGone; UnsupportedMediaType: it is packed.
@@ -95,14 +100,14 @@ class Exchange:
             if int(value) > limit:
                 raise _too_large(limit)
         try:
-            return await asyncio.wait_for(self._receive_all(limit), _BODY_SECONDS)
+            return await asyncio.wait_for(self._receive_all(limit, hold), _BODY_SECONDS)
         except asyncio.TimeoutError as error:
             raise SlowBody(
                 f"the body did not arrive within {_BODY_SECONDS:.0f} seconds",
                 hint="send it faster, or less of it",
             ) from error
 
-    async def _receive_all(self, limit: int) -> bytes:
+    async def _receive_all(self, limit: int, hold: Hold) -> bytes:
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -113,6 +118,8 @@ class Exchange:
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
+            hold(len(chunk))
+            self.held += len(chunk)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)

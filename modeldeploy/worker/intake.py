@@ -32,7 +32,7 @@ async def asked(service: Service, exchange: Exchange, parse: Parse) -> Asked:
     is_media = any(fnmatchcase(kind or pattern, pattern) for pattern in task.media)
     if kind not in {JSON, FORM} and not is_media:
         raise _unsupported(kind, task)
-    raw = await exchange.body(limits.max_body_bytes)
+    raw = await service.body(exchange)
     if kind == JSON:
         return await service.aside(len(raw), parse, task, raw, limits.max_texts)
     if is_media:

@@ -38,6 +38,7 @@ AnyAdapter = Adapter[Any, Any]
 
 _ASIDE_THREADS = 2
 _MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
+_BODIES_HELD = 8  # times the largest body
 _BEING_READ = 64  # requests that may be read beside those in the queue
 _RETRY_LOADING = 5
 
@@ -52,6 +53,7 @@ class Service:
         self.metrics = self._metrics()
         self.adapter: AnyAdapter | None = None
         self.batcher: Front | None = None
+        self._held = 0
         self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
@@ -109,7 +111,9 @@ class Service:
         """
         exchange.is_prediction = True
         if self.state.in_flight >= self.limits.max_queue + _BEING_READ:
-            raise self.batcher.full(self.batcher.depth) if self.batcher else _crowded()
+            if self.batcher:
+                raise self.batcher.full(self.batcher.depth)
+            raise _crowded("more requests wait for the model to be loaded than may wait")
         exchange.is_admitted = True
         self.state.requests += 1
         self.state.in_flight += 1
@@ -118,7 +122,21 @@ class Service:
         """The exchange is over, whichever way."""
         if exchange.is_admitted:
             exchange.is_admitted = False
+            self._held -= exchange.held
             self.state.in_flight -= 1
+
+    async def body(self, exchange: Exchange) -> bytes:
+        """The whole body of an admitted exchange.
+
+        Raises:
+            QueueFull: those that are here already hold too much. And what :meth:`Exchange.body` does.
+        """
+        return await exchange.body(self.limits.max_body_bytes, self._hold)
+
+    def _hold(self, count: int) -> None:
+        if self._held + count > _BODIES_HELD * self.limits.max_body_bytes:
+            raise _crowded("the bodies of the requests that are here take too much memory")
+        self._held += count
 
     async def model(self) -> tuple[AnyAdapter, Front]:
         """The loaded model, waited for a little.
@@ -264,11 +282,8 @@ def _texts(inputs: Any) -> int:
     return max(1, sum(map(len, lists)))
 
 
-def _crowded() -> QueueFull:
-    error = QueueFull(
-        "more requests wait for the model to be loaded than may wait",
-        hint="try again after the seconds named in Retry-After",
-    )
+def _crowded(message: str) -> QueueFull:
+    error = QueueFull(message, hint="try again after the seconds named in Retry-After")
     error.retry_after = _RETRY_LOADING
     return error
 

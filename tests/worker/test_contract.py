@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,13 @@ def _referred(node: Any) -> set[str]:
     if isinstance(node, list):
         return set().union(*(_referred(child) for child in node))
     return set()
+
+
+@EVERY
+def test_no_dialect_knows_it_by_name(task: TaskSchema) -> None:
+    for kind in kinds().values():
+        for file in Path(inspect.getfile(kind)).parent.glob("*.py"):
+            assert f'"{task.name}"' not in file.read_text(), file
 
 
 @EVERY

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modeldeploy.errors import BodyTooLarge, SlowBody
+from modeldeploy.errors import BodyTooLarge, QueueFull, SlowBody
 from modeldeploy.transport import private_listener
 from modeldeploy.worker import exchange, servers
 from modeldeploy.worker.exchange import ClientGone, Exchange
@@ -83,3 +83,20 @@ def test_a_head_that_never_ends_is_cut(
         return heard
 
     assert asyncio.run(story()).count(b"HTTP/1.1 204") == sent.count(b"\r\n\r\n")
+
+
+def test_bodies_together_hold_no_more_than_they_may() -> None:
+    held = 0
+
+    def hold(count: int) -> None:
+        nonlocal held
+        if held + count > 5:
+            raise QueueFull("too much is here")
+        held += count
+
+    first = _exchange(b"ab", b"c")
+    assert asyncio.run(first.body(100, hold)) == b"abc"
+    second = _exchange(b"de", b"f")
+    with pytest.raises(QueueFull):
+        asyncio.run(second.body(100, hold))
+    assert (first.held, second.held, held) == (3, 2, 5)  # what was taken is given back by each

@@ -16,6 +16,7 @@ from modeldeploy.schema.tasks import (
     vision,
 )
 from modeldeploy.schema.tasks.base import (
+    Ability,
     TaskSchema,
     alternatives,
     hf_input,
@@ -59,6 +60,7 @@ def answered(task: TaskSchema) -> list[TaskSchema]:
 __all__ = [
     "ALIASES",
     "TASKS",
+    "Ability",
     "TaskSchema",
     "alternatives",
     "answered",

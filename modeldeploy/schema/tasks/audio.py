@@ -142,6 +142,7 @@ class Transcript(Struct, frozen=True, omit_defaults=True):
 
 SPEECH_RECOGNITION = TaskSchema(
     name="automatic-speech-recognition",
+    abilities=frozenset({"transcriptions"}),
     model_type="audio",
     inputs=Audio,
     parameters=SpeechRecognitionParameters,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -28,6 +28,10 @@ class HuggingFace(Struct, frozen=True, kw_only=True):
     streamed: type[Struct] | None = None
 
 
+# What clients of other servers know by a route of its own, where a task can do it.
+Ability = Literal["chat", "completions", "embeddings", "rerank", "tokenize", "transcriptions"]
+
+
 class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     """A task as data.
 
@@ -38,7 +42,8 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     ``result`` what such a request is answered, in shape; ``smoke`` stands in for an ``example``
     that would be slow. ``auto_class`` names transformers' class that loads the model, ``adapter``
     is the worker's ``"module:Class"``. ``twin`` is another task of the same adapter, whose inputs
-    are answered too.
+    are answered too. ``abilities`` are what OpenAI's and Text Embeddings Inference's clients may
+    ask of it.
     """
 
     name: str
@@ -56,6 +61,7 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
     media: tuple[str, ...] = ()
     smoke: dict[str, Any] | None = None
     twin: str | None = None
+    abilities: frozenset[Ability] = frozenset()
 
     def smoke_body(self) -> dict[str, Any]:
         """The body of the first prediction after a start: the example, or a quicker one."""

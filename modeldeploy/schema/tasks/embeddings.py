@@ -48,6 +48,7 @@ class FeatureExtractionParameters(_Embedding, frozen=True, kw_only=True):
 
 FEATURE_EXTRACTION = TaskSchema(
     name="feature-extraction",
+    abilities=frozenset({"embeddings", "tokenize"}),
     aliases=("embeddings",),
     model_type="nlp",
     inputs=Text,
@@ -74,6 +75,7 @@ class SentenceSimilarityParameters(_Embedding, frozen=True, kw_only=True):
 
 SENTENCE_SIMILARITY = TaskSchema(
     name="sentence-similarity",
+    abilities=frozenset({"embeddings", "tokenize"}),
     model_type="nlp",
     inputs=SentencePairs,
     parameters=SentenceSimilarityParameters,
@@ -113,6 +115,7 @@ class Ranked(Struct, frozen=True, omit_defaults=True):
 
 TEXT_RANKING = TaskSchema(
     name="text-ranking",
+    abilities=frozenset({"rerank", "tokenize"}),
     aliases=("rerank",),
     model_type="nlp",
     inputs=QueryTexts,

@@ -133,6 +133,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
 
 TEXT_GENERATION = TaskSchema(
     name="text-generation",
+    abilities=frozenset({"chat", "completions"}),
     model_type="nlp",
     inputs=Text,
     parameters=TextGenerationParameters,

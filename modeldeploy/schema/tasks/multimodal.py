@@ -199,6 +199,7 @@ class ImageTextToTextParameters(TextGenerationParameters, frozen=True, kw_only=T
 
 IMAGE_TEXT_TO_TEXT = TaskSchema(
     name="image-text-to-text",
+    abilities=frozenset({"chat"}),
     model_type="multimodal",
     inputs=TextWithImages,
     parameters=ImageTextToTextParameters,
@@ -213,6 +214,7 @@ IMAGE_TEXT_TO_TEXT = TaskSchema(
 
 ANY_TO_ANY = TaskSchema(
     name="any-to-any",
+    abilities=frozenset({"chat"}),
     model_type="multimodal",
     inputs=TextWithImages,
     parameters=ImageTextToTextParameters,

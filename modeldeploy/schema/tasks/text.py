@@ -38,6 +38,7 @@ class TextClassificationParameters(Struct, frozen=True, kw_only=True):
 
 TEXT_CLASSIFICATION = TaskSchema(
     name="text-classification",
+    abilities=frozenset({"tokenize"}),
     aliases=("sentiment-analysis",),
     model_type="nlp",
     inputs=Text,

@@ -189,7 +189,7 @@ class OpenInference:
                 f"the content type is {exchange.media_type[:100]!r}",
                 hint=f"send {JSON}, or {BINARY} with tensors behind the JSON",
             )
-        body = await exchange.body(self._service.limits.max_body_bytes)
+        body = await self._service.body(exchange)
         length = head_length(request.headers.get(HEADER_LENGTH), body)
         wanted, asked = await self._service.aside(len(body), self._parse, body, length)
         acceptable(exchange, BINARY if _is_binary(wanted) else JSON)

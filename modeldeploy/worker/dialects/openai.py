@@ -33,8 +33,8 @@ class OpenAI:
         self._spec = service.state.spec
 
     def routes(self) -> list[Route]:
-        task = self._service.task.name
-        handlers = [kind(self._service) for kind in _HANDLERS if task in kind.tasks]
+        task = self._service.task
+        handlers = [kind(self._service) for kind in _HANDLERS if kind.ability in task.abilities]
         return [
             JsonRoute("/v1/models", self._models),
             JsonRoute("/v1/models/{model:path}", self._model),

@@ -21,7 +21,7 @@ _KNOWN = frozenset({"file", "model", "language", "response_format", "temperature
 class Transcriptions(Handler):
     path = "/v1/audio/transcriptions"
     also = ("text/plain",)
-    tasks = frozenset({"automatic-speech-recognition"})
+    ability = "transcriptions"
 
     async def respond(self, exchange: Exchange) -> Response:
         if exchange.media_type != FORM:
@@ -29,7 +29,7 @@ class Transcriptions(Handler):
                 f"the content type is {exchange.media_type[:100]!r}",
                 hint="send multipart/form-data with file and model",
             )
-        raw = await exchange.body(self.service.limits.max_body_bytes)
+        raw = await self.service.body(exchange)
         parts = await form_parts(exchange, raw, self.service.limits.max_body_bytes)
         form = _checked(parts)
         self.check_model(parts["model"])

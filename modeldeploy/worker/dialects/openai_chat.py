@@ -187,7 +187,7 @@ class _Writes(Handler):
 class Chat(_Writes):
     path = "/v1/chat/completions"
     kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
-    tasks = frozenset({"text-generation", "image-text-to-text", "any-to-any"})
+    ability = "chat"
     converses = True
 
     async def respond(self, exchange: Exchange) -> Response:
@@ -255,7 +255,7 @@ class Completions(_Writes):
 
     path = "/v1/completions"
     kind, chunk_kind, prefix = "text_completion", "text_completion", "cmpl"
-    tasks = frozenset({"text-generation"})
+    ability = "completions"
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, CompletionRequest)

@@ -21,6 +21,7 @@ from modeldeploy.errors import (
     NotFound,
     UnsupportedMediaType,
 )
+from modeldeploy.schema.tasks import Ability
 from modeldeploy.schema.tasks.generation import Details, Finish
 from modeldeploy.worker.dialects.openai_types import Error, ErrorBody, Usage
 from modeldeploy.worker.exchange import Exchange, exchange_of
@@ -41,10 +42,10 @@ _ANY_MODEL = "dummy"
 
 
 class Handler(ABC):
-    """One route of OpenAI's API over the deployment's own task, where that is one of ``tasks``."""
+    """One route of OpenAI's API over the deployment's own task, where that has the ``ability``."""
 
     path: ClassVar[str]
-    tasks: ClassVar[frozenset[str]]
+    ability: ClassVar[Ability]
     converses: ClassVar[bool] = False  # whether the model needs a chat template
     also: ClassVar[tuple[str, ...]] = ()  # the media types of its answers beside JSON
 
@@ -72,7 +73,7 @@ class Handler(ABC):
             raise UnsupportedMediaType(
                 f"the content type is {exchange.media_type[:100]!r}", hint="send application/json"
             )
-        raw = await exchange.body(self.service.limits.max_body_bytes)
+        raw = await self.service.body(exchange)
         found: T = decode(raw, kind)
         self.check_model(found.model)  # type: ignore[attr-defined]  # every request names one
         return found

@@ -64,14 +64,14 @@ _FORM: Schema = {
 
 def operations(about: About) -> list[Operation]:
     """Those that fit the task, and the list of models."""
-    of, task = about.schemas.of, about.task.name
+    of, abilities = about.schemas.of, about.task.abilities
     failures = errors(of(ErrorBody))
     found = [
         _posted(about, one, failures)
         for one in _JSON_ROUTES
-        if task in one[0].tasks and (about.conversations or not one[0].converses)
+        if one[0].ability in abilities and (about.conversations or not one[0].converses)
     ]
-    if task in Transcriptions.tasks:
+    if Transcriptions.ability in abilities:
         text: Schema = {"type": "object", "properties": {"text": {"type": "string"}}}
         made = {"200": answer("What was said.", text), **failures}
         form = {FORM: {"schema": _FORM}}

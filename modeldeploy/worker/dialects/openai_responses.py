@@ -52,7 +52,7 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Responses(Handler):
     path = "/v1/responses"
     also = (EVENTS,)
-    tasks = frozenset({"text-generation", "image-text-to-text", "any-to-any"})
+    ability = "chat"
     converses = True
 
     async def respond(self, exchange: Exchange) -> Response:

@@ -16,7 +16,7 @@ from modeldeploy.worker.weight import weight
 
 class Vectors(Handler):
     path = "/v1/embeddings"
-    tasks = frozenset({"feature-extraction", "sentence-similarity"})
+    ability = "embeddings"
 
     async def respond(self, exchange: Exchange) -> Response:
         request = await self.read(exchange, EmbeddingRequest)

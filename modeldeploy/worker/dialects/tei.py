@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, UnsupportedMediaType
+from modeldeploy.schema.tasks import Ability, TaskSchema
 from modeldeploy.schema.tasks.embeddings import (
     FeatureExtractionParameters,
     QueryTexts,
@@ -33,7 +34,6 @@ from modeldeploy.worker.weight import weight
 T = TypeVar("T")
 
 Texts = Annotated[list[str], Meta(min_length=1)]
-_VECTORS = frozenset({"feature-extraction", "sentence-similarity"})
 _ERROR_TYPES = {429: "overloaded", 503: "unhealthy"}
 
 
@@ -83,11 +83,11 @@ class Tokenizes(Protocol):
 
 
 class _Known(NamedTuple):
-    """A route: the tasks that it fits, its types, and an example."""
+    """A route: what a task must be able to do, its types, and an example."""
 
     path: str
     summary: str
-    tasks: frozenset[str]
+    ability: Ability
     request: type[Struct]
     response: Any
     example: dict[str, Any]
@@ -97,7 +97,7 @@ _KNOWN = (
     _Known(
         "/embed",
         "Vectors of texts.",
-        _VECTORS,
+        "embeddings",
         EmbedRequest,
         list[list[float]],
         {"inputs": ["one", "two"]},
@@ -105,7 +105,7 @@ _KNOWN = (
     _Known(
         "/rerank",
         "Texts by how well they answer a query.",
-        frozenset({"text-ranking"}),
+        "rerank",
         RerankRequest,
         list[Ranked],
         {"query": "How do I get a refund?", "texts": ["The cat sleeps.", "Refunds take a day."]},
@@ -113,7 +113,7 @@ _KNOWN = (
     _Known(
         "/tokenize",
         "The tokens of texts.",
-        _VECTORS | {"text-ranking", "text-classification"},
+        "tokenize",
         TokenizeRequest,
         list[list[SimpleToken]],
         {"inputs": "one, two"},
@@ -136,14 +136,14 @@ class TextEmbeddings:
                 {"200": answer("In order.", of(one.response)), **errors(of(TeiError))},
                 bodies(of(one.request), one.example),
             )
-            for one in _fitting(about.task.name)
+            for one in _fitting(about.task)
         ]
 
     def routes(self) -> list[Route]:
         handlers = {"/embed": self._embed, "/rerank": self._rerank, "/tokenize": self._tokenize}
         return [
             JsonRoute(one.path, self._admitted(handlers[one.path]), "POST")
-            for one in _fitting(self._service.task.name)
+            for one in _fitting(self._service.task)
         ]
 
     def speaks(self, path: str) -> bool:
@@ -170,7 +170,7 @@ class TextEmbeddings:
             raise UnsupportedMediaType(
                 f"the content type is {exchange.media_type[:100]!r}", hint=f"send {JSON}"
             )
-        raw = await exchange.body(self._service.limits.max_body_bytes)
+        raw = await self._service.body(exchange)
         found: T = await self._service.aside(len(raw), decode, raw, kind)
         return found
 
@@ -217,8 +217,8 @@ class TextEmbeddings:
         return json_answer(told)
 
 
-def _fitting(task: str) -> list[_Known]:
-    return [one for one in _KNOWN if task in one.tasks]
+def _fitting(task: TaskSchema) -> list[_Known]:
+    return [one for one in _KNOWN if one.ability in task.abilities]
 
 
 def _tokenized(tokens: Any, texts: Sequence[str], special: bool) -> list[list[SimpleToken]]:

@@ -42,12 +42,14 @@ class Piece:
 
 @dataclass
 class Written:
-    """One whole sequence. ``pieces`` are kept where logprobs were asked for."""
+    """One whole sequence. ``pieces`` are kept where logprobs were asked for, ``prompt`` is how many
+    tokens were read for it."""
 
     text: str
     finish: Finish
     tokens: int
     pieces: list[Piece] = field(default_factory=list)
+    prompt: int = 0
 
 
 class Row:
@@ -64,6 +66,7 @@ class Row:
         self._writer = Writer(decode, prompt.ids, prompt.stops)
         self._ends = ends
         self._new = prompt.new
+        self._read = len(prompt.ids)
         self._sink = sink
         self._keeps = prompt.sampling.logprobs
         self._pieces: list[Piece] = []
@@ -92,7 +95,7 @@ class Row:
             self._pieces.append(piece)
         if piece.finish:
             count = len(self.chooser.written)
-            self.written = Written(self._writer.text, piece.finish, count, self._pieces)
+            self.written = Written(self._writer.text, piece.finish, count, self._pieces, self._read)
         if self._sink:
             self._sink(piece)
 

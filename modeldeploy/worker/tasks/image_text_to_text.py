@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
-from modeldeploy.schema.tasks.generation import GeneratedText, TextGenerationParameters
+from modeldeploy.schema.tasks.generation import TextGenerationParameters
 from modeldeploy.schema.tasks.multimodal import ImageConversation, TextWithImages
 from modeldeploy.worker import processors
 from modeldeploy.worker.generation import fallback
-from modeldeploy.worker.generation.rows import Prompt, Written
+from modeldeploy.worker.generation.rows import Prompt
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.choosing import Defaults
@@ -32,14 +32,6 @@ class Seen(Prompt):
     """A prompt with what stands for its images: everything that the processor made."""
 
     features: Features = field(default_factory=dict)
-
-
-@dataclass
-class Answer:
-    """``length`` is the prompt's, in tokens."""
-
-    sequences: list[Written]
-    length: int
 
 
 @dataclass
@@ -206,19 +198,4 @@ class ImageTextToText(TextGeneration):
         pad_id = self.tokens.pad_id or 0
         tensors = joined(rows, self.model.dtype, pad_id, left=True)
         seen = {name: one for name, one in tensors.items() if name not in _OF_THE_PROMPT}
-        written = fallback.write(self.model, items, self.text, self.ends, pad_id, seen)
-        return [
-            Answer(sequences, len(item.data.ids))
-            for item, sequences in zip(items, written, strict=True)
-        ]
-
-    def post(
-        self, raws: list[Any], inputs: Any, parameters: TextGenerationParameters
-    ) -> list[GeneratedText]:
-        answer: Answer = raws[0]
-        is_repeated = parameters.return_full_text and isinstance(inputs, TextWithImages)
-        start = inputs.text if is_repeated else ""
-        return [
-            GeneratedText(start + one.text, self._details(one, parameters, answer.length))
-            for one in answer.sequences
-        ]
+        return fallback.write(self.model, items, self.text, self.ends, pad_id, seen)

@@ -241,19 +241,12 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self, raws: list[Any], inputs: Asked, parameters: TextGenerationParameters
     ) -> list[GeneratedText]:
         sequences: list[Written] = raws[0]
-        start = self._start(inputs, parameters)
-        length = len(self._prompt_ids(inputs)) if parameters.details else 0
+        start = getattr(inputs, "text", "") if parameters.return_full_text else ""
         return [
-            GeneratedText(start + one.text, self._details(one, parameters, length))
-            for one in sequences
+            GeneratedText(start + one.text, self._details(one, parameters)) for one in sequences
         ]
 
-    def _start(self, inputs: Asked, parameters: TextGenerationParameters) -> str:
-        return inputs.text if parameters.return_full_text and isinstance(inputs, Text) else ""
-
-    def _details(
-        self, written: Written, parameters: TextGenerationParameters, length: int
-    ) -> Details | None:
+    def _details(self, written: Written, parameters: TextGenerationParameters) -> Details | None:
         if not parameters.details:
             return None
         tokens = [self.token(piece) for piece in written.pieces]
@@ -261,7 +254,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         return Details(
             finish_reason=written.finish,
             generated_tokens=written.tokens,
-            input_length=length,
+            input_length=written.prompt,
             seed=parameters.seed,
             tokens=tokens,
             top_tokens=top if parameters.top_n_tokens else None,
