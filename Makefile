@@ -39,7 +39,7 @@ contracts: $(VENV)/.dev  ## who may import whom
 	$(BIN)/lint-imports
 
 test: lint types contracts  ## lint, types, import contracts, all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

