@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from modeldeploy.errors import (
     InputTooLong,
     InvalidRequest,
+    PredictionFailed,
     UnsupportedModel,
     UrlNotAllowed,
     WrongTask,
@@ -299,5 +300,5 @@ def test_a_model_that_knows_videos_reads_images_without_torchvision(
 def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
     adapter: Any = loaded(models.llava(tmp_path), TASK, optimize=False)
     adapter.model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match="not numbers"), torch.inference_mode():
+    with pytest.raises(PredictionFailed, match="not numbers"), torch.inference_mode():
         ask(adapter, inputs(TASK, text=TEXT))
