@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from modeldeploy.schema.tasks.text import Label
-from modeldeploy.schema.tasks.vision import Image, ImageClassificationParameters
+from modeldeploy.schema.tasks.text import ClassificationParameters, Label
+from modeldeploy.schema.tasks.vision import Image
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of
 from modeldeploy.worker.tasks.scores import default_function, labels
 
 
-class ImageClassification(ImageAdapter[Image, ImageClassificationParameters]):
-    def pre(self, inputs: Image, parameters: ImageClassificationParameters) -> list[Item]:
+class ImageClassification(ImageAdapter[Image, ClassificationParameters]):
+    def pre(self, inputs: Image, parameters: ClassificationParameters) -> list[Item]:
         features = self.features(images.decode(inputs.image))
         return [Item(features, key=key_of(features))]
 
@@ -22,7 +22,7 @@ class ImageClassification(ImageAdapter[Image, ImageClassificationParameters]):
         return list(logits.float().cpu().numpy())
 
     def post(
-        self, raws: list[Any], inputs: Image, parameters: ImageClassificationParameters
+        self, raws: list[Any], inputs: Image, parameters: ClassificationParameters
     ) -> list[Label]:
         function = parameters.function_to_apply or default_function(self.config)
         return labels(raws[0], function, self.config.id2label, parameters.top_k)
