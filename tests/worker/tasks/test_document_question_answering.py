@@ -17,10 +17,9 @@ from transformers import (
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.worker.tasks import documents
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
 from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.worker.adapters import AnyAdapter, inputs, loaded, parameters, predict
 
 TASK = "document-question-answering"
 QUESTIONS = ["What is the total?", "Where does Ada live?"]
@@ -30,7 +29,6 @@ WORDS: list[Any] = [
     ["London", [10, 20, 30, 40]],
     ["42", [700, 800, 740, 830]],
 ]
-AnyAdapter = Adapter[Any, Any]
 
 
 @pytest.fixture(scope="module")

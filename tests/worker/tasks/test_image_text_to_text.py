@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,18 @@ from modeldeploy.errors import (
     WrongTask,
 )
 from modeldeploy.worker import processors
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
 from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict, source
+from tests.worker.adapters import (
+    AnyAdapter,
+    Make,
+    inputs,
+    loaded,
+    made_once,
+    parameters,
+    predict,
+    source,
+)
 
 TASK = "image-text-to-text"
 KINDS = [models.llava, models.idefics3]
@@ -31,22 +38,7 @@ TEXT = "Where does Ada live?"
 without_torchvision = pytest.mark.skipif(
     bool(importlib.util.find_spec("torchvision")), reason="it is installed"
 )
-AnyAdapter = Adapter[Any, Any]
-Make = Callable[[Any], tuple[Path, AnyAdapter]]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The model's folder and its adapter, each made once."""
-    made: dict[Any, tuple[Path, AnyAdapter]] = {}
-
-    def one(maker: Any) -> tuple[Path, AnyAdapter]:
-        if maker not in made:
-            folder = maker(tmp_path_factory.mktemp("model"))
-            made[maker] = folder, loaded(folder, TASK)
-        return made[maker]
-
-    return one
+make = made_once(TASK)
 
 
 def bare(folder: Path) -> Path:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +9,14 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UrlNotAllowed, WrongTask
 from modeldeploy.schema.tasks.seq2seq import GenerateParameters
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
 from tests.models import tiny
 from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.worker.adapters import AnyAdapter, Make, inputs, loaded, made_once, parameters, predict
 
 TASK = "image-to-text"
 KINDS = [models.encoder_decoder, models.blip, models.git]
-AnyAdapter = Adapter[Any, Any]
-Make = Callable[[Any], tuple[Path, AnyAdapter]]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The model's folder and its adapter, each made once."""
-    made: dict[Any, tuple[Path, AnyAdapter]] = {}
-
-    def one(maker: Any) -> tuple[Path, AnyAdapter]:
-        if maker not in made:
-            folder = maker(tmp_path_factory.mktemp("model"))
-            made[maker] = folder, loaded(folder, TASK)
-        return made[maker]
-
-    return one
+make = made_once(TASK)
 
 
 def ask(adapter: AnyAdapter, seed: int = 0, **how: Any) -> str:

@@ -8,14 +8,12 @@ import torch
 from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor
 
 from modeldeploy.errors import InputTooLong, PredictionFailed, UrlNotAllowed
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
 from tests.models.multimodal import file, picture
 from tests.worker.adapters import inputs, loaded, parameters, predict
 
 TASK = "visual-question-answering"
 QUESTIONS = ["Where does Ada live?", "What can the model do? not bad at all", "Ada?"]
-AnyAdapter = Adapter[Any, Any]
 
 
 @pytest.fixture(scope="module")
