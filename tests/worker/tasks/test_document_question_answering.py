@@ -18,7 +18,8 @@ from transformers import (
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.worker.tasks import documents
 from tests.models import multimodal as models
-from tests.models.multimodal import file, picture
+from tests.models.common import encoded
+from tests.models.multimodal import picture
 from tests.worker.adapters import AnyAdapter, inputs, loaded, parameters, predict
 
 TASK = "document-question-answering"
@@ -53,7 +54,7 @@ def donut(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(question: str = QUESTIONS[0], seed: int = 0) -> Any:
-    return inputs(TASK, image=file(picture(seed)), question=question)
+    return inputs(TASK, image=encoded(picture(seed)), question=question)
 
 
 def ask(adapter: AnyAdapter, question: str = QUESTIONS[0], **how: Any) -> Any:

@@ -20,7 +20,8 @@ from modeldeploy.errors import (
 )
 from modeldeploy.worker import processors
 from tests.models import multimodal as models
-from tests.models.multimodal import file, picture
+from tests.models.common import encoded
+from tests.models.multimodal import picture
 from tests.worker.adapters import (
     AnyAdapter,
     Make,
@@ -46,12 +47,12 @@ def bare(folder: Path) -> Path:
     return models.llava(folder, template=None)
 
 
-def encoded(seed: int = 0) -> str:
-    return base64.b64encode(file(picture(seed))).decode()
+def in_base64(seed: int = 0) -> str:
+    return base64.b64encode(encoded(picture(seed))).decode()
 
 
 def uri(seed: int = 0) -> str:
-    return f"data:image/png;base64,{encoded(seed)}"
+    return f"data:image/png;base64,{in_base64(seed)}"
 
 
 def ask(adapter: AnyAdapter, given: Any, **how: Any) -> str:
@@ -80,7 +81,7 @@ def _generated(folder: Path, processor: Any, given: Any, **how: Any) -> str:
 @pytest.mark.parametrize("seeds", [[0], [1], [0, 1], []])
 def test_greedy_is_what_generate_writes(make: Make, maker: Any, seeds: list[int]) -> None:
     folder, adapter = make(maker)
-    given = inputs(TASK, text=TEXT, images=[file(picture(seed)) for seed in seeds])
+    given = inputs(TASK, text=TEXT, images=[encoded(picture(seed)) for seed in seeds])
     assert ask(adapter, given) == written(folder, seeds, TEXT)
 
 
@@ -88,7 +89,7 @@ def test_greedy_is_what_generate_writes(make: Make, maker: Any, seeds: list[int]
 def test_company_and_its_lengths_do_not_change_the_text(make: Make, maker: Any) -> None:
     _, adapter = make(maker)
     asked = [
-        inputs(TASK, text=text, image=file(picture(seed)))
+        inputs(TASK, text=text, image=encoded(picture(seed)))
         for seed, text in enumerate([TEXT, "ten", "What can the model do? not bad at all"])
     ]
     hows = [parameters(TASK, max_new_tokens=new) for new in (9, 4, 6)]
@@ -104,7 +105,7 @@ def test_company_and_its_lengths_do_not_change_the_text(make: Make, maker: Any) 
 
 def test_several_sequences_see_the_same_image(make: Make) -> None:
     _, adapter = make(models.llava)
-    given = inputs(TASK, text=TEXT, image=file(picture()))
+    given = inputs(TASK, text=TEXT, image=encoded(picture()))
     how: dict[str, Any] = {"temperature": 3.0, "max_new_tokens": 6, "seed": 4}
     first = predict(adapter, given, parameters(TASK, num_return_sequences=3, **how))
     assert len({one.generated_text for one in first}) == 3
@@ -118,7 +119,7 @@ def test_a_text_that_places_its_images_itself_is_taken_as_it_stands(make: Make) 
     processor = AutoProcessor.from_pretrained(folder)
     given = processor(text=text, images=[picture()], return_tensors="pt")
     expected = _generated(folder, processor, given)
-    one = inputs(TASK, text=text, image=file(picture()))
+    one = inputs(TASK, text=text, image=encoded(picture()))
     assert ask(adapter, one) == expected
     assert ask(adapter, one, return_full_text=True) == text + expected
 
@@ -128,7 +129,7 @@ def test_without_a_template_images_come_first(make: Make) -> None:
     processor = AutoProcessor.from_pretrained(folder)
     given = processor(text=f"<image>\n{TEXT}", images=[picture()], return_tensors="pt")
     expected = _generated(folder, processor, given)
-    assert ask(adapter, inputs(TASK, text=TEXT, image=file(picture()))) == expected
+    assert ask(adapter, inputs(TASK, text=TEXT, image=encoded(picture()))) == expected
     plain = processor(text=TEXT, return_tensors="pt")
     assert ask(adapter, inputs(TASK, text=TEXT)) == _generated(folder, processor, plain)
 
@@ -217,7 +218,7 @@ def test_a_model_without_a_template_knows_no_conversations(make: Make) -> None:
 
 def test_what_it_refuses(make: Make) -> None:
     _, adapter = make(models.llava)
-    image = encoded()
+    image = in_base64()
     with pytest.raises(InvalidRequest, match="at most one of"):
         ask(adapter, inputs(TASK, text=TEXT, image=image, images=[image]))
     with pytest.raises(UrlNotAllowed):
@@ -233,7 +234,7 @@ def test_what_it_refuses(make: Make) -> None:
 
 def test_pieces_come_one_by_one(make: Make) -> None:
     _, adapter = make(models.llava)
-    given = inputs(TASK, text=TEXT, image=file(picture()))
+    given = inputs(TASK, text=TEXT, image=encoded(picture()))
     (item,) = adapter.pre(given, parameters(TASK, max_new_tokens=9))
     pieces: list[Any] = []
     item.sink = pieces.append
@@ -245,7 +246,7 @@ def test_pieces_come_one_by_one(make: Make) -> None:
 def test_any_to_any_goes_as_far_as_text_and_image_in_and_text_out(make: Make) -> None:
     folder, adapter = make(models.llava)
     other = loaded(folder, "any-to-any")
-    given = inputs("any-to-any", text=TEXT, image=file(picture()))
+    given = inputs("any-to-any", text=TEXT, image=encoded(picture()))
     found = predict(other, given, parameters("any-to-any", max_new_tokens=9))
     assert found[0].generated_text == ask(adapter, given)
 
@@ -277,7 +278,7 @@ def test_a_model_that_knows_videos_reads_images_without_torchvision(
     make: Make, maker: Any, seeds: list[int]
 ) -> None:
     folder, adapter = make(maker)
-    given = inputs(TASK, text=TEXT, images=[file(picture(seed)) for seed in seeds])
+    given = inputs(TASK, text=TEXT, images=[encoded(picture(seed)) for seed in seeds])
     processor = adapter.processor  # type: ignore[attr-defined]
     assert ask(adapter, given) == written(folder, seeds, TEXT, processor)
     others = [inputs(TASK, text="ten", images=given.images), given]
