@@ -26,7 +26,6 @@ from modeldeploy.schema.tasks import TaskSchema, find
 _PATIENCE_SECONDS = 10.0  # beyond what the worker itself allows, so that its own words arrive
 _JSON = "application/json"
 _TASK = "modeldeploy.task"
-_HELP = {"--help", "--json"}
 
 
 class Asking(click.Command):
@@ -35,7 +34,9 @@ class Asking(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-"):
             ctx.meta[_TASK] = _task_of(args[0])
-            if ctx.meta[_TASK] is None and _has_options(args[1:]) and not ctx.resilient_parsing:
+            own = {name for one in self.params for name in one.opts}
+            foreign = any(one.startswith("--") and one not in {*own, "--help"} for one in args)
+            if ctx.meta[_TASK] is None and foreign and not ctx.resilient_parsing:
                 ctx.meta[_TASK] = find(connect().deployment(args[0]).task or "")
         return super().parse_args(ctx, args)
 
@@ -55,11 +56,6 @@ def _task_of(name: str) -> TaskSchema | None:
     with contextlib.suppress(ModelDeployError):
         return find(Client(settings.load().paths.control_socket).deployment(name).task or "")
     return None
-
-
-def _has_options(args: list[str]) -> bool:
-    """Whether there are some whose meaning only the task knows."""
-    return any(one.startswith("--") and one not in _HELP for one in args)
 
 
 @click.command(

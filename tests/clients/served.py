@@ -17,12 +17,11 @@ from typing import Any
 
 import torch
 
-from modeldeploy.schema.tasks import TASKS
-from modeldeploy.schema.worker import Limits, WorkerSpec
 from modeldeploy.worker import loading, servers
 from modeldeploy.worker.app import PublicApp
 from modeldeploy.worker.service import Service
 from modeldeploy.worker.state import WorkerState
+from tests.worker.specs import worker_spec
 
 _SECONDS = 120.0
 
@@ -43,7 +42,8 @@ def served(snapshot: Path, task: str, **changes: Any) -> Iterator[Served]:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     port = int(listener.getsockname()[1])
-    spec = WorkerSpec(**{**_spec(snapshot, task, port), **changes})
+    usual = {"dtype": "float32", "threads": torch.get_num_threads(), "drain_timeout": 1.0}
+    spec = worker_spec(snapshot, task, port, **{**usual, **changes})
     found: list[Served | BaseException] = []
     ready, stop = threading.Event(), threading.Event()
 
@@ -83,29 +83,3 @@ def served(snapshot: Path, task: str, **changes: Any) -> Iterator[Served]:
         stop.set()
         thread.join(_SECONDS)
         listener.close()
-
-
-def _spec(snapshot: Path, task: str, port: int) -> dict[str, Any]:
-    return {
-        "deployment": "demo",
-        "replica": "0123456789ab",
-        "model_id": "org/demo",
-        "commit": None,
-        "snapshot": str(snapshot),
-        "task": task,
-        "model_type": TASKS[task].model_type,
-        "device": "cpu",
-        "dtype": "float32",
-        "trust_remote_code": False,
-        "allow_pickle": False,
-        "host": "127.0.0.1",
-        "port": port,
-        "socket": "",
-        "handover": "",
-        "log_file": "",
-        "log_max_bytes": 1,
-        "log_files": 1,
-        "drain_timeout": 1.0,
-        "limits": Limits(),
-        "threads": torch.get_num_threads(),
-    }

@@ -13,13 +13,14 @@ from openai import BadRequestError, OpenAI
 
 from tests.clients.served import served
 from tests.models import multimodal
-from tests.models.multimodal import file, picture
+from tests.models.common import encoded
+from tests.models.multimodal import picture
 
 
 def test_image_to_text(tmp_path: Path) -> None:
     with served(multimodal.blip(tmp_path / "m"), "image-to-text") as one:
         client = InferenceClient(model=one.url)
-        assert client.image_to_text(file(picture())).generated_text
+        assert client.image_to_text(encoded(picture())).generated_text
         with pytest.raises(HfHubHTTPError, match="cannot be decoded"):
             client.image_to_text(b"no image")
 
@@ -27,20 +28,20 @@ def test_image_to_text(tmp_path: Path) -> None:
 def test_visual_question_answering(tmp_path: Path) -> None:
     with served(multimodal.vilt(tmp_path / "m"), "visual-question-answering") as one:
         client = InferenceClient(model=one.url)
-        found = client.visual_question_answering(file(picture()), "Where does Ada live?")
+        found = client.visual_question_answering(encoded(picture()), "Where does Ada live?")
         assert len(found) == 5
         assert {answer.answer for answer in found} == {"yes", "no", "two", "red", "London"}
         assert found[0].score > found[4].score
-        best = client.visual_question_answering(file(picture()), "Where does Ada live?", top_k=1)
+        best = client.visual_question_answering(encoded(picture()), "Where does Ada live?", top_k=1)
         assert [answer.answer for answer in best] == [found[0].answer]
         with pytest.raises(HfHubHTTPError, match="top_k"):
-            client.visual_question_answering(file(picture()), "Where?", top_k=0)
+            client.visual_question_answering(encoded(picture()), "Where?", top_k=0)
 
 
 def test_visual_answers_that_are_written(tmp_path: Path) -> None:
     with served(multimodal.blip_questions(tmp_path / "m"), "visual-question-answering") as one:
         client = InferenceClient(model=one.url)
-        (answer,) = client.visual_question_answering(file(picture()), "Where does Ada live?")
+        (answer,) = client.visual_question_answering(encoded(picture()), "Where does Ada live?")
         assert answer.answer
         assert 0 < answer.score < 1
 
@@ -49,7 +50,7 @@ def test_document_question_answering(tmp_path: Path) -> None:
     words: list[Any] = [["Total", [60, 800, 150, 830]], ["42", [700, 800, 740, 830]]]
     with served(multimodal.layoutlm(tmp_path / "m"), "document-question-answering") as one:
         client = InferenceClient(model=one.url)
-        how: dict[str, Any] = {"image": file(picture()), "question": "What is the total?"}
+        how: dict[str, Any] = {"image": encoded(picture()), "question": "What is the total?"}
         (best,) = client.document_question_answering(**how, word_boxes=words)
         assert best.answer in {"Total", "42", "Total 42"}
         turns = [part for pair in words for part in pair]
@@ -77,7 +78,7 @@ def _turn(url: str) -> list[Any]:
 
 
 def test_conversations_with_images(tmp_path: Path) -> None:
-    uri = f"data:image/png;base64,{base64.b64encode(file(picture())).decode()}"
+    uri = f"data:image/png;base64,{base64.b64encode(encoded(picture())).decode()}"
     with served(multimodal.llava(tmp_path / "m"), "image-text-to-text") as one:
         with OpenAI(base_url=f"{one.url}/v1", api_key="-", max_retries=0) as client:
             ask = client.chat.completions.create

@@ -17,9 +17,10 @@ from PIL import Image
 from modeldeploy.schema.tasks import TASKS
 from tests.clients.served import Served, served
 from tests.models import vision, vision_text
+from tests.models.common import encoded
 
 PICTURE = vision.picture(0, (64, 48))
-RAW = vision.encoded(PICTURE)
+RAW = encoded(PICTURE)
 TEXT = vision.in_base64(PICTURE)
 
 
@@ -119,7 +120,7 @@ def test_keypoint_matching(tmp_path: Path) -> None:
 
 def test_video_classification(tmp_path: Path) -> None:
     clip = [vision.picture(seed) for seed in range(4)]
-    gif = vision.encoded(clip[0], "GIF", save_all=True, append_images=clip[1:])
+    gif = encoded(clip[0], "GIF", save_all=True, append_images=clip[1:])
     frames = list(map(vision.in_base64, clip))
     with served(vision.videomae(tmp_path), "video-classification") as one:
         assert len(_post(one, gif, "image/gif")) == 3

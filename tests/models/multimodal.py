@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
+from tests.models.common import save
 from tests.models.tiny import byte_level, word_piece
 
 SIDE = 16
@@ -99,7 +99,7 @@ def encoder_decoder(folder: Path) -> Path:
         pad_token_id=0,
         eos_token_id=0,
     )
-    return _save(
+    return save(
         folder, VisionEncoderDecoderModel(config), ViTImageProcessorPil(size=_SQUARE), tokenizer
     )
 
@@ -128,7 +128,7 @@ def blip(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = word_piece()
     model = BlipForConditionalGeneration(_blip_config(tokenizer))
-    return _save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
+    return save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
 
 
 def blip_questions(folder: Path) -> Path:
@@ -136,7 +136,7 @@ def blip_questions(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = word_piece()
     model = BlipForQuestionAnswering(_blip_config(tokenizer))
-    return _save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
+    return save(folder, model, BlipProcessor(BlipImageProcessorPil(size=_SQUARE), tokenizer))
 
 
 def git(folder: Path) -> Path:
@@ -155,7 +155,7 @@ def git(folder: Path) -> Path:
     )
     size = {"shortest_edge": SIDE}
     image = CLIPImageProcessorPil(size=size, crop_size=_SQUARE)
-    return _save(folder, GitForCausalLM(config), GitProcessor(image, tokenizer))
+    return save(folder, GitForCausalLM(config), GitProcessor(image, tokenizer))
 
 
 def vilt(folder: Path) -> Path:
@@ -172,7 +172,7 @@ def vilt(folder: Path) -> Path:
         label2id={label: at for at, label in enumerate(answers)},
     )
     image = ViltImageProcessorPil(size={"shortest_edge": SIDE}, size_divisor=8)
-    return _save(folder, ViltForQuestionAnswering(config), ViltProcessor(image, tokenizer))
+    return save(folder, ViltForQuestionAnswering(config), ViltProcessor(image, tokenizer))
 
 
 def layoutlm(folder: Path) -> Path:
@@ -183,7 +183,7 @@ def layoutlm(folder: Path) -> Path:
     config = LayoutLMConfig(
         **_LAYERS, vocab_size=len(tokenizer), max_position_embeddings=48, initializer_range=0.3
     )
-    return _save(folder, LayoutLMForQuestionAnswering(config), tokenizer)
+    return save(folder, LayoutLMForQuestionAnswering(config), tokenizer)
 
 
 def layoutlmv3(folder: Path) -> Path:
@@ -205,7 +205,7 @@ def layoutlmv3(folder: Path) -> Path:
         pad_token_id=1,
     )
     image = LayoutLMv3ImageProcessorPil(size=_SQUARE)
-    return _save(folder, LayoutLMv3ForQuestionAnswering(config), image, tokenizer)
+    return save(folder, LayoutLMv3ForQuestionAnswering(config), image, tokenizer)
 
 
 def donut(folder: Path) -> Path:
@@ -241,7 +241,7 @@ def donut(folder: Path) -> Path:
         eos_token_id=2,
     )
     image = DonutImageProcessorPil(size={"height": 32, "width": 32}, do_align_long_axis=False)
-    return _save(folder, VisionEncoderDecoderModel(config), image, tokenizer)
+    return save(folder, VisionEncoderDecoderModel(config), image, tokenizer)
 
 
 _TEMPLATE = (
@@ -292,7 +292,7 @@ def llava(folder: Path, template: str | None = _TEMPLATE) -> Path:
         num_additional_image_tokens=1,
         chat_template=template,
     )
-    return _save(folder, LlavaForConditionalGeneration(config), processor)
+    return save(folder, LlavaForConditionalGeneration(config), processor)
 
 
 def idefics3(folder: Path) -> Path:
@@ -311,7 +311,7 @@ def idefics3(folder: Path) -> Path:
         size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}
     )
     processor = Idefics3Processor(image, tokenizer, image_seq_len=1, chat_template=_TEMPLATE)
-    return _save(folder, Idefics3ForConditionalGeneration(config), processor)
+    return save(folder, Idefics3ForConditionalGeneration(config), processor)
 
 
 def smolvlm(folder: Path) -> Path:
@@ -396,22 +396,7 @@ def _with_videos(
     template: str = _TEMPLATE,
 ) -> Path:
     """Saved part by part: transformers makes a processor of videos only beside torchvision."""
-    _save(folder, model, tokenizer, image)
+    save(folder, model, tokenizer, image)
     (folder / "chat_template.jinja").write_text(template)
     (folder / "processor_config.json").write_text(json.dumps(kind))
     return folder
-
-
-def _save(folder: Path, *parts: Any) -> Path:
-    for part in parts:
-        if isinstance(part, torch.nn.Module):
-            part.eval()
-        part.save_pretrained(folder)
-    return folder
-
-
-def file(image: Image.Image) -> bytes:
-    """The image as a PNG."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

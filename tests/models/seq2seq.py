@@ -23,6 +23,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from tests.models.common import save
 from tests.models.tiny import CORPUS
 
 _SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -103,7 +104,7 @@ def t5(folder: Path) -> Path:
             "translation_en_to_fr": {"prefix": _PREFIXES[2], "max_length": 9, "num_beams": 1},
         },
     )
-    return _save(folder, T5ForConditionalGeneration(config), tokenizer)
+    return save(folder, T5ForConditionalGeneration(config), tokenizer)
 
 
 def bart(folder: Path) -> Path:
@@ -115,7 +116,7 @@ def bart(folder: Path) -> Path:
     )
     model = BartForConditionalGeneration(config)
     model.final_logits_bias[0, 2] = 5.0
-    return _save(folder, model, tokenizer)
+    return save(folder, model, tokenizer)
 
 
 def marian(folder: Path) -> Path:
@@ -130,7 +131,7 @@ def marian(folder: Path) -> Path:
     )
     model = MarianMTModel(config)
     model.generation_config.bad_words_ids = [[1]]  # as Marian's are: never padding
-    return _save(folder, model, tokenizer)
+    return save(folder, model, tokenizer)
 
 
 def mbart50(folder: Path) -> Path:
@@ -141,7 +142,7 @@ def mbart50(folder: Path) -> Path:
         vocab=[("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *pieces], model_max_length=64
     )
     config = MBartConfig(vocab_size=len(tokenizer), decoder_start_token_id=2, **_SIZES)
-    return _save(folder, MBartForConditionalGeneration(config), tokenizer)
+    return save(folder, MBartForConditionalGeneration(config), tokenizer)
 
 
 def nllb(folder: Path) -> Path:
@@ -153,11 +154,4 @@ def nllb(folder: Path) -> Path:
         vocab=vocabulary, merges=[], additional_special_tokens=LANGUAGES, model_max_length=64
     )
     config = M2M100Config(vocab_size=len(tokenizer), decoder_start_token_id=2, **_SIZES)
-    return _save(folder, M2M100ForConditionalGeneration(config), tokenizer)
-
-
-def _save(folder: Path, model: Any, tokenizer: Any) -> Path:
-    model.eval()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save(folder, M2M100ForConditionalGeneration(config), tokenizer)

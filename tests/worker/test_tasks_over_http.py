@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.models import tiny
+from tests.models.common import encoded
 from tests.worker.live import LiveWorker, live_worker
-from tests.worker.tasks.test_image_classification import encoded, picture, vit
+from tests.worker.tasks.test_image_classification import picture, vit
 
 
 @pytest.fixture(scope="module")

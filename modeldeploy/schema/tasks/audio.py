@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 from modeldeploy.schema.tasks.media import AUDIO_MEDIA, EXAMPLE_FLAC, AudioFile
-from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
+from modeldeploy.schema.tasks.text import CandidateLabels, ClassificationParameters, Label
 
 Seconds = Annotated[float, Meta(gt=0, le=60)]
 NewTokens = Annotated[int, Meta(ge=1, le=100_000)]
@@ -156,16 +156,11 @@ SPEECH_RECOGNITION = TaskSchema(
 )
 
 
-class AudioClassificationParameters(Struct, frozen=True, kw_only=True):
-    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 5
-    function_to_apply: FunctionToApply | None = None
-
-
 AUDIO_CLASSIFICATION = TaskSchema(
     name="audio-classification",
     model_type="audio",
     inputs=Audio,
-    parameters=AudioClassificationParameters,
+    parameters=ClassificationParameters,
     output=list[Label],
     many=("audio", "audios"),
     media=AUDIO_MEDIA,
@@ -177,10 +172,7 @@ AUDIO_CLASSIFICATION = TaskSchema(
 
 
 class ZeroShotAudioParameters(Struct, frozen=True, kw_only=True):
-    candidate_labels: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=1000)]],
-        Meta(min_length=1, max_length=1000, description="What the sound may be of."),
-    ]
+    candidate_labels: CandidateLabels
     hypothesis_template: Annotated[
         str,
         Meta(

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
-from modeldeploy.schema.tasks.text import Text
+from modeldeploy.schema.tasks.text import Text, Truncate
 
 Pooling = Literal["model", "sentence", "none", "cls", "mean", "last"]
-Truncate = Annotated[bool, Meta(description="Cut a text that is longer than the model's window.")]
 
 
 class _Embedding(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from msgspec import Meta, Struct
 
 from modeldeploy.schema.tasks.base import TaskSchema
 from modeldeploy.schema.tasks.media import EXAMPLE_SCENE, IMAGE_MEDIA, ImageFile
-from modeldeploy.schema.tasks.vision import CandidateLabels, Image
+from modeldeploy.schema.tasks.text import CandidateLabels
+from modeldeploy.schema.tasks.vision import Image
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Coordinate = Annotated[float, Meta(ge=-1e6, le=1e6)]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 from modeldeploy.schema.tasks.generation import GeneratedText, Seed, Stop, Temperature, Tokens, TopP
-from modeldeploy.schema.tasks.text import Text
+from modeldeploy.schema.tasks.text import Text, Truncate
 
 MOST_BEAMS = 16
 _PAIR = re.compile(r"translation_([\w-]{1,64}?)_to_([\w-]{1,64})")
@@ -57,9 +57,7 @@ class GenerateParameters(Decoding, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Seq2SeqParameters(Decoding, frozen=True, kw_only=True):
-    truncate: Annotated[
-        bool, Meta(description="Cut a text that is longer than the model's window.")
-    ] = False
+    truncate: Truncate = False
     truncation: (
         Annotated[
             Literal["do_not_truncate", "longest_first", "only_first", "only_second"],

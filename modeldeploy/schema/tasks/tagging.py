@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from modeldeploy.schema.tasks.base import TaskSchema
-from modeldeploy.schema.tasks.text import Label, Text, TopK
+from modeldeploy.schema.tasks.text import Label, LabelText, Text, TopK, Truncate
 
 Aggregation = Literal["none", "simple", "first", "average", "max"]
-LabelText = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class TokenClassificationParameters(Struct, frozen=True, kw_only=True):
@@ -118,9 +117,7 @@ class ZeroShotClassificationParameters(Struct, frozen=True, kw_only=True):
     hypothesis_template: Annotated[
         str, Meta(min_length=2, max_length=1000, pattern=r"\{\}", description="{} is the label.")
     ] = "This example is {}."
-    truncate: Annotated[
-        bool, Meta(description="Cut a text that is longer than the model's window.")
-    ] = False
+    truncate: Truncate = False
 
 
 ZERO_SHOT_CLASSIFICATION = TaskSchema(

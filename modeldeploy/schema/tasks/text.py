@@ -11,6 +11,12 @@ from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 FunctionToApply = Literal["softmax", "sigmoid", "none"]
 ALL_LABELS = 10_000
 TopK = Annotated[int, Meta(ge=1, le=ALL_LABELS)]
+Truncate = Annotated[bool, Meta(description="Cut a text that is longer than the model's window.")]
+LabelText = Annotated[str, Meta(min_length=1, max_length=1000)]
+CandidateLabels = Annotated[
+    list[LabelText],
+    Meta(min_length=1, max_length=1000, description="What to look for, in words."),
+]
 
 
 class Text(Struct, frozen=True):
@@ -22,8 +28,8 @@ class Label(Struct, frozen=True):
     score: float
 
 
-class TextClassificationParameters(Struct, frozen=True, kw_only=True):
-    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 1
+class ClassificationParameters(Struct, frozen=True, kw_only=True):
+    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 5
     function_to_apply: (
         Annotated[
             FunctionToApply,
@@ -31,9 +37,11 @@ class TextClassificationParameters(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    truncate: Annotated[
-        bool, Meta(description="Cut a text that is longer than the model's window.")
-    ] = False
+
+
+class TextClassificationParameters(ClassificationParameters, frozen=True, kw_only=True):
+    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 1
+    truncate: Truncate = False
 
 
 TEXT_CLASSIFICATION = TaskSchema(

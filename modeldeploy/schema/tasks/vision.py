@@ -16,28 +16,18 @@ from modeldeploy.schema.tasks.media import (
     ImageFile,
     VideoFile,
 )
-from modeldeploy.schema.tasks.text import FunctionToApply, Label, TopK
-
-CandidateLabels = Annotated[
-    list[Annotated[str, Meta(min_length=1, max_length=1000)]],
-    Meta(min_length=1, max_length=256, description="What to look for, in words."),
-]
+from modeldeploy.schema.tasks.text import CandidateLabels, ClassificationParameters, Label
 
 
 class Image(Struct, frozen=True):
     image: ImageFile
 
 
-class ImageClassificationParameters(Struct, frozen=True, kw_only=True):
-    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 5
-    function_to_apply: FunctionToApply | None = None
-
-
 IMAGE_CLASSIFICATION = TaskSchema(
     name="image-classification",
     model_type="vision",
     inputs=Image,
-    parameters=ImageClassificationParameters,
+    parameters=ClassificationParameters,
     output=list[Label],
     many=("image", "images"),
     media=IMAGE_MEDIA,
@@ -137,12 +127,10 @@ class Video(Struct, frozen=True):
     video: VideoFile | Frames
 
 
-class VideoClassificationParameters(Struct, frozen=True, kw_only=True):
+class VideoClassificationParameters(ClassificationParameters, frozen=True, kw_only=True):
     """The model sees as many frames as it was made for: spread evenly over the whole video (some
     of them twice if it has fewer), or every ``frame_sampling_rate``-th from its beginning."""
 
-    top_k: Annotated[TopK, Meta(description="How many labels to return, best first.")] = 5
-    function_to_apply: FunctionToApply | None = None
     num_frames: (
         Annotated[
             int,

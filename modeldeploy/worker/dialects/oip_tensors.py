@@ -8,7 +8,7 @@ one JSON text per input; for labels with scores also ``label`` and ``score``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -79,10 +79,10 @@ def inputs(
                 hint="every tensor has one element per prediction",
             )
     hints = get_type_hints(task.inputs, include_extras=True)
-    made = [
-        [_field(one, hints[tensor.name], f"{tensor.name}[{row}]") for row, one in enumerate(column)]
-        for tensor, column in zip(tensors, columns, strict=True)
-    ]
+    made = []
+    for tensor, column in zip(tensors, columns, strict=True):
+        read = _reader(hints[tensor.name])
+        made.append([read(one, f"{tensor.name}[{row}]") for row, one in enumerate(column)])
     names = [tensor.name for tensor in tensors]
     return [task.inputs(**dict(zip(names, row, strict=True))) for row in zip(*made, strict=True)]
 
@@ -102,24 +102,27 @@ def _is_file(kind: Any) -> bool:
     return bool(msgspec.json.schema(kind).get("contentEncoding") == "base64")
 
 
-def _field(element: str | bytes, hint: Any, where: str) -> Any:
+def _reader(hint: Any) -> Callable[[str | bytes, str], Any]:
+    """What reads one element of a field's tensor, said where it is; made once for all of them."""
     present = [kind for kind in alternatives(hint) if kind is not type(None)]
     file = next((kind for kind in present if _is_file(kind)), None)
-    if isinstance(element, bytes):
-        if file is not None and not element.isascii():
-            return element
-        element = _text(element, where)
-    if len(present) == 1:  # an optional field that is there
-        hint = present[0]
-    elif file is not None and element[:1] != "[":  # a file, or else a list of them
-        hint = file
-    is_text = msgspec.json.schema(hint).get("type") == "string"
-    try:
-        if is_text:
-            return msgspec.convert(element, hint)
-        return msgspec.json.decode(element, type=hint)
-    except msgspec.DecodeError as error:  # a ValidationError is one too
-        raise InvalidRequest(f"{where}: {error}", hint=_HINT) from error
+    other = present[0] if len(present) == 1 else hint  # an optional field that is there
+    is_text = msgspec.json.schema(other).get("type") == "string"
+
+    def read(element: str | bytes, where: str) -> Any:
+        if isinstance(element, bytes):
+            if file is not None and not element.isascii():
+                return element
+            element = _text(element, where)
+        kind = other if file is None or element[:1] == "[" else file  # or a list of files
+        try:
+            if is_text or kind is file:
+                return msgspec.convert(element, kind)
+            return msgspec.json.decode(element, type=kind)
+        except msgspec.DecodeError as error:  # a ValidationError is one too
+            raise InvalidRequest(f"{where}: {error}", hint=_HINT) from error
+
+    return read
 
 
 _HINT = "GET /info has an example body, GET /openapi.json the schema"

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from modeldeploy.errors import PredictionFailed
 from modeldeploy.worker.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
@@ -21,6 +20,7 @@ from modeldeploy.worker.generation.sampling import Choice, choose
 from modeldeploy.worker.generation.slab import Slab
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.tasks.scores import not_numbers
 
 _CHUNK = 128  # tokens of a prompt read between two steps of others
 _WHOLE = 2048  # and when nobody writes: between two looks at who has left
@@ -161,7 +161,7 @@ class Engine(Front):
 
     def _push(self, job: Job, row: Row, choice: Choice | None) -> None:
         if choice is None:
-            self._fail(job, Failure(_not_numbers()))
+            self._fail(job, Failure(not_numbers("logits")))
         elif not job.item.dropped:
             row.push(choice)
 
@@ -199,10 +199,3 @@ class Engine(Front):
         for at in reversed(range(len(self._rows))):
             if self._rows[at][0].item.dropped:
                 self._leave(at)
-
-
-def _not_numbers() -> PredictionFailed:
-    return PredictionFailed(
-        "the model's logits are not numbers for this input",
-        hint="a wider dtype may help: --dtype float32",
-    )

@@ -21,6 +21,7 @@ from modeldeploy.worker.generation.rows import Prompt, Row, Written
 from modeldeploy.worker.generation.sampling import Choice, choose
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.tokens import matrix
 
 
@@ -32,7 +33,7 @@ def write(
     pad_id: int,
     seen: Mapping[str, torch.Tensor] | None = None,
 ) -> list[list[Written]]:
-    """The sequences of each item. Raises ValueError where logits are not numbers.
+    """The sequences of each item. Raises PredictionFailed where logits are not numbers.
 
     ``seen`` is what the model reads beside the prompts, for all sequences in order.
     """
@@ -84,7 +85,7 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not fo
         if row.written:
             return self._pad_id
         if choice is None:
-            raise ValueError("the model's logits are not numbers")
+            raise not_numbers("logits")
         row.push(choice)
         return choice.token
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from modeldeploy.schema.tasks.audio import Audio, AudioClassificationParameters
-from modeldeploy.schema.tasks.text import Label
+from modeldeploy.schema.tasks.audio import Audio
+from modeldeploy.schema.tasks.text import ClassificationParameters, Label
 from modeldeploy.worker.tasks.base import BatchLimits, Item
 from modeldeploy.worker.tasks.hearing import Hearing
 from modeldeploy.worker.tasks.scores import default_function, labels
 
 
-class AudioClassification(Hearing[Audio, AudioClassificationParameters]):
+class AudioClassification(Hearing[Audio, ClassificationParameters]):
     batch = BatchLimits(items=8, size=120)
 
-    def pre(self, inputs: Audio, parameters: AudioClassificationParameters) -> list[Item]:
+    def pre(self, inputs: Audio, parameters: ClassificationParameters) -> list[Item]:
         samples = self.samples(inputs.audio)
         features = self.features(samples)
         return [Item(features, self.seconds(samples), self.key(features))]
@@ -24,7 +24,7 @@ class AudioClassification(Hearing[Audio, AudioClassificationParameters]):
         return list(logits.float().cpu().numpy())
 
     def post(
-        self, raws: list[Any], inputs: Audio, parameters: AudioClassificationParameters
+        self, raws: list[Any], inputs: Audio, parameters: ClassificationParameters
     ) -> list[Label]:
         function = parameters.function_to_apply or default_function(self.config, "softmax")
         return labels(raws[0], function, self.config.id2label, parameters.top_k)

@@ -13,21 +13,16 @@ from modeldeploy.errors import UnsupportedModel
 from modeldeploy.schema.tasks.vision import Depth, DepthEstimationParameters, Image
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import Item, Source
-from modeldeploy.worker.tasks.image_model import (
-    ImageAdapter,
-    check_planes,
-    image_item,
-    rows,
-    size_of,
-)
+from modeldeploy.worker.tasks.image_model import SizedAdapter, check_planes, image_item, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 
-_OUTPUTS = ("predicted_depth", "field_of_view")
 _SCALED_BY_TORCHVISION = {"zoedepth"}
 _COPIES = 4  # of the plane of depths, while it becomes an image
 
 
-class DepthEstimation(ImageAdapter[Image, DepthEstimationParameters]):
+class DepthEstimation(SizedAdapter[Image, DepthEstimationParameters]):
+    outputs = ("predicted_depth", "field_of_view")
+
     def prepare(self, source: Source) -> None:
         kind = self.config.model_type
         if kind in _SCALED_BY_TORCHVISION and not is_torchvision_available():
@@ -41,11 +36,6 @@ class DepthEstimation(ImageAdapter[Image, DepthEstimationParameters]):
         image = images.decode(inputs.image)
         check_planes(size_of(image), _COPIES)
         return [image_item(self.features(image), size_of(image))]
-
-    def forward(self, items: list[Item]) -> list[Any]:
-        outputs = self.call(**self.stacked(item.data[0] for item in items))
-        found = rows(outputs, _OUTPUTS, len(items))
-        return [(row, item.data[1]) for row, item in zip(found, items, strict=True)]
 
     def post(self, raws: list[Any], inputs: Image, parameters: DepthEstimationParameters) -> Depth:
         row, size = raws[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, UnsupportedModel
+from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.multimodal import (
     DocumentAnswer,
     DocumentAnswersParameters,
@@ -28,6 +28,7 @@ from modeldeploy.worker.tasks.features import Features, joined, processed, shape
 from modeldeploy.worker.tasks.generating import Generator
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.planning import Plan, Planner
+from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.spans import Floats, best_spans
 from modeldeploy.worker.tasks.tokens import window_of
 
@@ -221,8 +222,8 @@ class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParam
             least_null = min(least_null, null)
         if parameters.handle_impossible_answer:
             answers.append(DocumentAnswer("", least_null, 0, 0))
-        if not answers or any(math.isnan(one.score) for one in answers):
-            raise PredictionFailed("the model's scores are not numbers for this input")
+        if not answers:
+            raise not_numbers()
         return sorted(answers, key=lambda one: -one.score)[: parameters.top_k]
 
     # Written

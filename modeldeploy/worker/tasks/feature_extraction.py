@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from modeldeploy.errors import InvalidRequest, PredictionFailed
+from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.embeddings import (
     FeatureExtractionParameters,
     SentencePairs,
@@ -19,6 +19,7 @@ from modeldeploy.schema.tasks.embeddings import (
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.tasks import sentence_modules
 from modeldeploy.worker.tasks.base import Item, ModelInfo, Source
+from modeldeploy.worker.tasks.scores import check_numbers
 from modeldeploy.worker.tasks.text_model import TextModel
 from modeldeploy.worker.tasks.tokens import Encoded
 
@@ -113,11 +114,13 @@ class Embedder(TextModel[Asked, Parameters]):
     def post(
         self, raws: list[Any], inputs: Asked, parameters: Parameters
     ) -> list[float] | list[list[float]] | str:
+        for raw in raws:
+            check_numbers(raw, "features")
         if isinstance(inputs, SentencePairs):
-            source, *others = (_unit(_checked(raw)) for raw in raws)
+            source, *others = (_unit(raw) for raw in raws)
             return [float(source @ other) for other in others]
         assert isinstance(parameters, FeatureExtractionParameters)
-        found: Floats = _checked(raws[0])
+        found: Floats = raws[0]
         if found.ndim == 2:
             tokens: list[list[float]] = found.tolist()
             return tokens
@@ -139,12 +142,3 @@ def _packed(vector: Floats) -> str:
 def _unit(vector: Floats) -> Floats:
     length = float(np.linalg.norm(vector))
     return vector / max(length, 1e-12)
-
-
-def _checked(vector: Floats) -> Floats:
-    if not np.isfinite(vector).all():
-        raise PredictionFailed(
-            "the model's features are not numbers for this input",
-            hint="a wider dtype may help: --dtype float32",
-        )
-    return vector

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from modeldeploy.errors import InvalidRequest, PredictionFailed, UnsupportedModel
+from modeldeploy.errors import InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.tagging import Filled, FillMaskParameters
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.entities import Floats
-from modeldeploy.worker.tasks.scores import softmax
+from modeldeploy.worker.tasks.scores import check_numbers, softmax
 from modeldeploy.worker.tasks.text_model import TextModel
 from modeldeploy.worker.tasks.tokens import Encoded
 
@@ -79,8 +79,7 @@ class FillMask(TextModel[Text, FillMaskParameters]):
         self, raws: list[Any], inputs: Text, parameters: FillMaskParameters
     ) -> list[Filled] | list[list[Filled]]:
         gaps, logits = raws[0]
-        if not np.isfinite(logits).all():
-            raise PredictionFailed("the model's scores are not numbers for this input")
+        check_numbers(logits)
         found = [
             self._fill(gaps, place, softmax(logits[at]), parameters.top_k)
             for at, place in enumerate(gaps.places)

@@ -19,9 +19,9 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from modeldeploy.errors import PredictionFailed
 from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.planning import Plan, writer_of
+from modeldeploy.worker.tasks.scores import not_numbers
 
 _STOP_CONTEXT = 8
 
@@ -130,10 +130,7 @@ class _Watch(LogitsProcessor):  # type: ignore[misc]  # transformers is not foll
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         self.start = self.start or input_ids.shape[1]
         if bool(scores.isnan().any()):
-            raise PredictionFailed(
-                "the model's logits are not numbers for this input",
-                hint="a wider dtype may help: --dtype float32",
-            )
+            raise not_numbers("logits")
         return scores
 
 

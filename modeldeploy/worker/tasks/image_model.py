@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -65,6 +65,20 @@ class ImageAdapter(ModelAdapter[Inputs, Parameters]):
             name: tensor.to(self.model.dtype) if tensor.is_floating_point() else tensor
             for name, tensor in tensors.items()
         }
+
+
+class SizedAdapter(ImageAdapter[Inputs, Parameters]):
+    """One whose items are features and a size (or sizes), and whose raw results are those of
+    ``outputs`` that the model has (see :func:`rows`) with that size."""
+
+    outputs: ClassVar[tuple[str, ...]]
+
+    def forward(self, items: list[Item]) -> list[Any]:
+        found = self.call(**self.stacked(item.data[0] for item in items))
+        return [
+            (row, item.data[1])
+            for row, item in zip(rows(found, self.outputs, len(items)), items, strict=True)
+        ]
 
 
 def key_of(features: Features) -> Hashable:

@@ -13,13 +13,7 @@ from modeldeploy.schema.tasks.regions import ImageSegmentationParameters, Segmen
 from modeldeploy.schema.tasks.vision import Image
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import Item, Source
-from modeldeploy.worker.tasks.image_model import (
-    ImageAdapter,
-    check_planes,
-    image_item,
-    rows,
-    size_of,
-)
+from modeldeploy.worker.tasks.image_model import SizedAdapter, check_planes, image_item, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 
 _CLASSES = (
@@ -28,11 +22,12 @@ _CLASSES = (
     "AutoModelForInstanceSegmentation",
     "AutoModelForSemanticSegmentation",
 )
-_OUTPUTS = ("logits", "pred_masks", "class_queries_logits", "masks_queries_logits")
 
 
-class ImageSegmentation(ImageAdapter[Image, ImageSegmentationParameters]):
+class ImageSegmentation(SizedAdapter[Image, ImageSegmentationParameters]):
     """``planes`` is how many masks the model has, before any is left out."""
+
+    outputs = ("logits", "pred_masks", "class_queries_logits", "masks_queries_logits")
 
     def load(self, source: Source) -> None:
         super().load(source)
@@ -78,11 +73,6 @@ class ImageSegmentation(ImageAdapter[Image, ImageSegmentationParameters]):
             f"subtask: the model cannot do {subtask} segmentation",
             hint=f"it does: {', '.join(name for name, method in able.items() if method)}",
         )
-
-    def forward(self, items: list[Item]) -> list[Any]:
-        outputs = self.call(**self.stacked(item.data[0] for item in items))
-        found = rows(outputs, _OUTPUTS, len(items))
-        return [(row, item.data[1]) for row, item in zip(found, items, strict=True)]
 
     def post(
         self, raws: list[Any], inputs: Image, parameters: ImageSegmentationParameters

@@ -14,13 +14,13 @@ from modeldeploy.schema.tasks.regions import (
 )
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import Item
-from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of, rows, size_of
+from modeldeploy.worker.tasks.image_model import SizedAdapter, key_of, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 
-_OUTPUTS = ("mask", "keypoints", "matches", "matching_scores")
 
+class KeypointMatching(SizedAdapter[ImagePair, KeypointMatchingParameters]):
+    outputs = ("mask", "keypoints", "matches", "matching_scores")
 
-class KeypointMatching(ImageAdapter[ImagePair, KeypointMatchingParameters]):
     def pre(self, inputs: ImagePair, parameters: KeypointMatchingParameters) -> list[Item]:
         with images.named("image_0"):
             first = images.decode(inputs.image_0).convert("RGB")
@@ -31,11 +31,6 @@ class KeypointMatching(ImageAdapter[ImagePair, KeypointMatchingParameters]):
         # that are not square.
         features = self.features(pair)
         return [Item((features, [size_of(image) for image in pair]), key=key_of(features))]
-
-    def forward(self, items: list[Item]) -> list[Any]:
-        outputs = self.call(**self.stacked(item.data[0] for item in items))
-        found = rows(outputs, _OUTPUTS, len(items))
-        return [(row, item.data[1]) for row, item in zip(found, items, strict=True)]
 
     def post(
         self, raws: list[Any], inputs: ImagePair, parameters: KeypointMatchingParameters

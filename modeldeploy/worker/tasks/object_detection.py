@@ -10,19 +10,16 @@ from modeldeploy.schema.tasks.regions import Box, Detection, ObjectDetectionPara
 from modeldeploy.schema.tasks.vision import Image
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.base import Item
-from modeldeploy.worker.tasks.image_model import ImageAdapter, image_item, rows, size_of
+from modeldeploy.worker.tasks.image_model import SizedAdapter, image_item, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 
 
-class ObjectDetection(ImageAdapter[Image, ObjectDetectionParameters]):
+class ObjectDetection(SizedAdapter[Image, ObjectDetectionParameters]):
+    outputs = ("logits", "pred_boxes")
+
     def pre(self, inputs: Image, parameters: ObjectDetectionParameters) -> list[Item]:
         image = images.decode(inputs.image)
         return [image_item(self.features(image), size_of(image))]
-
-    def forward(self, items: list[Item]) -> list[Any]:
-        outputs = self.call(**self.stacked(item.data[0] for item in items))
-        found = rows(outputs, ("logits", "pred_boxes"), len(items))
-        return [(row, item.data[1]) for row, item in zip(found, items, strict=True)]
 
     def post(
         self, raws: list[Any], inputs: Image, parameters: ObjectDetectionParameters

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, UnsupportedModel
+from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.text import Answer, QuestionAnsweringParameters, QuestionContext
 from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.spans import Floats, best_spans
 from modeldeploy.worker.tasks.text_model import TextModel
 from modeldeploy.worker.tasks.tokens import Encoded
@@ -122,8 +123,8 @@ class QuestionAnswering(TextModel[QuestionContext, QuestionAnsweringParameters])
         if parameters.handle_impossible_answer:
             answers.append(Answer("", least_null, 0, 0))
         answers.sort(key=lambda answer: -answer.score)
-        if not answers or not answers[0].score >= 0:
-            raise PredictionFailed("the model's scores are not numbers for this input")
+        if not answers:
+            raise not_numbers()
         return answers[0] if parameters.top_k == 1 else answers[: parameters.top_k]
 
     def _null(self, window: Window) -> list[int]:

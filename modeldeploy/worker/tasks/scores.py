@@ -58,13 +58,17 @@ def labels(
     return [Label(str(names.get(int(at), f"LABEL_{at}")), float(scores[at])) for at in best]
 
 
-def check_numbers(values: Any) -> None:
+def check_numbers(values: Any, what: str = "scores") -> None:
     """
     Raises:
         PredictionFailed: an array or a CPU tensor holds something that is not a finite number.
     """
     if not np.isfinite(np.asarray(values)).all():
-        raise PredictionFailed(
-            "the model's scores are not numbers for this input",
-            hint="a wider dtype may help: --dtype float32",
-        )
+        raise not_numbers(what)
+
+
+def not_numbers(what: str = "scores") -> PredictionFailed:
+    return PredictionFailed(
+        f"the model's {what} are not numbers for this input",
+        hint="a wider dtype may help: --dtype float32",
+    )

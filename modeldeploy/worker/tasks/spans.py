@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from modeldeploy.worker.tasks.scores import check_numbers
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -25,7 +27,12 @@ class Span:
 
 
 def masked_softmax(logits: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
-    """Probabilities over ``allowed``, zero elsewhere."""
+    """Probabilities over ``allowed``, zero elsewhere.
+
+    Raises:
+        PredictionFailed: what is allowed is no number.
+    """
+    check_numbers(logits[allowed])
     powers = np.where(allowed, np.exp(logits - logits[allowed].max()), 0.0)
     probabilities: Floats = (powers / powers.sum()).astype(np.float32)
     return probabilities

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed
+from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.audio import SpeechChunk, SpeechRecognitionParameters, Transcript
 from modeldeploy.worker.tasks.audio import Samples
 from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.hearing import Features
+from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.speech_parts import Stride, cut
 
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ class Ctc:
         parts: list[Part] = [item.data for item in items]
         logits = hearing.call(**hearing.together([part.features for part in parts])).logits
         if not torch.isfinite(logits).all():
-            raise PredictionFailed(
-                "the model's scores are not numbers for this input",
-                hint="a wider dtype may help: --dtype float32",
-            )
+            raise not_numbers()
         rows = logits.argmax(dim=-1).cpu().numpy()
         return [self._kept(row, part.stride) for row, part in zip(rows, parts, strict=True)]
 

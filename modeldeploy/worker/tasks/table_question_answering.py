@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, UnsupportedModel
+from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.tables import (
     TableAnswer,
     TableQuestion,
@@ -22,6 +22,7 @@ from modeldeploy.worker import checkpoint
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.scores import check_numbers
 from modeldeploy.worker.tasks.tokens import matrix, window_of
 
 _MOST_CELLS = 65_536
@@ -122,8 +123,7 @@ class TableQuestionAnswering(ModelAdapter[TableQuestion, TableQuestionAnsweringP
         parameters: TableQuestionAnsweringParameters,
     ) -> TableAnswer:
         raw: Scored = raws[0]
-        if not raw.logits.isfinite().all():
-            raise PredictionFailed("the model's scores are not numbers for this input")
+        check_numbers(raw.logits)
         tensors = {
             "input_ids": torch.tensor([raw.cells.ids]),
             "attention_mask": torch.ones(1, len(raw.cells.ids), dtype=torch.long),

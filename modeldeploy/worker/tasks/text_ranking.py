@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from modeldeploy.errors import PredictionFailed, WrongTask
+from modeldeploy.errors import WrongTask
 from modeldeploy.schema.tasks.embeddings import QueryTexts, Ranked, TextRankingParameters
 from modeldeploy.worker.tasks.base import Item, Source
-from modeldeploy.worker.tasks.scores import sigmoid
+from modeldeploy.worker.tasks.scores import check_numbers, sigmoid
 from modeldeploy.worker.tasks.text_model import SequenceClassifier
 
 
@@ -44,8 +44,7 @@ class TextRanking(SequenceClassifier[QueryTexts, TextRankingParameters]):
         self, raws: list[Any], inputs: QueryTexts, parameters: TextRankingParameters
     ) -> list[Ranked]:
         logits = np.stack(raws)[:, 0]
-        if not np.isfinite(logits).all():
-            raise PredictionFailed("the model's scores are not numbers for this input")
+        check_numbers(logits)
         raw = parameters.raw_scores or not self._squeezes
         scores = logits if raw else sigmoid(logits)
         best = np.argsort(-logits, kind="stable")[: parameters.top_k]

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING, StoppingCriteriaList
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, UnsupportedModel
+from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.audio import Sound, Spoken, TextToSpeechParameters
 from modeldeploy.worker import checkpoint
 from modeldeploy.worker.tasks import audio
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.decoding import asked_of, new_tokens
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.scores import check_numbers
 from modeldeploy.worker.tasks.stopping import Abandoned
 from modeldeploy.worker.tasks.tokens import Tokens
 from modeldeploy.worker.tasks.voices import BARK_TOKENS, VOICES, Saying, load_vocoder
@@ -146,11 +146,7 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
                 torch.manual_seed(parameters.seed)
             wave = VOICES[self.kind].speak(self.model, saying, self.vocoder)
         samples = wave.float().cpu().numpy()
-        if not np.isfinite(samples).all():
-            raise PredictionFailed(
-                "the model's sound is not made of numbers for this input",
-                hint="a wider dtype may help: --dtype float32",
-            )
+        check_numbers(samples, "samples")
         return samples
 
     def post(self, raws: list[Any], inputs: Spoken, parameters: TextToSpeechParameters) -> Sound:

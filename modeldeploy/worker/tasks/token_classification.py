@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from modeldeploy.errors import InvalidRequest, PredictionFailed
+from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.tagging import Entity, TokenClassificationParameters
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.entities import Floats, Piece, entities, merged
-from modeldeploy.worker.tasks.scores import softmax
+from modeldeploy.worker.tasks.scores import check_numbers, softmax
 from modeldeploy.worker.tasks.text_model import TextModel
 from modeldeploy.worker.tasks.tokens import Encoded
 from modeldeploy.worker.tasks.windows import windows
@@ -49,8 +47,7 @@ class TokenClassification(TextModel[Text, TokenClassificationParameters]):
     ) -> list[Entity]:
         found: list[Entity] = []
         for encoded, logits in raws:
-            if not np.isfinite(logits).all():
-                raise PredictionFailed("the model's scores are not numbers for this input")
+            check_numbers(logits)
             pieces = self._pieces(inputs.text, encoded, softmax(logits))
             join = self.tokens.tokenizer.convert_tokens_to_string
             how = parameters.aggregation_strategy

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from modeldeploy.errors import InvalidRequest, UnsupportedModel
-from modeldeploy.schema.tasks.text import Label
 from modeldeploy.schema.tasks.vision import Video, VideoClassificationParameters
 from modeldeploy.worker.tasks import images, videos
 from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
-from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of
-from modeldeploy.worker.tasks.scores import default_function, labels
+from modeldeploy.worker.tasks.image_classification import PictureClassifier
+from modeldeploy.worker.tasks.image_model import key_of
 
 _SERVED = {"videomae", "vivit", "timesformer"}
 _ANY_NUMBER_OF_FRAMES = {"timesformer"}
 
 
-class VideoClassification(ImageAdapter[Video, VideoClassificationParameters]):
+class VideoClassification(PictureClassifier[Video, VideoClassificationParameters]):
     batch = BatchLimits(items=4, size=4)
 
     def prepare(self, source: Source) -> None:
@@ -45,16 +42,6 @@ class VideoClassification(ImageAdapter[Video, VideoClassificationParameters]):
         raise InvalidRequest(
             f"num_frames: this model takes {own} frames, no more and no fewer", hint="leave it out"
         )
-
-    def forward(self, items: list[Item]) -> list[Any]:
-        logits = self.call(**self.stacked(item.data for item in items)).logits
-        return list(logits.float().cpu().numpy())
-
-    def post(
-        self, raws: list[Any], inputs: Video, parameters: VideoClassificationParameters
-    ) -> list[Label]:
-        function = parameters.function_to_apply or default_function(self.config)
-        return labels(raws[0], function, self.config.id2label, parameters.top_k)
 
 
 def places(count: int, wanted: int, rate: int | None) -> list[int]:

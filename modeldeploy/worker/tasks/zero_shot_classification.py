@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from modeldeploy.errors import InvalidRequest, PredictionFailed, WrongTask
+from modeldeploy.errors import InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.tagging import ZeroShotClassificationParameters
 from modeldeploy.schema.tasks.text import Label, Text
 from modeldeploy.worker.tasks.base import Item, Source
-from modeldeploy.worker.tasks.scores import softmax
+from modeldeploy.worker.tasks.scores import check_numbers, softmax
 from modeldeploy.worker.tasks.text_model import SequenceClassifier
 
 
@@ -47,8 +47,7 @@ class ZeroShotClassification(SequenceClassifier[Text, ZeroShotClassificationPara
         self, raws: list[Any], inputs: Text, parameters: ZeroShotClassificationParameters
     ) -> list[Label]:
         logits = np.stack(raws)
-        if not np.isfinite(logits).all():
-            raise PredictionFailed("the model's scores are not numbers for this input")
+        check_numbers(logits)
         entails = self._entails
         assert entails is not None
         if parameters.multi_label or len(raws) == 1:

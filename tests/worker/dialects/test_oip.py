@@ -53,7 +53,7 @@ def packed(*values: bytes) -> bytes:
     return b"".join(len(one).to_bytes(4, "little") + one for one in values)
 
 
-@pytest.mark.parametrize("name", ["demo", "some/model"])
+@pytest.mark.parametrize("name", ["demo", "org/demo"])
 @pytest.mark.parametrize("version", ["", "/versions/1"])
 def test_one_model_under_two_names_and_its_version(
     small: LiveWorker, name: str, version: str

@@ -13,8 +13,8 @@ import soundfile
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, ModelDeployError, UrlNotAllowed
 from modeldeploy.worker.tasks.audio import decode, wav
+from tests.models.common import encoded as image_file
 from tests.models.sounds import RATE, encoded, noise
-from tests.worker.tasks.test_image_classification import encoded as image_file
 from tests.worker.tasks.test_image_classification import picture
 
 

@@ -12,6 +12,7 @@ from transformers import ZoeDepthConfig, pipeline
 from modeldeploy.errors import PredictionFailed, UnsupportedModel
 from modeldeploy.worker.tasks.depth_estimation import DepthEstimation
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict, source
 from tests.worker.tasks.batches import predict_together
 
@@ -31,7 +32,7 @@ def adapter(snapshot: Path) -> Any:
 
 
 def _one(at: int) -> Any:
-    return inputs(TASK, image=vision.encoded(PICTURES[at]))
+    return inputs(TASK, image=encoded(PICTURES[at]))
 
 
 def test_depths_are_those_of_the_pipeline(adapter: Any, snapshot: Path) -> None:

@@ -17,10 +17,10 @@ from transformers import (
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.worker.tasks import documents
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
-from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.models.common import encoded
+from tests.models.multimodal import picture
+from tests.worker.adapters import AnyAdapter, inputs, loaded, parameters, predict
 
 TASK = "document-question-answering"
 QUESTIONS = ["What is the total?", "Where does Ada live?"]
@@ -30,7 +30,6 @@ WORDS: list[Any] = [
     ["London", [10, 20, 30, 40]],
     ["42", [700, 800, 740, 830]],
 ]
-AnyAdapter = Adapter[Any, Any]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def donut(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(question: str = QUESTIONS[0], seed: int = 0) -> Any:
-    return inputs(TASK, image=file(picture(seed)), question=question)
+    return inputs(TASK, image=encoded(picture(seed)), question=question)
 
 
 def ask(adapter: AnyAdapter, question: str = QUESTIONS[0], **how: Any) -> Any:

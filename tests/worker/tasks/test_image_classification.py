@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from modeldeploy.errors import InputTooLong, InvalidRequest, ModelDeployError, U
 from modeldeploy.schema.tasks import TASKS
 from modeldeploy.worker.tasks.base import Adapter
 from modeldeploy.worker.tasks.images import decode
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict
 
 TASK = "image-classification"
@@ -44,12 +44,6 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (16, 12)) -> Image.Image:
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
     return rgb.convert(mode)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **more: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **more)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from transformers import pipeline
 
 from modeldeploy.errors import InvalidRequest
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict
 from tests.worker.tasks.batches import predict_together
 
@@ -17,7 +18,7 @@ PICTURES = [vision.picture(seed, size) for seed, size in enumerate([(40, 30), (8
 
 
 def _one(at: int) -> Any:
-    return inputs(TASK, image=vision.encoded(PICTURES[at]))
+    return inputs(TASK, image=encoded(PICTURES[at]))
 
 
 @pytest.mark.parametrize("make", [vision.vit, vision.resnet])

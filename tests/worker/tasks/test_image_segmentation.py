@@ -12,6 +12,7 @@ from transformers import Mask2FormerConfig, OneFormerConfig, pipeline
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.worker.tasks.image_segmentation import ImageSegmentation
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict, source
 from tests.worker.tasks.batches import predict_together
 
@@ -49,7 +50,7 @@ def pipelines(snapshots: dict[str, Path]) -> dict[str, Any]:
 
 
 def _one(picture: Image.Image) -> Any:
-    return inputs(TASK, image=vision.encoded(picture))
+    return inputs(TASK, image=encoded(picture))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,25 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from modeldeploy.errors import (
     InputTooLong,
     InvalidRequest,
+    PredictionFailed,
     UnsupportedModel,
     UrlNotAllowed,
     WrongTask,
 )
 from modeldeploy.worker import processors
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
-from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict, source
+from tests.models.common import encoded
+from tests.models.multimodal import picture
+from tests.worker.adapters import (
+    AnyAdapter,
+    Make,
+    inputs,
+    loaded,
+    made_once,
+    parameters,
+    predict,
+    source,
+)
 
 TASK = "image-text-to-text"
 KINDS = [models.llava, models.idefics3]
@@ -30,22 +39,7 @@ TEXT = "Where does Ada live?"
 without_torchvision = pytest.mark.skipif(
     bool(importlib.util.find_spec("torchvision")), reason="it is installed"
 )
-AnyAdapter = Adapter[Any, Any]
-Make = Callable[[Any], tuple[Path, AnyAdapter]]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The model's folder and its adapter, each made once."""
-    made: dict[Any, tuple[Path, AnyAdapter]] = {}
-
-    def one(maker: Any) -> tuple[Path, AnyAdapter]:
-        if maker not in made:
-            folder = maker(tmp_path_factory.mktemp("model"))
-            made[maker] = folder, loaded(folder, TASK)
-        return made[maker]
-
-    return one
+make = made_once(TASK)
 
 
 def bare(folder: Path) -> Path:
@@ -53,12 +47,12 @@ def bare(folder: Path) -> Path:
     return models.llava(folder, template=None)
 
 
-def encoded(seed: int = 0) -> str:
-    return base64.b64encode(file(picture(seed))).decode()
+def in_base64(seed: int = 0) -> str:
+    return base64.b64encode(encoded(picture(seed))).decode()
 
 
 def uri(seed: int = 0) -> str:
-    return f"data:image/png;base64,{encoded(seed)}"
+    return f"data:image/png;base64,{in_base64(seed)}"
 
 
 def ask(adapter: AnyAdapter, given: Any, **how: Any) -> str:
@@ -87,7 +81,7 @@ def _generated(folder: Path, processor: Any, given: Any, **how: Any) -> str:
 @pytest.mark.parametrize("seeds", [[0], [1], [0, 1], []])
 def test_greedy_is_what_generate_writes(make: Make, maker: Any, seeds: list[int]) -> None:
     folder, adapter = make(maker)
-    given = inputs(TASK, text=TEXT, images=[file(picture(seed)) for seed in seeds])
+    given = inputs(TASK, text=TEXT, images=[encoded(picture(seed)) for seed in seeds])
     assert ask(adapter, given) == written(folder, seeds, TEXT)
 
 
@@ -95,7 +89,7 @@ def test_greedy_is_what_generate_writes(make: Make, maker: Any, seeds: list[int]
 def test_company_and_its_lengths_do_not_change_the_text(make: Make, maker: Any) -> None:
     _, adapter = make(maker)
     asked = [
-        inputs(TASK, text=text, image=file(picture(seed)))
+        inputs(TASK, text=text, image=encoded(picture(seed)))
         for seed, text in enumerate([TEXT, "ten", "What can the model do? not bad at all"])
     ]
     hows = [parameters(TASK, max_new_tokens=new) for new in (9, 4, 6)]
@@ -111,7 +105,7 @@ def test_company_and_its_lengths_do_not_change_the_text(make: Make, maker: Any) 
 
 def test_several_sequences_see_the_same_image(make: Make) -> None:
     _, adapter = make(models.llava)
-    given = inputs(TASK, text=TEXT, image=file(picture()))
+    given = inputs(TASK, text=TEXT, image=encoded(picture()))
     how: dict[str, Any] = {"temperature": 3.0, "max_new_tokens": 6, "seed": 4}
     first = predict(adapter, given, parameters(TASK, num_return_sequences=3, **how))
     assert len({one.generated_text for one in first}) == 3
@@ -125,7 +119,7 @@ def test_a_text_that_places_its_images_itself_is_taken_as_it_stands(make: Make) 
     processor = AutoProcessor.from_pretrained(folder)
     given = processor(text=text, images=[picture()], return_tensors="pt")
     expected = _generated(folder, processor, given)
-    one = inputs(TASK, text=text, image=file(picture()))
+    one = inputs(TASK, text=text, image=encoded(picture()))
     assert ask(adapter, one) == expected
     assert ask(adapter, one, return_full_text=True) == text + expected
 
@@ -135,7 +129,7 @@ def test_without_a_template_images_come_first(make: Make) -> None:
     processor = AutoProcessor.from_pretrained(folder)
     given = processor(text=f"<image>\n{TEXT}", images=[picture()], return_tensors="pt")
     expected = _generated(folder, processor, given)
-    assert ask(adapter, inputs(TASK, text=TEXT, image=file(picture()))) == expected
+    assert ask(adapter, inputs(TASK, text=TEXT, image=encoded(picture()))) == expected
     plain = processor(text=TEXT, return_tensors="pt")
     assert ask(adapter, inputs(TASK, text=TEXT)) == _generated(folder, processor, plain)
 
@@ -224,7 +218,7 @@ def test_a_model_without_a_template_knows_no_conversations(make: Make) -> None:
 
 def test_what_it_refuses(make: Make) -> None:
     _, adapter = make(models.llava)
-    image = encoded()
+    image = in_base64()
     with pytest.raises(InvalidRequest, match="at most one of"):
         ask(adapter, inputs(TASK, text=TEXT, image=image, images=[image]))
     with pytest.raises(UrlNotAllowed):
@@ -240,7 +234,7 @@ def test_what_it_refuses(make: Make) -> None:
 
 def test_pieces_come_one_by_one(make: Make) -> None:
     _, adapter = make(models.llava)
-    given = inputs(TASK, text=TEXT, image=file(picture()))
+    given = inputs(TASK, text=TEXT, image=encoded(picture()))
     (item,) = adapter.pre(given, parameters(TASK, max_new_tokens=9))
     pieces: list[Any] = []
     item.sink = pieces.append
@@ -252,7 +246,7 @@ def test_pieces_come_one_by_one(make: Make) -> None:
 def test_any_to_any_goes_as_far_as_text_and_image_in_and_text_out(make: Make) -> None:
     folder, adapter = make(models.llava)
     other = loaded(folder, "any-to-any")
-    given = inputs("any-to-any", text=TEXT, image=file(picture()))
+    given = inputs("any-to-any", text=TEXT, image=encoded(picture()))
     found = predict(other, given, parameters("any-to-any", max_new_tokens=9))
     assert found[0].generated_text == ask(adapter, given)
 
@@ -284,7 +278,7 @@ def test_a_model_that_knows_videos_reads_images_without_torchvision(
     make: Make, maker: Any, seeds: list[int]
 ) -> None:
     folder, adapter = make(maker)
-    given = inputs(TASK, text=TEXT, images=[file(picture(seed)) for seed in seeds])
+    given = inputs(TASK, text=TEXT, images=[encoded(picture(seed)) for seed in seeds])
     processor = adapter.processor  # type: ignore[attr-defined]
     assert ask(adapter, given) == written(folder, seeds, TEXT, processor)
     others = [inputs(TASK, text="ten", images=given.images), given]
@@ -299,5 +293,5 @@ def test_a_model_that_knows_videos_reads_images_without_torchvision(
 def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
     adapter: Any = loaded(models.llava(tmp_path), TASK, optimize=False)
     adapter.model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match="not numbers"), torch.inference_mode():
+    with pytest.raises(PredictionFailed, match="not numbers"), torch.inference_mode():
         ask(adapter, inputs(TASK, text=TEXT))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +9,19 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UrlNotAllowed, WrongTask
 from modeldeploy.schema.tasks.seq2seq import GenerateParameters
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
 from tests.models import tiny
-from tests.models.multimodal import file, picture
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.models.common import encoded
+from tests.models.multimodal import picture
+from tests.worker.adapters import AnyAdapter, Make, inputs, loaded, made_once, parameters, predict
 
 TASK = "image-to-text"
 KINDS = [models.encoder_decoder, models.blip, models.git]
-AnyAdapter = Adapter[Any, Any]
-Make = Callable[[Any], tuple[Path, AnyAdapter]]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The model's folder and its adapter, each made once."""
-    made: dict[Any, tuple[Path, AnyAdapter]] = {}
-
-    def one(maker: Any) -> tuple[Path, AnyAdapter]:
-        if maker not in made:
-            folder = maker(tmp_path_factory.mktemp("model"))
-            made[maker] = folder, loaded(folder, TASK)
-        return made[maker]
-
-    return one
+make = made_once(TASK)
 
 
 def ask(adapter: AnyAdapter, seed: int = 0, **how: Any) -> str:
-    asked = inputs(TASK, image=file(picture(seed)))
+    asked = inputs(TASK, image=encoded(picture(seed)))
     return str(predict(adapter, asked, parameters(TASK, **how)).generated_text)
 
 
@@ -68,7 +52,7 @@ def test_a_batch_writes_as_its_items_alone(make: Make, maker: Any, beams: int) -
     _, adapter = make(maker)
     how = parameters(TASK, max_new_tokens=8, num_beams=beams)
     asked = [
-        inputs(TASK, image=file(picture(seed, size)))
+        inputs(TASK, image=encoded(picture(seed, size)))
         for seed, size in enumerate([(24, 20), (16, 16), (20, 40)])
     ]
     items = [adapter.pre(one, how)[0] for one in asked]
@@ -80,7 +64,7 @@ def test_a_batch_writes_as_its_items_alone(make: Make, maker: Any, beams: int) -
 @pytest.mark.parametrize("maker", KINDS)
 def test_with_nothing_said_it_stays_within_the_positions(make: Make, maker: Any) -> None:
     _, adapter = make(maker)
-    item = adapter.pre(inputs(TASK, image=file(picture())), parameters(TASK))[0]
+    item = adapter.pre(inputs(TASK, image=encoded(picture())), parameters(TASK))[0]
     assert item.data.plan.get("max_new_tokens") == 47
     assert adapter.core([item])
     with pytest.raises(InputTooLong, match="room for 47"):
@@ -97,7 +81,7 @@ def test_a_seed_repeats(make: Make) -> None:
     _, adapter = make(models.git)
     how: dict[str, Any] = {"temperature": 6.0, "top_k": 0, "max_new_tokens": 20}
     assert ask(adapter, seed=0, **how) != ask(adapter, seed=0, **how)
-    asked = inputs(TASK, image=file(picture()))
+    asked = inputs(TASK, image=encoded(picture()))
     first, same, other = (
         predict(adapter, asked, parameters(TASK, seed=seed, **how)) for seed in (1, 1, 2)
     )
@@ -106,7 +90,7 @@ def test_a_seed_repeats(make: Make) -> None:
 
 def test_a_dropped_item_stops(make: Make) -> None:
     _, adapter = make(models.blip)
-    item = adapter.pre(inputs(TASK, image=file(picture())), parameters(TASK, min_length=40))[0]
+    item = adapter.pre(inputs(TASK, image=encoded(picture())), parameters(TASK, min_length=40))[0]
     item.dropped = True
     steps: list[Any] = []
     hook = adapter.model.text_decoder.register_forward_hook(lambda *_: steps.append(1))  # type: ignore[attr-defined]  # a model adapter
@@ -119,7 +103,7 @@ def test_a_dropped_item_stops(make: Make) -> None:
 
 def test_images_come_as_bytes_or_base64_never_as_places(make: Make) -> None:
     _, adapter = make(models.encoder_decoder)
-    text = base64.b64encode(file(picture())).decode()
+    text = base64.b64encode(encoded(picture())).decode()
     how = parameters(TASK, max_new_tokens=5)
     for form in (text, f"data:image/png;base64,{text}"):
         found = predict(adapter, inputs(TASK, image=form), how)

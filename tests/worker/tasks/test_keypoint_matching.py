@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor, SuperGlueForKeypointMatching, pipel
 
 from modeldeploy.errors import InvalidRequest, UrlNotAllowed
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict
 from tests.worker.tasks.batches import predict_together
 
@@ -33,7 +34,7 @@ def adapter(snapshot: Path) -> Any:
 
 
 def _one(pair: tuple[Image.Image, Image.Image]) -> Any:
-    return inputs(TASK, image_0=vision.encoded(pair[0]), image_1=vision.in_base64(pair[1]))
+    return inputs(TASK, image_0=encoded(pair[0]), image_1=vision.in_base64(pair[1]))
 
 
 def _same(found: list[Any], expected: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from transformers import SamConfig, SamImageProcessorPil, SamModel, SamProcessor
 from modeldeploy.errors import InvalidRequest, PredictionFailed, UnsupportedModel
 from modeldeploy.worker.tasks.mask_generation import MaskGeneration, distinct
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict, source
 from tests.worker.tasks.batches import predict_together
 
@@ -53,7 +54,7 @@ def high(logits: Any) -> float:
 
 
 def _one(at: int) -> Any:
-    return inputs(TASK, image=vision.encoded(PICTURES[at]))
+    return inputs(TASK, image=encoded(PICTURES[at]))
 
 
 def _mask(found: Any) -> Any:

@@ -11,6 +11,7 @@ from transformers import pipeline
 
 from modeldeploy.errors import InvalidRequest, PredictionFailed
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict
 from tests.worker.tasks.batches import predict_together
 
@@ -45,7 +46,7 @@ def _same(found: list[Any], expected: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.38, 1.0])
 def test_objects_are_those_of_the_pipeline(adapter: Any, detect: Any, threshold: float) -> None:
     for picture in (*PICTURES, PICTURES[0].convert("L")):
-        one = inputs(TASK, image=vision.encoded(picture))
+        one = inputs(TASK, image=encoded(picture))
         found = predict(adapter, one, parameters(TASK, threshold=threshold))
         expected = detect(picture.convert("RGB"), threshold=threshold)
         _same(found, expected)
@@ -53,7 +54,7 @@ def test_objects_are_those_of_the_pipeline(adapter: Any, detect: Any, threshold:
 
 
 def test_company_changes_nothing(adapter: Any) -> None:
-    several = [inputs(TASK, image=vision.encoded(picture)) for picture in PICTURES]
+    several = [inputs(TASK, image=encoded(picture)) for picture in PICTURES]
     how = parameters(TASK, threshold=0.0)
     together, calls = predict_together(adapter, several, how)
     assert len(calls) < len(several)
@@ -62,7 +63,7 @@ def test_company_changes_nothing(adapter: Any) -> None:
 
 
 def test_what_is_no_number_is_no_answer(adapter: Any) -> None:
-    one, how = inputs(TASK, image=vision.encoded(PICTURES[0])), parameters(TASK)
+    one, how = inputs(TASK, image=encoded(PICTURES[0])), parameters(TASK)
     items = adapter.pre(one, how)
     items[0].data[0]["pixel_values"][:] = torch.nan
     with pytest.raises(PredictionFailed, match="not numbers"):
@@ -77,4 +78,4 @@ def test_what_the_processor_cannot_take_is_told(
 
     monkeypatch.setattr(adapter, "processor", refuse)
     with pytest.raises(InvalidRequest, match=r"^image: .*height 0"):
-        adapter.pre(inputs(TASK, image=vision.encoded(PICTURES[0])), parameters(TASK))
+        adapter.pre(inputs(TASK, image=encoded(PICTURES[0])), parameters(TASK))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed
 from modeldeploy.worker.tasks.base import Adapter
 from modeldeploy.worker.tasks.question_answering import Logits
 from tests.models import tiny
@@ -166,3 +166,12 @@ def test_an_answer_ends_at_words_or_as_asked_at_tokens(adapter: Adapter[Any, Any
     assert found[True].answer == "unbelievably"
     assert found[False].answer == context[slice(*whole.offsets[inside[1]])]
     assert context[found[False].start : found[False].end] == found[False].answer
+
+
+def test_one_window_without_numbers_is_an_error(adapter: Adapter[Any, Any]) -> None:
+    asked, how = inputs(TASK, question=QUESTION, context=LONG), parameters(TASK)
+    raws = [raw for item in adapter.pre(asked, how) for raw in adapter.core([item])]
+    assert len(raws) > 1
+    raws[1].start[:] = np.nan
+    with pytest.raises(PredictionFailed, match="not numbers"):
+        adapter.post(raws, asked, how)

@@ -9,14 +9,12 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed, WrongTask
 from modeldeploy.schema.tasks.seq2seq import GenerateParameters
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import seq2seq as models
 from tests.models import tiny
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.worker.adapters import AnyAdapter, inputs, loaded, parameters, predict
 
 TASK = "text2text-generation"
 TEXTS = ["Ada moved from Paris", "I love this product! What can the model do? ten", "London"]
-AnyAdapter = Adapter[Any, Any]
 
 
 @pytest.fixture(scope="module")

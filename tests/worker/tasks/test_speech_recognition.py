@@ -8,13 +8,11 @@ from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.audio import GenerationParameters, Transcript
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import sounds, tiny
 from tests.models.sounds import encoded, noise
-from tests.worker.adapters import inputs, loaded, parameters, predict
+from tests.worker.adapters import AnyAdapter, inputs, loaded, parameters, predict
 
 TASK = "automatic-speech-recognition"
-AnyAdapter = Adapter[Any, Any]
 
 
 def hear(adapter: AnyAdapter, samples: sounds.Samples, **how: Any) -> Transcript:

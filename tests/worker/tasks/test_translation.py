@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,22 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from modeldeploy.errors import InvalidRequest, UnsupportedTask
 from modeldeploy.schema.tasks import find
 from modeldeploy.worker.tasks import adapter_of
-from modeldeploy.worker.tasks.base import Adapter
 from modeldeploy.worker.tasks.languages import ByMark
 from tests.models import seq2seq as models
-from tests.worker.adapters import inputs, loaded, parameters, predict, source
+from tests.worker.adapters import (
+    AnyAdapter,
+    Make,
+    inputs,
+    loaded,
+    made_once,
+    parameters,
+    predict,
+    source,
+)
 
 TASK = "translation"
 TEXT = "Ada lives in London with her sister."
-AnyAdapter = Adapter[Any, Any]
-Make = Callable[[Any], tuple[Path, AnyAdapter]]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The model's folder and its adapter, each made once."""
-    made: dict[Any, tuple[Path, AnyAdapter]] = {}
-
-    def one(maker: Any) -> tuple[Path, AnyAdapter]:
-        if maker not in made:
-            folder = maker(tmp_path_factory.mktemp("model"))
-            made[maker] = folder, loaded(folder, TASK)
-        return made[maker]
-
-    return one
+make = made_once(TASK)
 
 
 def ask(adapter: AnyAdapter, text: str = TEXT, **how: Any) -> str:

@@ -15,6 +15,7 @@ from transformers import (
 from modeldeploy.errors import InvalidRequest, UnsupportedModel
 from modeldeploy.worker.tasks.video_classification import VideoClassification, places
 from tests.models import vision
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict, source
 from tests.worker.tasks.batches import predict_together
 
@@ -73,7 +74,7 @@ def test_company_changes_nothing(adapter: Any) -> None:
 
 def test_a_gif_is_a_video(adapter: Any) -> None:
     clip = [frame.quantize(64) for frame in CLIPS[0]]
-    gif = vision.encoded(clip[0], "GIF", save_all=True, append_images=clip[1:])
+    gif = encoded(clip[0], "GIF", save_all=True, append_images=clip[1:])
     by_file = predict(adapter, inputs(TASK, video=gif), parameters(TASK))
     listed = [vision.in_base64(frame.convert("RGB")) for frame in clip]
     by_list = predict(adapter, inputs(TASK, video=listed), parameters(TASK))

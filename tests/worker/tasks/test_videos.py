@@ -13,6 +13,7 @@ from PIL import Image
 from modeldeploy.errors import InputTooLong, InvalidRequest, ModelDeployError, UrlNotAllowed
 from modeldeploy.worker.tasks import images, videos
 from tests.models import vision
+from tests.models.common import encoded
 
 SHADES = [0, 50, 100, 150, 200]
 FRAMES = [Image.new("RGB", (20, 10), (shade,) * 3) for shade in SHADES]
@@ -21,7 +22,7 @@ PNGS = [vision.in_base64(frame) for frame in FRAMES]
 
 
 def animated(kind: str, frames: list[Image.Image] = FRAMES) -> bytes:
-    return vision.encoded(
+    return encoded(
         frames[0], kind, save_all=True, append_images=frames[1:], **_LOSSLESS.get(kind, {})
     )
 

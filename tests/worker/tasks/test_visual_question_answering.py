@@ -8,14 +8,13 @@ import torch
 from transformers import AutoModelForVisualQuestionAnswering, AutoProcessor
 
 from modeldeploy.errors import InputTooLong, PredictionFailed, UrlNotAllowed
-from modeldeploy.worker.tasks.base import Adapter
 from tests.models import multimodal as models
-from tests.models.multimodal import file, picture
+from tests.models.common import encoded
+from tests.models.multimodal import picture
 from tests.worker.adapters import inputs, loaded, parameters, predict
 
 TASK = "visual-question-answering"
 QUESTIONS = ["Where does Ada live?", "What can the model do? not bad at all", "Ada?"]
-AnyAdapter = Adapter[Any, Any]
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,10 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(question: str, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Any:
-    return inputs(TASK, image=file(picture(seed, size)), question=question)
+    return inputs(TASK, image=encoded(picture(seed, size)), question=question)
 
 
-def encoded(folder: Path, question: str, seed: int = 0) -> Any:
+def features(folder: Path, question: str, seed: int = 0) -> Any:
     processor = AutoProcessor.from_pretrained(folder)
     return processor(images=picture(seed), text=question, return_tensors="pt")
 
@@ -42,7 +41,7 @@ def test_answers_are_chosen_as_transformers_4_documented(vilt: Path, question: s
     """The sigmoid of each label's logit, the best five first."""
     model = AutoModelForVisualQuestionAnswering.from_pretrained(vilt).eval()
     with torch.inference_mode():
-        scores = model(**encoded(vilt, question)).logits.sigmoid()[0].sort(descending=True)
+        scores = model(**features(vilt, question)).logits.sigmoid()[0].sort(descending=True)
     found = predict(loaded(vilt, TASK), asked(question), parameters(TASK))
     assert [one.answer for one in found] == [
         model.config.id2label[int(at)] for at in scores.indices
@@ -72,7 +71,7 @@ def test_a_written_answer_is_what_generate_writes(blip: Path, question: str) -> 
     """And its score the product of its tokens' probabilities."""
     model = AutoModelForVisualQuestionAnswering.from_pretrained(blip).eval()
     processor = AutoProcessor.from_pretrained(blip)
-    given = encoded(blip, question)
+    given = features(blip, question)
     found = model.generate(
         **given, max_new_tokens=6, return_dict_in_generate=True, output_scores=True
     )

@@ -9,6 +9,7 @@ from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong
 from tests.models import vision, vision_text
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict
 from tests.worker.tasks.batches import predict_together
 
@@ -29,7 +30,7 @@ def adapter(snapshot: Path) -> Any:
 
 
 def _one(at: int) -> Any:
-    return inputs(TASK, image=vision.encoded(PICTURES[at]))
+    return inputs(TASK, image=encoded(PICTURES[at]))
 
 
 def test_scores_are_those_of_the_pipeline(adapter: Any, snapshot: Path) -> None:

@@ -11,6 +11,7 @@ from transformers import OmDetTurboConfig, pipeline
 from modeldeploy.errors import InputTooLong, UnsupportedModel
 from modeldeploy.worker.tasks.zero_shot_object_detection import ZeroShotObjectDetection
 from tests.models import vision, vision_text
+from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict, source
 from tests.worker.tasks.batches import predict_together
 
@@ -31,7 +32,7 @@ def adapter(snapshot: Path) -> Any:
 
 
 def _one(at: int) -> Any:
-    return inputs(TASK, image=vision.encoded(PICTURES[at]))
+    return inputs(TASK, image=encoded(PICTURES[at]))
 
 
 def _same(found: list[Any], expected: list[dict[str, Any]]) -> None:
