@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from modeldeploy.worker.front import Failure, Front, Ticket
-from modeldeploy.worker.tasks.base import BatchLimits, Item
+from modeldeploy.worker.tasks.base import BatchLimits, Dropped, Item
 
 _LOOK_AHEAD = 256
 
@@ -123,6 +123,8 @@ class Batcher(Front):
         try:
             raws = self._core(items)
             assert len(raws) == len(items)
+        except Dropped:
+            return [None] * len(items)
         except BaseException as error:  # a Rust panic is one, and must end one item only
             if len(items) == 1:
                 return [Failure(error)]

@@ -40,6 +40,10 @@ class Item:
     sink: Callable[[Any], None] | None = None
 
 
+class Dropped(Exception):
+    """``core`` has found that nobody wants its items any more, and ends in the middle."""
+
+
 @dataclass(frozen=True)
 class BatchLimits:
     """At most ``items`` in a call of ``core``, and at most ``size`` (a single item may be larger):

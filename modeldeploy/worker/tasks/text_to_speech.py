@@ -19,7 +19,7 @@ from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.decoding import asked_of, new_tokens
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.scores import check_numbers
-from modeldeploy.worker.tasks.stopping import Abandoned
+from modeldeploy.worker.tasks.stopping import GivenUp
 from modeldeploy.worker.tasks.tokens import Tokens
 from modeldeploy.worker.tasks.voices import BARK_TOKENS, VOICES, Saying, load_vocoder
 
@@ -137,7 +137,7 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
             torch.tensor([ids], device=self.device),
             parameters,
             asked,
-            StoppingCriteriaList([Abandoned([item])]),
+            StoppingCriteriaList([GivenUp([item])]),
             self.tokens.pad_id or 0,
         )
         on = [self.device] if self.device.type == "cuda" else []

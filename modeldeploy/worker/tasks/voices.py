@@ -23,7 +23,7 @@ _NEW_TOKENS = 256  # the pipeline's own, where neither the model nor the caller 
 @dataclass(frozen=True)
 class Saying:
     """What is to be said: ``ids`` of shape (1, tokens), ``asked`` of the decoding, lengths as
-    numbers of new tokens; ``stop`` for what is abandoned."""
+    numbers of new tokens; ``stop`` for what nobody wants any more."""
 
     ids: torch.Tensor
     parameters: TextToSpeechParameters
@@ -69,6 +69,8 @@ def _bark(model: Any, saying: Saying, vocoder: Any) -> torch.Tensor:
         attention_mask=torch.nn.functional.pad(torch.ones_like(saying.ids), (0, empty)),
         **saying.decoding(*SAMPLING, *BEAMS),
         **{f"semantic_{name}": length for name, length in lengths.items()},
+        semantic_stopping_criteria=saying.stop,
+        coarse_stopping_criteria=saying.stop,
     )
     wave: torch.Tensor = made[0]
     return wave

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import pipeline
+from transformers import StoppingCriteriaList, pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.audio import GenerationParameters
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.tasks.base import Adapter, Dropped
 from tests.models import sounds
 from tests.worker.adapters import inputs, loaded, parameters, predict
 
@@ -184,3 +185,22 @@ def test_bark_writes_no_more_than_it_has_positions_for(
 ) -> None:
     with pytest.raises(InvalidRequest, match="max_new_tokens: this model writes at most"):
         say(adapters["bark"], max_new_tokens=50_000)
+
+
+@pytest.mark.parametrize("kind", ["musicgen", "bark"])
+def test_what_nobody_wants_any_more_is_not_said_to_its_end(
+    adapters: dict[str, Adapter[Any, Any]], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item,) = adapters[kind].pre(inputs(TASK, text="ten"), parameters(TASK, max_new_tokens=8))
+    steps: list[int] = []
+    before = StoppingCriteriaList.__call__
+
+    def counted(self: Any, *given: Any, **more: Any) -> Any:
+        steps.append(1)
+        item.dropped = len(steps) > 1
+        return before(self, *given, **more)
+
+    monkeypatch.setattr(StoppingCriteriaList, "__call__", counted)
+    with contextlib.suppress(Dropped):
+        adapters[kind].core([item])
+    assert len(steps) == 2
