@@ -46,8 +46,11 @@ format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/python -m tools.reference
 
-bench: $(VENV)/.dev  ## time the commands that must feel instant
+bench: $(VENV)/.dev  ## time commands, cold starts, throughput and writing (a quarter of an hour)
 	$(BIN)/python -m bench.cli
+	$(BIN)/python -m bench.cold
+	$(BIN)/python -m bench.serving
+	$(BIN)/python -m bench.writing
 
 clean:  ## remove what was built (a running supervisor is left alone)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -74,7 +74,7 @@ def bench(name: str, clients: tuple[int, ...], seconds: float, file: str | None)
     requests = _requests(deployment, file)
     found = []
     for count in clients:
-        output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} seconds")
+        output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} s")
         found.append(asyncio.run(_measured(deployment.port, requests, count, seconds)))
     if output.as_json():
         output.json([_as_row(one) for one in found])
