@@ -10,7 +10,8 @@ from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 from modeldeploy.schema.tasks.text import Text
 
 MOST_TOP_TOKENS = 20
-Tokens = Annotated[int, Meta(ge=1, le=1_000_000)]
+MOST_TOKENS = 1_000_000
+Tokens = Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
 Stop = Annotated[str, Meta(min_length=1, max_length=1024)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Temperature = Annotated[float, Meta(ge=0, le=100)]

@@ -23,6 +23,7 @@ from modeldeploy.worker.dialects.openai_common import (
     new_id,
     usage,
     usage_of,
+    whole_window,
 )
 from modeldeploy.worker.dialects.openai_logprobs import Offsets, chat_logprobs, text_logprobs
 from modeldeploy.worker.dialects.openai_types import (
@@ -211,7 +212,7 @@ class Chat(_Writes):
                 details=True if request.logprobs else "brief",
                 top_n_tokens=request.top_logprobs,
                 max_new_tokens=limit,
-                max_length=None if limit else window,
+                max_length=None if limit else whole_window(window),
             )
 
     def logprobs(self, tokens: Sequence[Token], tops: Sequence[list[Token]]) -> ChatLogprobs | None:

@@ -22,7 +22,7 @@ from modeldeploy.errors import (
     UnsupportedMediaType,
 )
 from modeldeploy.schema.tasks import Ability
-from modeldeploy.schema.tasks.generation import Details, Finish
+from modeldeploy.schema.tasks.generation import MOST_TOKENS, Details, Finish
 from modeldeploy.worker.dialects.openai_types import Error, ErrorBody, Usage
 from modeldeploy.worker.exchange import Exchange, exchange_of
 from modeldeploy.worker.requests import decode
@@ -122,6 +122,11 @@ class Handler(ABC):
     def model(self) -> str:
         """The name that answers carry."""
         return self._spec.deployment
+
+
+def whole_window(window: int | None) -> int | None:
+    """The ``max_length`` of whoever names no limit: all that the model and the schema allow."""
+    return None if window is None else min(window, MOST_TOKENS)
 
 
 def new_id(prefix: str) -> str:

@@ -13,7 +13,13 @@ from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.schema.tasks.generation import Finish, Temperature, Tokens, TopP
 from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_chat import Chats
-from modeldeploy.worker.dialects.openai_common import Handler, error_body, in_terms_of, new_id
+from modeldeploy.worker.dialects.openai_common import (
+    Handler,
+    error_body,
+    in_terms_of,
+    new_id,
+    whole_window,
+)
 from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.routing import EVENTS
 from modeldeploy.worker.sse import DONE, EventStream, event
@@ -72,7 +78,7 @@ class Responses(Handler):
             temperature=request.temperature,
             top_p=request.top_p,
             max_new_tokens=limit,
-            max_length=None if limit else window,
+            max_length=None if limit else whole_window(window),
             details="brief",
         )
         draft = _Draft(request, self.model)
