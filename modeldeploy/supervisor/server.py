@@ -137,9 +137,6 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     server.should_exit = True
     await serving
     where.control_socket.unlink(missing_ok=True)
-    if where.sockets != where.run:
-        with contextlib.suppress(OSError):  # workers that go on serving have theirs there
-            where.sockets.rmdir()
 
 
 def run(settings: Settings, hub: HubAccess) -> None:
@@ -158,3 +155,6 @@ def run(settings: Settings, hub: HubAccess) -> None:
             asyncio.run(_serve(settings, store, hub))
         finally:
             store.close()
+            if where.sockets != where.run:
+                with contextlib.suppress(OSError):  # workers that go on serving have theirs there
+                    where.sockets.rmdir()

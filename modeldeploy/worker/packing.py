@@ -58,7 +58,7 @@ class Gone(Parameter):
         name = getattr(owner if func.__name__ == "__get__" else func, "__name__", "")
         if name not in _KNOWN:
             raise RuntimeError(f"{name} of a weight that is packed")
-        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]  # torch's own is not typed
 
 
 _KNOWN = frozenset(
@@ -82,7 +82,7 @@ def pack(model: torch.nn.Module, rows: Sequence[int]) -> int:
     """Pack those linear layers of a model on the CPU that are then faster with so many ``rows`` (in
     all of these sizes together); how many there are now. The weights' plain copy is dropped,
     unless another module (an embedding) has them too."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # as above
         return 0
     gains: dict[Any, bool] = {}
     with torch.inference_mode():

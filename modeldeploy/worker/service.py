@@ -300,7 +300,7 @@ def _contained() -> Iterator[None]:
             yield
     except ModelDeployError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a foreign model raises fails this request alone
         log.exception("the model failed on an input")
         raise PredictionFailed(
             f"the model failed on this input: {one_line(error)}",
