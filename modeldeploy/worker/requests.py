@@ -50,9 +50,15 @@ def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
     Raises:
         MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not what the schema asks for.
     """
-    if task.twin:
-        task = meant(task, decode(raw, dict[str, msgspec.Raw]).keys())
-    return split(task, decode(raw, native_request(task)), most)
+    try:
+        return split(task, decode(raw, native_request(task)), most)
+    except InvalidRequest:
+        if not task.twin:
+            raise
+        other = meant(task, decode(raw, dict[str, msgspec.Raw]).keys())
+        if other is task:
+            raise
+        return split(other, decode(raw, native_request(other)), most)
 
 
 def meant(task: TaskSchema, given: AbstractSet[str]) -> TaskSchema:
