@@ -73,78 +73,54 @@ def test_answers_come_back_in_order_whatever_the_sizes() -> None:
     assert run(story).batches == [[1, 3, 2, 0]]
 
 
-def test_it_never_waits_for_company_and_takes_all_there_is() -> None:
+def batches_of(*requests: list[Item], **limits: Any) -> list[list[Any]]:
+    """The calls that are made of requests that came, one after the other, while the model was
+    busy with ``first``."""
+
     async def story(model: Model, batcher: Batcher) -> None:
         first = await _busy(model, batcher)
-        others = [asyncio.ensure_future(batcher.run(items(n))) for n in range(5)]
+        others = [asyncio.ensure_future(batcher.run(one)) for one in requests]
         await asyncio.sleep(0.01)
         model.gate.set()
         await asyncio.gather(first, *others)
 
-    assert run(story).batches == [["first"], [0, 1, 2, 3, 4]]
+    busy, *batches = run(story, BatchLimits(**limits)).batches
+    assert busy == ["first"]
+    return batches
+
+
+def test_it_never_waits_for_company_and_takes_all_there_is() -> None:
+    assert batches_of(*(items(n) for n in range(5))) == [[0, 1, 2, 3, 4]]
 
 
 def test_items_of_another_key_wait_for_their_own_batch() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        others = [asyncio.ensure_future(batcher.run(items(n, key=n % 2 or None))) for n in range(4)]
-        await asyncio.sleep(0.01)
-        model.gate.set()
-        await asyncio.gather(first, *others)
+    found = batches_of(*(items(n, key=n % 2 or None) for n in range(4)))
+    assert found == [[0, 2], [1, 3]]
 
-    assert run(story).batches == [["first"], [0, 2], [1, 3]]
+
+SIZES = (10, 100, 11, 90, 12, 300)
 
 
 def test_a_batch_keeps_its_padded_size_and_those_of_like_size_together() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        sizes = [10, 100, 11, 90, 12, 300]
-        others = [asyncio.ensure_future(batcher.run(items(n, size=n))) for n in sizes]
-        await asyncio.sleep(0.01)
-        model.gate.set()
-        await asyncio.gather(first, *others)
-
-    batches = run(story, BatchLimits(items=8, size=200)).batches
-    assert batches == [["first"], [10, 11, 12], [100, 90], [300]]
+    found = batches_of(*(items(n, size=n) for n in SIZES), items=8, size=200)
+    assert found == [[10, 11, 12], [100, 90], [300]]
 
 
 def test_without_padding_sizes_add_up_in_the_order_of_arrival() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        sizes = [10, 100, 11, 90, 12, 300]
-        others = [asyncio.ensure_future(batcher.run(items(n, size=n))) for n in sizes]
-        await asyncio.sleep(0.01)
-        model.gate.set()
-        await asyncio.gather(first, *others)
-
-    batches = run(story, BatchLimits(items=8, size=200, padded=False)).batches
-    assert batches == [["first"], [10, 100, 11], [90, 12], [300]]
+    found = batches_of(*(items(n, size=n) for n in SIZES), items=8, size=200, padded=False)
+    assert found == [[10, 100, 11], [90, 12], [300]]
 
 
 def test_where_lengths_must_be_equal_they_are() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        others = [asyncio.ensure_future(batcher.run(items(n, size=n % 2 + 1))) for n in range(5)]
-        await asyncio.sleep(0.01)
-        model.gate.set()
-        await asyncio.gather(first, *others)
-
-    assert run(story, BatchLimits(equal=True)).batches == [["first"], [0, 2, 4], [1, 3]]
+    found = batches_of(*(items(n, size=n % 2 + 1) for n in range(5)), equal=True)
+    assert found == [[0, 2, 4], [1, 3]]
 
 
-def test_a_long_list_shares_each_call_with_those_that_wait_beside_it() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        many = asyncio.ensure_future(batcher.run(items(*range(6), size=10)))
-        await asyncio.sleep(0.01)
-        one = asyncio.ensure_future(batcher.run(items("one", size=10)))
-        await asyncio.sleep(0.01)
-        model.gate.set()
-        await asyncio.gather(first, many, one)
-
-    for padded in (True, False):
-        batches = run(story, BatchLimits(items=3, size=30, padded=padded)).batches
-        assert batches == [["first"], [0, "one", 1], [2, 3, 4], [5]]
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_long_list_shares_each_call_with_those_that_wait_beside_it(padded: bool) -> None:
+    many, one = items(*range(6), size=10), items("one", size=10)
+    found = batches_of(many, one, items=3, size=30, padded=padded)
+    assert found == [[0, "one", 1], [2, 3, 4], [5]]
 
 
 def test_a_long_list_does_not_hold_up_a_short_question() -> None:
