@@ -21,10 +21,10 @@ def main(snapshot: str, task: str, how: str) -> None:
     import torch
 
     from modeldeploy.schema.tasks import TASKS
-    from modeldeploy.worker import settling
-    from modeldeploy.worker.loading import warm_up
+    from modeldeploy.worker.adapter import Item, Source
+    from modeldeploy.worker.compute import settling
+    from modeldeploy.worker.loader import warm_up
     from modeldeploy.worker.tasks import adapter_of
-    from modeldeploy.worker.tasks.base import Item, Source
 
     adapter = adapter_of(TASKS[task])
     source = Source(

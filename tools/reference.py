@@ -17,7 +17,7 @@ from modeldeploy.cli.main import cli
 from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.settings import TABLE
 from modeldeploy.worker.dialects import kinds
-from modeldeploy.worker.operations import About
+from modeldeploy.worker.http.operations import About
 
 DOCS = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- made by tools/reference.py: change the code, then run make format -->"

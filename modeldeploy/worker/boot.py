@@ -18,10 +18,11 @@ import uvloop
 
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.transport import private_listener
-from modeldeploy.worker import handover, loading, logs, servers
-from modeldeploy.worker.app import PublicApp
-from modeldeploy.worker.insider import insider_app
-from modeldeploy.worker.service import Service
+from modeldeploy.worker import handover, loader, logs
+from modeldeploy.worker.http import servers
+from modeldeploy.worker.http.app import PublicApp
+from modeldeploy.worker.http.insider import insider_app
+from modeldeploy.worker.http.service import Service
 from modeldeploy.worker.state import WorkerState
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class _Orders:
 
 async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     state = WorkerState(spec)
-    service = Service(state, loading.find_task(spec))
+    service = Service(state, loader.find_task(spec))
     orders = _Orders(spec)
     public = servers.server(PublicApp(service), spec.drain_timeout)
     insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
@@ -109,7 +110,7 @@ async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
         await asyncio.sleep(_TICK)
         _raise_if_ended(serving)
     log.info("serving %s (%s) as %s", spec.model_id, spec.task, spec.deployment)
-    loading.start(state, service.loaded)
+    loader.start(state, service.loaded)
     code = await _until_told(state, orders, serving)
     log.info("ending: answering what was accepted")
     state.update(phase="draining", message="answering what was accepted")

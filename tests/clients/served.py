@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
-from modeldeploy.worker import loading, servers
-from modeldeploy.worker.app import PublicApp
-from modeldeploy.worker.service import Service
+from modeldeploy.worker import loader
+from modeldeploy.worker.http import servers
+from modeldeploy.worker.http.app import PublicApp
+from modeldeploy.worker.http.service import Service
 from modeldeploy.worker.state import WorkerState
 from tests.worker.specs import worker_spec
 
@@ -49,10 +50,10 @@ def served(snapshot: Path, task: str, **changes: Any) -> Iterator[Served]:
 
     async def serve() -> None:
         state = WorkerState(spec)
-        service = Service(state, loading.find_task(spec))
+        service = Service(state, loader.find_task(spec))
         server = servers.server(PublicApp(service), 1)
         serving = asyncio.ensure_future(server.serve([listener]))
-        loading.start(state, service.loaded)
+        loader.start(state, service.loaded)
         now = await state.settled(_SECONDS)
         if now.phase == "ready":
             found.append(Served(f"http://127.0.0.1:{port}", port, state))

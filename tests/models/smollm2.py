@@ -17,7 +17,7 @@ def file() -> Path:
 def convert(folder: Path) -> Path:
     """The model as a local directory of safetensors in ``folder``: made once (half a minute),
     then found there."""
-    from modeldeploy.worker import convert
+    from modeldeploy.worker.loading import convert
 
     done = folder / "done"
     with folder.with_suffix(".lock").open("w") as lock:

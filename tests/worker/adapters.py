@@ -13,10 +13,10 @@ import torch
 
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.tasks import TASKS, TaskSchema
-from modeldeploy.worker import settling
-from modeldeploy.worker.loading import warm_up
+from modeldeploy.worker.adapter import Adapter, Source
+from modeldeploy.worker.compute import settling
+from modeldeploy.worker.loader import warm_up
 from modeldeploy.worker.tasks import adapter_of
-from modeldeploy.worker.tasks.base import Adapter, Source
 
 AnyAdapter = Adapter[Any, Any]
 Make = Callable[[Any], tuple[Path, AnyAdapter]]

@@ -12,9 +12,9 @@ import pytest
 
 from modeldeploy.schema.tasks import TASKS, TaskSchema, alternatives
 from modeldeploy.worker.dialects import kinds, oip_tensors
-from modeldeploy.worker.operations import About, Operation
-from modeldeploy.worker.pages import Pages
-from modeldeploy.worker.routing import JSON
+from modeldeploy.worker.http.operations import About, Operation
+from modeldeploy.worker.http.pages import Pages
+from modeldeploy.worker.http.routing import JSON
 
 TESTS = Path(__file__).parent / "tasks"
 EVERY = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

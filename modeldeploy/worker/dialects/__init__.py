@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError
-from modeldeploy.worker.operations import About, Operation
-from modeldeploy.worker.service import Service
+from modeldeploy.worker.http.operations import About, Operation
+from modeldeploy.worker.http.service import Service
 
 DIALECTS: dict[str, str] = {
     "native": "modeldeploy.worker.dialects.native:Native",

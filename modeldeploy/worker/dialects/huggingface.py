@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
 from modeldeploy.schema.tasks import TaskSchema, answered, hf_input, hf_parameters
-from modeldeploy.worker import intake
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.tokens import token_events
-from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.operations import (
+from modeldeploy.worker.http import intake
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import Exchange, exchange_of
+from modeldeploy.worker.http.operations import (
     About,
     Operation,
     Schema,
@@ -31,10 +31,10 @@ from modeldeploy.worker.operations import (
     events,
     media_bodies,
 )
-from modeldeploy.worker.requests import Asked, parse_hf
-from modeldeploy.worker.routing import EVENTS, JSON, JsonRoute, acceptable, produced
-from modeldeploy.worker.service import Service
-from modeldeploy.worker.weight import weight
+from modeldeploy.worker.http.requests import Asked, parse_hf
+from modeldeploy.worker.http.routing import EVENTS, JSON, JsonRoute, acceptable, produced
+from modeldeploy.worker.http.service import Service
+from modeldeploy.worker.http.weight import weight
 
 
 class HfError(Struct, frozen=True, kw_only=True):

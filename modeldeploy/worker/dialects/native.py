@@ -13,12 +13,12 @@ from starlette.routing import Route
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.tasks import TaskSchema, answered, native_request
-from modeldeploy.worker import intake
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.huggingface import HuggingFace
 from modeldeploy.worker.dialects.tokens import token_events
-from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.operations import (
+from modeldeploy.worker.http import intake
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import Exchange, exchange_of
+from modeldeploy.worker.http.operations import (
     About,
     Operation,
     Schema,
@@ -29,10 +29,10 @@ from modeldeploy.worker.operations import (
     events,
     media_bodies,
 )
-from modeldeploy.worker.requests import is_hf, parse, parse_hf
-from modeldeploy.worker.routing import EVENTS, JSON, JsonRoute, acceptable, produced
-from modeldeploy.worker.service import Service
-from modeldeploy.worker.weight import weight
+from modeldeploy.worker.http.requests import is_hf, parse, parse_hf
+from modeldeploy.worker.http.routing import EVENTS, JSON, JsonRoute, acceptable, produced
+from modeldeploy.worker.http.service import Service
+from modeldeploy.worker.http.weight import weight
 
 
 class Success(Struct, frozen=True, kw_only=True):

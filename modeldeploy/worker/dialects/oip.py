@@ -17,7 +17,6 @@ from starlette.routing import Route
 from modeldeploy import __version__
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotFound, UnsupportedMediaType
 from modeldeploy.schema.tasks import TaskSchema
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects import oip_tensors as tensors
 from modeldeploy.worker.dialects.oip_wire import (
     HEADER_LENGTH,
@@ -27,12 +26,13 @@ from modeldeploy.worker.dialects.oip_wire import (
     head_length,
     infer_request,
 )
-from modeldeploy.worker.exchange import exchange_of
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors
-from modeldeploy.worker.requests import Asked, check_count, decode, example, meant
-from modeldeploy.worker.routing import BINARY, JSON, JsonRoute, acceptable
-from modeldeploy.worker.service import Service
-from modeldeploy.worker.weight import weight
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import exchange_of
+from modeldeploy.worker.http.operations import About, Operation, Schema, answer, bodies, errors
+from modeldeploy.worker.http.requests import Asked, check_count, decode, example, meant
+from modeldeploy.worker.http.routing import BINARY, JSON, JsonRoute, acceptable
+from modeldeploy.worker.http.service import Service
+from modeldeploy.worker.http.weight import weight
 
 _MODELS = "/v2/models/"
 

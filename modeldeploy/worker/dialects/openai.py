@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError, NotFound, UnsupportedMediaType
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects import openai_operations
 from modeldeploy.worker.dialects.openai_audio import Transcriptions
 from modeldeploy.worker.dialects.openai_chat import Chat, Completions
@@ -20,9 +19,10 @@ from modeldeploy.worker.dialects.openai_common import error_body
 from modeldeploy.worker.dialects.openai_responses import Responses
 from modeldeploy.worker.dialects.openai_types import Model, Models
 from modeldeploy.worker.dialects.openai_vectors import Vectors
-from modeldeploy.worker.operations import About, Operation
-from modeldeploy.worker.routing import JsonRoute
-from modeldeploy.worker.service import Service
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.operations import About, Operation
+from modeldeploy.worker.http.routing import JsonRoute
+from modeldeploy.worker.http.service import Service
 
 _HANDLERS = (Chat, Completions, Responses, Vectors, Transcriptions)
 

@@ -7,11 +7,11 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from modeldeploy.errors import InvalidRequest, UnsupportedMediaType
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_common import Handler
-from modeldeploy.worker.exchange import Exchange
-from modeldeploy.worker.intake import form_parts
-from modeldeploy.worker.routing import FORM
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import Exchange
+from modeldeploy.worker.http.intake import form_parts
+from modeldeploy.worker.http.routing import FORM
 
 _FORMATS = ("json", "text")
 _ZERO = frozenset({"", "0", "0.0"})

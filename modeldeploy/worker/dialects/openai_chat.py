@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.schema.tasks.generation import GeneratedText, Token
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_common import (
     FINISH,
     Handler,
@@ -38,12 +37,13 @@ from modeldeploy.worker.dialects.openai_types import (
     TextLogprobs,
     Usage,
 )
-from modeldeploy.worker.exchange import Exchange
 from modeldeploy.worker.generation.rows import Piece
 from modeldeploy.worker.generation.sampling import Sampling
-from modeldeploy.worker.routing import EVENTS
-from modeldeploy.worker.sse import DONE, EventStream, event
-from modeldeploy.worker.streams import Stream
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import Exchange
+from modeldeploy.worker.http.routing import EVENTS
+from modeldeploy.worker.http.sse import DONE, EventStream, event
+from modeldeploy.worker.http.streams import Stream
 
 _COMPLETION_TOKENS = 16  # OpenAI's own default for the old route
 

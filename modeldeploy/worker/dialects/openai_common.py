@@ -24,10 +24,10 @@ from modeldeploy.errors import (
 from modeldeploy.schema.tasks import Ability
 from modeldeploy.schema.tasks.generation import MOST_TOKENS, Details, Finish
 from modeldeploy.worker.dialects.openai_types import Error, ErrorBody, Usage
-from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.requests import decode
-from modeldeploy.worker.routing import JSON, acceptable
-from modeldeploy.worker.service import Service
+from modeldeploy.worker.http.exchange import Exchange, exchange_of
+from modeldeploy.worker.http.requests import decode
+from modeldeploy.worker.http.routing import JSON, acceptable
+from modeldeploy.worker.http.service import Service
 
 T = TypeVar("T")
 

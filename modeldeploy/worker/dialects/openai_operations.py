@@ -19,8 +19,16 @@ from modeldeploy.worker.dialects.openai_types import (
     Models,
 )
 from modeldeploy.worker.dialects.openai_vectors import Vectors
-from modeldeploy.worker.operations import About, Operation, Schema, answer, bodies, errors, events
-from modeldeploy.worker.routing import EVENTS, FORM
+from modeldeploy.worker.http.operations import (
+    About,
+    Operation,
+    Schema,
+    answer,
+    bodies,
+    errors,
+    events,
+)
+from modeldeploy.worker.http.routing import EVENTS, FORM
 
 _Documented = tuple[type[Handler], str, Any, Any, dict[str, Any]]
 _SAY = "Say hello."

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.schema.tasks.generation import Finish, Temperature, Tokens, TopP
-from modeldeploy.worker.answers import json_answer
 from modeldeploy.worker.dialects.openai_chat import Chats
 from modeldeploy.worker.dialects.openai_common import (
     Handler,
@@ -20,10 +19,11 @@ from modeldeploy.worker.dialects.openai_common import (
     new_id,
     whole_window,
 )
-from modeldeploy.worker.exchange import Exchange
-from modeldeploy.worker.routing import EVENTS
-from modeldeploy.worker.sse import DONE, EventStream, event
-from modeldeploy.worker.streams import Stream
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import Exchange
+from modeldeploy.worker.http.routing import EVENTS
+from modeldeploy.worker.http.sse import DONE, EventStream, event
+from modeldeploy.worker.http.streams import Stream
 
 
 class InputPart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

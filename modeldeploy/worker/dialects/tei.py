@@ -23,13 +23,13 @@ from modeldeploy.schema.tasks.embeddings import (
     TextRankingParameters,
 )
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker.answers import json_answer
-from modeldeploy.worker.exchange import Exchange, exchange_of
-from modeldeploy.worker.operations import About, Operation, answer, bodies, errors
-from modeldeploy.worker.requests import check_count, decode
-from modeldeploy.worker.routing import JSON, JsonRoute
-from modeldeploy.worker.service import Service
-from modeldeploy.worker.weight import weight
+from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.worker.http.exchange import Exchange, exchange_of
+from modeldeploy.worker.http.operations import About, Operation, answer, bodies, errors
+from modeldeploy.worker.http.requests import check_count, decode
+from modeldeploy.worker.http.routing import JSON, JsonRoute
+from modeldeploy.worker.http.service import Service
+from modeldeploy.worker.http.weight import weight
 
 T = TypeVar("T")
 

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
-from modeldeploy.worker.exchange import Exchange
-from modeldeploy.worker.requests import Asked
-from modeldeploy.worker.routing import EVENTS, acceptable
-from modeldeploy.worker.service import Service
-from modeldeploy.worker.sse import EventStream, event
-from modeldeploy.worker.streams import Stream, Streams
+from modeldeploy.worker.http.exchange import Exchange
+from modeldeploy.worker.http.requests import Asked
+from modeldeploy.worker.http.routing import EVENTS, acceptable
+from modeldeploy.worker.http.service import Service
+from modeldeploy.worker.http.sse import EventStream, event
+from modeldeploy.worker.http.streams import Stream, Streams
 
 
 async def token_events(

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation.rows import Prompt, Row, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice, Sampling, choice_of
 from modeldeploy.worker.generation.writer import Decode
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.stopping import Abandoned
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from modeldeploy.worker.front import Failure, Front, Ticket
+from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
 from modeldeploy.worker.generation.sampling import Choice, choose
 from modeldeploy.worker.generation.slab import Slab
 from modeldeploy.worker.generation.writer import Decode
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.scores import not_numbers
 
 _CHUNK = 128  # tokens of a prompt read between two steps of others

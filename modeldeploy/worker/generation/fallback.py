@@ -17,10 +17,10 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation.rows import Prompt, Row, Written
 from modeldeploy.worker.generation.sampling import Choice, choose
 from modeldeploy.worker.generation.writer import Decode
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.tokens import matrix
 

@@ -15,7 +15,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from modeldeploy.worker.generation.sampling import Processors
-from modeldeploy.worker.model_errors import typed_errors
+from modeldeploy.worker.loading.model_errors import typed_errors
 from modeldeploy.worker.tasks.planning import writer_of
 
 _SCORES = (

@@ -1,4 +1,4 @@
-"""One file per task: what :class:`~modeldeploy.worker.tasks.base.Adapter` asks for."""
+"""One file per task: what :class:`~modeldeploy.worker.adapter.Adapter` asks for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from modeldeploy.schema.tasks import TaskSchema
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 
 
 def adapter_of(task: TaskSchema) -> Adapter[Any, Any]:

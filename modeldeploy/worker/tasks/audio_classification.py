@@ -6,7 +6,7 @@ from typing import Any
 
 from modeldeploy.schema.tasks.audio import Audio
 from modeldeploy.schema.tasks.text import ClassificationParameters, Label
-from modeldeploy.worker.tasks.base import BatchLimits, Item
+from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.tasks.hearing import Hearing
 from modeldeploy.worker.tasks.scores import default_function, labels
 

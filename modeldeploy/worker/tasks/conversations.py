@@ -18,7 +18,7 @@ def conversation_of(messages: list[dict[str, Any]]) -> ImageConversation:
     Raises:
         InvalidRequest: a part that is neither a text nor an image, or too many images.
         UrlNotAllowed: an image that is a path, or a URL other than http(s): whether one of those
-            may be fetched is for :mod:`modeldeploy.worker.media` to say.
+            may be fetched is for :mod:`modeldeploy.worker.http.media` to say.
     """
     images: list[str] = []
     turned = [

@@ -11,8 +11,8 @@ from transformers.utils import is_torchvision_available
 
 from modeldeploy.errors import UnsupportedModel
 from modeldeploy.schema.tasks.vision import Depth, DepthEstimationParameters, Image
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.image_model import SizedAdapter, check_planes, image_item, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 

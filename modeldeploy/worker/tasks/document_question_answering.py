@@ -20,10 +20,10 @@ from modeldeploy.schema.tasks.multimodal import (
     ImageQuestion,
 )
 from modeldeploy.schema.tasks.seq2seq import Decoding
-from modeldeploy.worker import checkpoint, processors
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
 from modeldeploy.worker.failures import panics_as_errors
+from modeldeploy.worker.loading import checkpoint, processors
 from modeldeploy.worker.tasks import documents, images
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
 from modeldeploy.worker.tasks.generating import Generator
 from modeldeploy.worker.tasks.model import ModelAdapter

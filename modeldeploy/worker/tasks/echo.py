@@ -7,7 +7,7 @@ from typing import Any
 
 from modeldeploy.schema.tasks.echo import Echoed, EchoParameters
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker.tasks.base import Adapter, Item, ModelInfo, Source
+from modeldeploy.worker.adapter import Adapter, Item, ModelInfo, Source
 
 _SLICE_SECONDS = 0.01
 

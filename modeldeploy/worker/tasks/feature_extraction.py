@@ -17,8 +17,8 @@ from modeldeploy.schema.tasks.embeddings import (
     SentenceSimilarityParameters,
 )
 from modeldeploy.schema.tasks.text import Text
+from modeldeploy.worker.adapter import Item, ModelInfo, Source
 from modeldeploy.worker.tasks import sentence_modules
-from modeldeploy.worker.tasks.base import Item, ModelInfo, Source
 from modeldeploy.worker.tasks.scores import check_numbers
 from modeldeploy.worker.tasks.text_model import TextModel
 from modeldeploy.worker.tasks.tokens import Encoded

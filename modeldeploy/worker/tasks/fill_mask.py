@@ -10,7 +10,7 @@ import numpy as np
 from modeldeploy.errors import InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.tagging import Filled, FillMaskParameters
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks.entities import Floats
 from modeldeploy.worker.tasks.scores import check_numbers, softmax
 from modeldeploy.worker.tasks.text_model import TextModel

@@ -19,7 +19,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks.planning import Plan, writer_of
 from modeldeploy.worker.tasks.scores import not_numbers
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 
 from modeldeploy.errors import InvalidRequest
-from modeldeploy.worker import processors
+from modeldeploy.worker.adapter import Inputs, Parameters, Source
 from modeldeploy.worker.failures import one_line
+from modeldeploy.worker.loading import processors
 from modeldeploy.worker.tasks import audio
-from modeldeploy.worker.tasks.base import Inputs, Parameters, Source
 from modeldeploy.worker.tasks.model import ModelAdapter
 
 Features = dict[str, torch.Tensor]  # as the extractor makes them of one sound: (1, ...) each

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from modeldeploy.schema.tasks.text import ClassificationParameters, Label
 from modeldeploy.schema.tasks.vision import Image
+from modeldeploy.worker.adapter import Inputs, Item
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Inputs, Item
 from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of
 from modeldeploy.worker.tasks.scores import default_function, labels
 

@@ -9,8 +9,8 @@ from safetensors import safe_open
 
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.vision import Image, ImageFeatureExtractionParameters
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of
 from modeldeploy.worker.tasks.scores import check_numbers
 

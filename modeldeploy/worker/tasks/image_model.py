@@ -11,9 +11,9 @@ from PIL import Image
 from transformers import BatchFeature
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
-from modeldeploy.worker import processors
+from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, Source
 from modeldeploy.worker.failures import one_line
-from modeldeploy.worker.tasks.base import BatchLimits, Inputs, Item, Parameters, Source
+from modeldeploy.worker.loading import processors
 from modeldeploy.worker.tasks.model import ModelAdapter
 
 Features = dict[str, torch.Tensor]

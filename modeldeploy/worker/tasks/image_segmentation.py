@@ -11,8 +11,8 @@ import transformers
 from modeldeploy.errors import InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.regions import ImageSegmentationParameters, Segment
 from modeldeploy.schema.tasks.vision import Image
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.image_model import SizedAdapter, check_planes, image_item, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 

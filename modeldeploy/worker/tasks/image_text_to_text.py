@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.generation import TextGenerationParameters
 from modeldeploy.schema.tasks.multimodal import ImageConversation, TextWithImages
-from modeldeploy.worker import processors
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
 from modeldeploy.worker.generation import fallback
 from modeldeploy.worker.generation.rows import Prompt
+from modeldeploy.worker.loading import processors
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.choosing import Defaults
 from modeldeploy.worker.tasks.conversations import conversation_of, images_of, turn_of
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes

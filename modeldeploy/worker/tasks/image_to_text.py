@@ -8,9 +8,9 @@ from typing import Any
 from modeldeploy.schema.tasks.generation import GeneratedText
 from modeldeploy.schema.tasks.multimodal import ImageToTextParameters
 from modeldeploy.schema.tasks.vision import Image
-from modeldeploy.worker import checkpoint, processors
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
+from modeldeploy.worker.loading import checkpoint, processors
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
 from modeldeploy.worker.tasks.generating import Generator
 from modeldeploy.worker.tasks.model import ModelAdapter

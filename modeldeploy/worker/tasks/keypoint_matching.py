@@ -12,8 +12,8 @@ from modeldeploy.schema.tasks.regions import (
     KeypointMatchingParameters,
     Match,
 )
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.image_model import SizedAdapter, key_of, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 

@@ -15,8 +15,8 @@ import torch
 
 from modeldeploy.schema.tasks.regions import Box, Mask, MaskGenerationParameters
 from modeldeploy.schema.tasks.vision import Image
+from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.tasks import images, prompts
-from modeldeploy.worker.tasks.base import BatchLimits, Item
 from modeldeploy.worker.tasks.image_model import Features, ImageAdapter, Size, key_of, size_of
 from modeldeploy.worker.tasks.prompts import Prompts
 from modeldeploy.worker.tasks.scores import check_numbers

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from modeldeploy.worker import checkpoint, packing
-from modeldeploy.worker.devices import dtype_name
-from modeldeploy.worker.tasks.base import (
+from modeldeploy.worker.adapter import (
     Adapter,
     BatchLimits,
     Inputs,
@@ -20,7 +18,10 @@ from modeldeploy.worker.tasks.base import (
     Parameters,
     Source,
 )
-from modeldeploy.worker.unpadded import restore_padding
+from modeldeploy.worker.compute import packing
+from modeldeploy.worker.compute.unpadded import restore_padding
+from modeldeploy.worker.loading import checkpoint
+from modeldeploy.worker.loading.devices import dtype_name
 
 _ON_GPU = 16
 

@@ -8,8 +8,8 @@ import torch
 
 from modeldeploy.schema.tasks.regions import Box, Detection, ObjectDetectionParameters
 from modeldeploy.schema.tasks.vision import Image
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.image_model import SizedAdapter, image_item, size_of
 from modeldeploy.worker.tasks.scores import check_numbers
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.text import Answer, QuestionAnsweringParameters, QuestionContext
-from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.spans import Floats, best_spans
 from modeldeploy.worker.tasks.text_model import TextModel

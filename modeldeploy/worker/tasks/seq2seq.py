@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from modeldeploy.schema.tasks.generation import GeneratedText
 from modeldeploy.schema.tasks.seq2seq import Seq2SeqParameters, Summary
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker import checkpoint
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.generating import Generator, Written
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.planning import BEAMS, Plan, Planner

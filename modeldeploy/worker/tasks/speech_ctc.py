@@ -11,8 +11,8 @@ import torch
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.audio import SpeechChunk, SpeechRecognitionParameters, Transcript
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks.audio import Samples
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.hearing import Features
 from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.speech_parts import Stride, cut

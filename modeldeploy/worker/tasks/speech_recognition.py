@@ -11,9 +11,9 @@ from transformers import (
 
 from modeldeploy.errors import UnsupportedModel
 from modeldeploy.schema.tasks.audio import Audio, SpeechRecognitionParameters, Transcript
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.audio import MAX_SECONDS
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.hearing import Hearing
 from modeldeploy.worker.tasks.speech_ctc import Ctc
 from modeldeploy.worker.tasks.speech_whisper import Whisper

@@ -13,8 +13,8 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.audio import SpeechChunk, SpeechRecognitionParameters, Transcript
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks.audio import Samples
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.speech_parts import Stride, cut
 from modeldeploy.worker.tasks.speech_writing import Writing
 

@@ -9,8 +9,8 @@ from transformers import StoppingCriteriaList
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.audio import SpeechRecognitionParameters, Transcript
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks.audio import Samples
-from modeldeploy.worker.tasks.base import Item
 from modeldeploy.worker.tasks.decoding import BEAMS, SAMPLING, asked_of, new_tokens
 from modeldeploy.worker.tasks.stopping import Abandoned
 from modeldeploy.worker.tasks.tokens import positions_of

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria
 
-from modeldeploy.worker.tasks.base import Dropped, Item
+from modeldeploy.worker.adapter import Dropped, Item
 
 
 class Abandoned(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy

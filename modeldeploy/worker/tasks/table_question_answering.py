@@ -18,9 +18,9 @@ from modeldeploy.schema.tasks.tables import (
     TableQuestion,
     TableQuestionAnsweringParameters,
 )
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.failures import one_line
-from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.scores import check_numbers
 from modeldeploy.worker.tasks.tokens import matrix, window_of

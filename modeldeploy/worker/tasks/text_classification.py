@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modeldeploy.schema.tasks.text import Label, Text, TextClassificationParameters
-from modeldeploy.worker.tasks.base import Item
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.tasks.scores import default_function, labels
 from modeldeploy.worker.tasks.text_model import SequenceClassifier
 

@@ -21,10 +21,9 @@ from modeldeploy.schema.tasks.generation import (
     Token,
 )
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker import checkpoint
-from modeldeploy.worker.devices import kept_bytes
+from modeldeploy.worker.adapter import BatchLimits, Item, ModelInfo, Source
+from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line
-from modeldeploy.worker.front import Front
 from modeldeploy.worker.generation import beams, fallback
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
@@ -32,7 +31,8 @@ from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice
 from modeldeploy.worker.generation.slab import Slab
-from modeldeploy.worker.tasks.base import BatchLimits, Item, ModelInfo, Source
+from modeldeploy.worker.loading import checkpoint
+from modeldeploy.worker.loading.devices import kept_bytes
 from modeldeploy.worker.tasks.choosing import Defaults, sampling_of
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.spelling import Speller

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from modeldeploy.worker import checkpoint, company
-from modeldeploy.worker.company import Layout, looks_far
-from modeldeploy.worker.tasks.base import BatchLimits, Inputs, Item, Parameters, Source
+from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, Source
+from modeldeploy.worker.compute import company
+from modeldeploy.worker.compute.company import Layout, looks_far
+from modeldeploy.worker.compute.unpadded import Unpadded
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter, arguments
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens, first_position, plain
-from modeldeploy.worker.unpadded import Unpadded
 
 log = logging.getLogger(__name__)
 

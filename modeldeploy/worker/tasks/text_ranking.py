@@ -8,7 +8,7 @@ import numpy as np
 
 from modeldeploy.errors import WrongTask
 from modeldeploy.schema.tasks.embeddings import QueryTexts, Ranked, TextRankingParameters
-from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks.scores import check_numbers, sigmoid
 from modeldeploy.worker.tasks.text_model import SequenceClassifier
 

@@ -13,9 +13,9 @@ from transformers import MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING, StoppingCriteriaLis
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.audio import Sound, Spoken, TextToSpeechParameters
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks import audio
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.decoding import asked_of, new_tokens
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.scores import check_numbers

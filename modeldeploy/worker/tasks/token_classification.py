@@ -7,7 +7,7 @@ from typing import Any
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.tagging import Entity, TokenClassificationParameters
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks.entities import Floats, Piece, entities, merged
 from modeldeploy.worker.tasks.scores import check_numbers, softmax
 from modeldeploy.worker.tasks.text_model import TextModel

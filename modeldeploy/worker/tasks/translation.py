@@ -7,7 +7,7 @@ from typing import Any
 from modeldeploy.errors import InvalidRequest, UnsupportedTask
 from modeldeploy.schema.tasks.seq2seq import Translation, TranslationParameters, pair_of
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker.tasks.base import Source
+from modeldeploy.worker.adapter import Source
 from modeldeploy.worker.tasks.languages import languages_of
 from modeldeploy.worker.tasks.planning import Plan
 from modeldeploy.worker.tasks.seq2seq import Seq2Seq

@@ -6,8 +6,8 @@ import numpy as np
 
 from modeldeploy.errors import InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.vision import Video, VideoClassificationParameters
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
 from modeldeploy.worker.tasks import images, videos
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.image_classification import PictureClassifier
 from modeldeploy.worker.tasks.image_model import key_of
 

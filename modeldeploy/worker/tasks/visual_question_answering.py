@@ -10,9 +10,9 @@ from typing import Any
 from modeldeploy.errors import InputTooLong
 from modeldeploy.schema.tasks.multimodal import ImageQuestion, VisualAnswer, VisualAnswersParameters
 from modeldeploy.schema.tasks.seq2seq import Decoding
-from modeldeploy.worker import processors
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
+from modeldeploy.worker.loading import processors
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
 from modeldeploy.worker.tasks.generating import Generator
 from modeldeploy.worker.tasks.model import ModelAdapter

@@ -12,8 +12,8 @@ from transformers import SpeechT5HifiGan, StoppingCriteriaList
 
 from modeldeploy.errors import UnsupportedModel
 from modeldeploy.schema.tasks.audio import TextToSpeechParameters
-from modeldeploy.worker.model_errors import typed_errors
-from modeldeploy.worker.tasks.base import Source
+from modeldeploy.worker.adapter import Source
+from modeldeploy.worker.loading.model_errors import typed_errors
 from modeldeploy.worker.tasks.decoding import ACCEPTED, BEAMS, LENGTHS, SAMPLING
 
 BARK_TOKENS = 256  # its processor pads every text to this

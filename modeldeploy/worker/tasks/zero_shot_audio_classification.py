@@ -8,9 +8,9 @@ from typing import Any
 from modeldeploy.errors import InputTooLong, WrongTask
 from modeldeploy.schema.tasks.audio import Audio, ZeroShotAudioParameters
 from modeldeploy.schema.tasks.text import Label
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.audio import Samples
-from modeldeploy.worker.tasks.base import BatchLimits, Item, Source
 from modeldeploy.worker.tasks.hearing import Features, Hearing
 from modeldeploy.worker.tasks.scores import labels
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens

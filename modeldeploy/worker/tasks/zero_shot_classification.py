@@ -10,7 +10,7 @@ import numpy as np
 from modeldeploy.errors import InvalidRequest, WrongTask
 from modeldeploy.schema.tasks.tagging import ZeroShotClassificationParameters
 from modeldeploy.schema.tasks.text import Label, Text
-from modeldeploy.worker.tasks.base import Item, Source
+from modeldeploy.worker.adapter import Item, Source
 from modeldeploy.worker.tasks.scores import check_numbers, softmax
 from modeldeploy.worker.tasks.text_model import SequenceClassifier
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from modeldeploy.schema.tasks.text import Label
 from modeldeploy.schema.tasks.vision import Image, ZeroShotImageClassificationParameters
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker.adapter import Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.candidate_labels import encode_labels, text_tensors
 from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of
 from modeldeploy.worker.tasks.scores import labels

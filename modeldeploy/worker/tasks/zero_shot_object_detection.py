@@ -10,9 +10,9 @@ from transformers import BatchFeature
 from modeldeploy.errors import UnsupportedModel
 from modeldeploy.schema.tasks.regions import Detection, ZeroShotObjectDetectionParameters
 from modeldeploy.schema.tasks.vision import Image
-from modeldeploy.worker import checkpoint
+from modeldeploy.worker.adapter import Item, Source
+from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks import images
-from modeldeploy.worker.tasks.base import Item, Source
 from modeldeploy.worker.tasks.candidate_labels import encode_labels, text_tensors
 from modeldeploy.worker.tasks.image_model import ImageAdapter, key_of, rows, size_of
 from modeldeploy.worker.tasks.object_detection import box_of

@@ -11,10 +11,10 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Piece, Written
-from modeldeploy.worker.tasks.base import Item
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from modeldeploy.errors import InvalidRequest, ModelError
 from modeldeploy.schema.tasks.generation import Conversation, Message
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation.rows import Piece
 from modeldeploy.worker.generation.rules import Rules
-from modeldeploy.worker.tasks.base import Item
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

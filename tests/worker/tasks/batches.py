@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modeldeploy.worker.tasks.base import Adapter, Item
+from modeldeploy.worker.adapter import Adapter, Item
 
 
 def predict_together(

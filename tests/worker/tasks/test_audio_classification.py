@@ -8,7 +8,7 @@ import pytest
 from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import sounds
 from tests.models.sounds import encoded, noise
 from tests.worker.adapters import inputs, loaded, parameters, predict

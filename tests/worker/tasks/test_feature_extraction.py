@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import minilm, tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

@@ -14,7 +14,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, ModelDeployError, UrlNotAllowed
 from modeldeploy.schema.tasks import TASKS
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from modeldeploy.worker.tasks.images import decode
 from tests.models.common import encoded
 from tests.worker.adapters import inputs, loaded, parameters, predict

@@ -18,7 +18,7 @@ from modeldeploy.errors import (
     UrlNotAllowed,
     WrongTask,
 )
-from modeldeploy.worker import processors
+from modeldeploy.worker.loading import processors
 from tests.models import multimodal as models
 from tests.models.common import encoded
 from tests.models.multimodal import picture

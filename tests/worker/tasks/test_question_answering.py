@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, PredictionFailed
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from modeldeploy.worker.tasks.question_answering import Logits
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict

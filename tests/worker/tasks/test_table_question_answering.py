@@ -10,7 +10,7 @@ from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks import TASKS, native_request
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import tables
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from modeldeploy.errors import InputTooLong
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
 from modeldeploy.schema.tasks.generation import Conversation, Message
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

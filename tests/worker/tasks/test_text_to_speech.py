@@ -13,7 +13,7 @@ from transformers import StoppingCriteriaList, pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, UnsupportedModel
 from modeldeploy.schema.tasks.audio import GenerationParameters
-from modeldeploy.worker.tasks.base import Adapter, Dropped
+from modeldeploy.worker.adapter import Adapter, Dropped
 from tests.models import sounds
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

@@ -7,7 +7,7 @@ import pytest
 from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 

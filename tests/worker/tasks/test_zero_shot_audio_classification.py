@@ -9,7 +9,7 @@ from transformers import pipeline
 
 from modeldeploy.errors import InputTooLong, WrongTask
 from modeldeploy.schema.tasks import TASKS, native_request
-from modeldeploy.worker.tasks.base import Adapter
+from modeldeploy.worker.adapter import Adapter
 from tests.models import sounds
 from tests.models.sounds import encoded, noise
 from tests.models.tiny import question_answering

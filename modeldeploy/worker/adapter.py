@@ -1,0 +1,156 @@
+"""The small interface of a task: data in, items to batch, data out.
+
+The way of one input: ``pre`` makes items of it (any thread), ``core`` runs a batch of items that
+share a key (the inference thread only, never two at once), ``post`` makes the result of the
+raw outputs (any thread).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from msgspec import Struct
+
+from modeldeploy.schema.tasks import TaskSchema
+
+if TYPE_CHECKING:
+    from modeldeploy.worker.batching.front import Front
+
+Inputs = TypeVar("Inputs")
+Parameters = TypeVar("Parameters")
+
+
+@dataclass(eq=False)
+class Item:
+    """A unit of work for ``core``.
+
+    ``size`` is its cost (tokens where there are any), items with an equal ``key`` may share a
+    call. ``dropped`` is set when nobody wants the answer any more: a long ``core`` looks at it.
+    ``sink`` hears, in the inference thread, of each piece of an answer that is wanted as it comes.
+    """
+
+    data: Any
+    size: int = 1
+    key: Hashable = None
+    dropped: bool = False
+    sink: Callable[[Any], None] | None = None
+
+
+class Dropped(Exception):
+    """``core`` has found that nobody wants its items any more, and ends in the middle."""
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """At most ``items`` in a call of ``core``, and at most ``size`` (a single item may be larger):
+    where items are ``padded``, the number of them times the size of the largest, else the sum.
+    ``equal``: only items of one size share a call."""
+
+    items: int = 32
+    size: int = 2048
+    padded: bool = True
+    equal: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to load and how. ``progress`` takes tensors done and tensors in all. ``companion`` is a
+    second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder."""
+
+    snapshot: str
+    task: TaskSchema
+    device: str
+    dtype: str
+    threads: int
+    trust_remote_code: bool
+    allow_pickle: bool
+    progress: Callable[[int, int], None]
+    companion: str | None = None
+
+    @property
+    def adapter(self) -> str | None:
+        """The directory of an adapter (PEFT), where that is what ``snapshot`` holds."""
+        is_one = self.companion and (Path(self.snapshot) / "adapter_config.json").is_file()
+        return self.snapshot if is_one else None
+
+    @property
+    def model(self) -> str:
+        """The directory with ``config.json`` and the model's weights."""
+        return self.companion if self.adapter and self.companion else self.snapshot
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """What a loaded model tells of itself; ``max_input_length`` is in tokens, ``conversations``
+    says whether it has a chat template, ``tokenwise`` whether each token gets a vector of its own,
+    ``runs`` how it computes, in words, ``notes`` what of its own settings is not followed."""
+
+    device: str = "cpu"
+    dtype: str = ""
+    parameters: int = 0
+    max_input_length: int | None = None
+    conversations: bool = False
+    tokenwise: bool = False
+    runs: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+class Adapter(ABC, Generic[Inputs, Parameters]):
+    """A task on one model. ``quick_pre`` says whether ``pre`` of a short input may run in the
+    event loop, ``generates`` whether the longer time limit is its own."""
+
+    quick_pre: ClassVar[bool] = True
+    generates: ClassVar[bool] = False
+    batch: BatchLimits = BatchLimits()
+
+    @abstractmethod
+    def load(self, source: Source) -> None:
+        """Load the weights.
+
+        Raises:
+            ModelError, DeviceUnavailable: with one line of cause.
+        """
+
+    @abstractmethod
+    def prepare(self, source: Source) -> None:
+        """Load the tokenizer or processor.
+
+        Raises:
+            ModelError: with one line of cause.
+        """
+
+    @abstractmethod
+    def pre(self, inputs: Inputs, parameters: Parameters) -> list[Item]:
+        """The items of one input.
+
+        Raises:
+            InvalidRequest: this model cannot take this input.
+        """
+
+    def settle(self, *, optimize: bool) -> None:  # there may be nothing to settle
+        """How it computes: faster, its results equal, where ``optimize`` allows it. Called after
+        ``prepare`` and a first prediction."""
+
+    def unsettle(self) -> None:
+        """Undo what made it faster: it proved not to be equal."""
+
+    def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
+        """Where requests wait for this model. Called in the event loop, after ``prepare``."""
+        from modeldeploy.worker.batching.batcher import Batcher
+
+        return Batcher(self.core, self.batch, max_queue, on_batch)
+
+    @abstractmethod
+    def core(self, items: list[Item]) -> list[Any]:
+        """One raw output for each item, in order. Whatever it raises fails one item alone."""
+
+    @abstractmethod
+    def post(self, raws: list[Any], inputs: Inputs, parameters: Parameters) -> Any:
+        """The task's ``output`` for one input, from the raw outputs of its items in order."""
+
+    @abstractmethod
+    def info(self) -> ModelInfo:
+        """Valid after ``prepare``."""

@@ -1,0 +1,1 @@
+"""Where requests wait for the model, and how they share its calls."""

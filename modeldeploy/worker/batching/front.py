@@ -1,0 +1,210 @@
+"""The asyncio side of one inference thread: requests wait here, and are told when they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from modeldeploy.errors import ModelDeployError, PredictionFailed, QueueFull
+from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.batching.pace import Pace
+from modeldeploy.worker.failures import one_line
+
+log = logging.getLogger(__name__)
+
+_LONGEST_RETRY = 120
+
+
+class Failure:
+    """An item's outcome when it has none."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = _told(error)
+
+
+_GONE = frozenset({"AcceleratorError"})  # torch's, of a GPU that answers nothing any more
+
+
+def _told(error: BaseException) -> ModelDeployError:
+    if type(error).__name__ in _GONE:
+        raise error
+    if isinstance(error, ModelDeployError):
+        return error
+    log.error("the model failed on an item", exc_info=error)
+    return PredictionFailed(
+        f"the model failed on this input: {one_line(error)}",
+        hint="the worker's log has the whole story; other requests are not affected",
+    )
+
+
+class Ticket:
+    """One request: its items, what became of them, and when (``time.monotonic``; 0: not yet)."""
+
+    def __init__(self, items: Sequence[Item], done: asyncio.Future[None]) -> None:
+        self.items = items
+        self.waiting = sorted(range(len(items)), key=lambda index: items[index].size)
+        self.raws: list[Any] = [None] * len(items)
+        self.left = len(items)
+        self.done = done
+        self.error: ModelDeployError | None = None
+        self.entered = time.monotonic()
+        self.started = self.ended = 0.0
+
+    @property
+    def queue_seconds(self) -> float:
+        """Until the model turned to it, or so far."""
+        return (self.started or self._now()) - self.entered
+
+    @property
+    def inference_seconds(self) -> float:
+        """From then to its end, or so far."""
+        return self._now() - self.started if self.started else 0.0
+
+    def _now(self) -> float:
+        return self.ended or time.monotonic()
+
+    def begin(self) -> None:
+        """The model has turned to it."""
+        self.started = self.started or time.monotonic()
+
+    def settle(self, index: int, outcome: Any) -> bool:
+        """Take one item's outcome; whether the request is over with it."""
+        self.left -= 1
+        if isinstance(outcome, Failure):
+            self.error = outcome.error
+            self.drop()
+            return True
+        self.raws[index] = outcome
+        if self.left:
+            return False
+        self.ended = self.ended or time.monotonic()
+        return True
+
+    def drop(self) -> None:
+        """Nobody wants the rest any more."""
+        self.ended = self.ended or time.monotonic()
+        self.waiting = []
+        for item in self.items:
+            item.dropped = True
+
+
+class Front(ABC):
+    """Made in the event loop; the work is done in a thread of its own (:meth:`_work`).
+
+    ``longest_retry`` bounds, in seconds, when a request that is refused may be told to come again.
+    """
+
+    def __init__(self, max_queue: int) -> None:
+        self._max_queue = max_queue
+        self._loop = asyncio.get_running_loop()
+        self._some = threading.Condition()
+        self._queue: deque[Ticket] = deque()
+        self._pace = Pace()
+        self.longest_retry = _LONGEST_RETRY
+        self._closed = False
+        self._thread = threading.Thread(target=self._live, name="inference", daemon=True)
+
+    @property
+    def depth(self) -> int:
+        """Requests that have work waiting."""
+        return len(self._queue)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        with self._some:
+            self._closed = True
+            self._some.notify()
+
+    def full(self, depth: int) -> QueueFull:
+        """The refusal for one more request when ``depth`` are waiting."""
+        error = QueueFull(
+            f"{depth} requests are waiting already, and no more than {self._max_queue} may",
+            hint="try again after the seconds named in Retry-After",
+        )
+        error.retry_after = self._retry_after(depth)
+        return error
+
+    def _retry_after(self, depth: int) -> int:
+        """Seconds until the queue is served at the rate of the latest requests."""
+        with self._some:
+            seconds = self._pace.seconds
+        return max(1, min(self.longest_retry, math.ceil(depth * seconds)))
+
+    async def run(
+        self, items: Sequence[Item], queued: Callable[[Ticket], None] = lambda ticket: None
+    ) -> Ticket:
+        """The ticket with all raw outputs, of which ``queued`` hears as soon as there is one.
+        Cancelling drops what has not been run.
+
+        Raises:
+            QueueFull: nothing was queued.
+            PredictionFailed: ``core`` failed on one of the items.
+        """
+        ticket = Ticket(items, self._loop.create_future())
+        with self._some:
+            if len(self._queue) >= self._max_queue:
+                raise self.full(len(self._queue))
+            self._queue.append(ticket)
+            self._pace.came(ticket)
+            self._some.notify()
+        queued(ticket)
+        try:
+            await ticket.done
+        finally:
+            if ticket.left:
+                self._forget(ticket)
+        if ticket.error:
+            raise ticket.error
+        return ticket
+
+    def _forget(self, ticket: Ticket) -> None:
+        with self._some:
+            ticket.drop()
+            self._pace.left(ticket, served=False)
+            with contextlib.suppress(ValueError):
+                self._queue.remove(ticket)
+
+    # In the inference thread.
+
+    def _live(self) -> None:
+        try:
+            self._work()
+        except BaseException:  # a bug of ours, or a device that is gone: nobody could be answered
+            log.critical("the inference thread has died, and the worker with it", exc_info=True)
+            logging.shutdown()
+            os._exit(1)  # the supervisor puts another in its place
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Serve the queue until ``_closed`` is set."""
+
+    def _settled(self, over: Iterable[Ticket]) -> None:
+        """These requests are over."""
+        done = list(over)
+        with self._some:
+            for ticket in done:
+                self._pace.left(ticket, served=True)
+        if done:
+            self._in_loop(_tell, done)
+
+    def _in_loop(self, function: Any, *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _tell(over: list[Ticket]) -> None:
+    for ticket in over:
+        if not ticket.done.done():
+            ticket.done.set_result(None)

@@ -1,0 +1,1 @@
+"""How a loaded model computes: equal results, sooner."""

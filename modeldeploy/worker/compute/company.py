@@ -1,0 +1,87 @@
+"""How texts of different lengths may share a call: only so that each gets what it gets alone.
+
+Padding is not neutral to every model (FNet mixes it in, ConvBERT and Funnel look at neighbours), and
+neither is a row that several texts share. A comparison on the model itself decides, not a list of
+names.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+
+from modeldeploy.worker.compute.unpadded import Unpadded
+
+log = logging.getLogger(__name__)
+
+Layout = Literal["unpadded", "padded", "equal", "alone"]
+Tensors = dict[str, Any]
+Pad = Callable[[Sequence[list[int]]], Tensors]
+
+_LENGTHS = (5, 13, 9)
+_ROW = 19  # so that two of them share a row, and one is in a longer one alone
+# Largest difference over the outputs' standard deviation.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+_LOCAL = ("sliding_window", "local_attention", "attention_window")
+
+
+def find(encoder: Any, pad: Pad, unpadded: Sequence[Unpadded]) -> tuple[Layout, Unpadded | None]:
+    """The best layout that leaves the encoder's results as they are, and which of the candidates
+    ``unpadded`` does it. ``pad`` makes the tensors that ``encoder`` is called with."""
+    texts = _texts(encoder.config)
+    with torch.inference_mode():
+        alone = [_run(encoder.forward, pad([text]))[0] for text in texts]
+        for candidate in unpadded:
+            with candidate.rows_of(_ROW):
+                if _same(encoder, alone, candidate, pad(texts)):
+                    return "unpadded", candidate
+        if _same(encoder, alone, encoder.forward, pad(texts)):
+            return "padded", None
+        if _same(encoder, alone[:1] * 2, encoder.forward, pad(texts[:1] * 2)):
+            return "equal", None
+    return "alone", None
+
+
+def looks_far(config: Any) -> bool:
+    """Whether every token sees the whole text: a comparison of short texts tells nothing of
+    windows."""
+    text = config.get_text_config()
+    kinds = getattr(text, "layer_types", None) or ()
+    local = any("sliding" in kind or "chunked" in kind for kind in kinds)
+    return not local and not any(getattr(text, name, None) for name in _LOCAL)
+
+
+def _texts(config: Any) -> list[list[int]]:
+    """Ids from the middle of the vocabulary, where no special ones are."""
+    size = int(config.get_text_config().vocab_size)
+    low = size // 2
+    return [[low + (7 * at + 3 * n) % max(1, size - low) for at in range(n)] for n in _LENGTHS]
+
+
+def _run(forward: Callable[..., Any], tensors: Tensors) -> list[torch.Tensor]:
+    """What is made of each text's tokens: (length, hidden) each."""
+    hidden = forward(**tensors).last_hidden_state
+    mask = tensors.get("attention_mask")
+    if mask is None or hidden.shape[:2] != mask.shape:
+        return list(hidden)
+    return [row[there.bool()] for row, there in zip(hidden, mask, strict=True)]
+
+
+def _same(
+    encoder: Any, alone: list[torch.Tensor], forward: Callable[..., Any], tensors: Tensors
+) -> bool:
+    """Whether ``forward`` makes of texts together what was made of them alone."""
+    try:
+        together = _run(forward, tensors)
+    except Exception as error:  # whatever an exotic model raises: it has other ways
+        log.info("a layout of batches is not for this model: %s: %s", type(error).__name__, error)
+        return False
+    pairs = list(zip(alone, together, strict=True))
+    if any(one.shape != other.shape for one, other in pairs):
+        return False
+    spread = torch.cat([one.flatten() for one in alone]).float().std().clamp(min=1e-12)
+    gap = max(float((one - other).abs().max()) for one, other in pairs) / float(spread)
+    return gap < _TOLERANCE[encoder.dtype]

@@ -1,0 +1,140 @@
+"""Texts of different lengths in one call without padding: end to end in rows, each text blind to
+its neighbours.
+
+An encoder's batch is laid out anew inside of its ``forward``, so that whatever stands before it
+(tokens) and behind it (heads) sees the padded batch that it knows. A block-diagonal mask keeps the
+texts of a row apart, and positions start again in each. Whether a model's results stay the same is
+for :mod:`modeldeploy.worker.compute.company` to find out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+ROW = 256  # tokens; attention costs the square of a row, and each call its overhead
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of a padded batch go: ``source`` are their places in the padded batch,
+    ``target`` those in the rows (both flat), ``positions`` and ``texts`` (which text, -1: none)
+    of shape (rows, width)."""
+
+    source: torch.Tensor
+    target: torch.Tensor
+    positions: torch.Tensor
+    texts: torch.Tensor
+
+
+def lay(mask: torch.Tensor, width: int) -> Layout:
+    """The layout of a batch with that attention mask, first fit, the longest first; a text longer
+    than ``width`` makes all rows that long."""
+    lengths = mask.sum(dim=1).tolist()
+    width = max(width, *lengths)
+    free: list[int] = []
+    starts = [0] * len(lengths)
+    for text in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
+        row = next((at for at, left in enumerate(free) if left >= lengths[text]), None)
+        if row is None:
+            row = len(free)
+            free.append(width)
+        starts[text] = (row + 1) * width - free[row]
+        free[row] -= lengths[text]
+    used = width - min(free) if len(free) == 1 else width
+    within = torch.cat([torch.arange(length) for length in lengths])
+    texts = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    target = torch.tensor(starts)[texts] + within
+    positions = torch.zeros(len(free) * used, dtype=torch.long)
+    positions[target] = within
+    owners = torch.full((len(free) * used,), -1)
+    owners[target] = texts
+    shape = (len(free), used)
+    source = mask.flatten().nonzero().squeeze(1)
+    return Layout(source, target, positions.view(shape), owners.view(shape))
+
+
+class Unpadded:
+    """Stands for ``forward`` of an encoder. ``offset`` is its first position, ``causal`` says that
+    a token sees those before it only."""
+
+    def __init__(self, encoder: Any, offset: int, *, causal: bool) -> None:
+        self._encoder = encoder
+        self._forward: Callable[..., Any] = encoder.forward
+        self._accepted = frozenset(inspect.signature(self._forward).parameters)
+        self._offset = offset
+        self._causal = causal
+        self._width = ROW
+
+    @contextlib.contextmanager
+    def rows_of(self, width: int) -> Iterator[None]:
+        """For now, rows of so many tokens."""
+        before, self._width = self._width, width
+        try:
+            yield
+        finally:
+            self._width = before
+
+    def __call__(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **more: Any,
+    ) -> Any:
+        if not self._is_padded(input_ids, attention_mask, more):
+            return self._forward(input_ids=input_ids, attention_mask=attention_mask, **more)
+        assert input_ids is not None
+        assert attention_mask is not None
+        layout = lay(attention_mask, self._width)
+        tensors = {
+            name: _moved(value, layout)
+            for name, value in {"input_ids": input_ids, **more}.items()
+            if isinstance(value, torch.Tensor)
+        }
+        if "position_ids" in self._accepted:
+            tensors["position_ids"] = layout.positions + self._offset
+        plain = {name: value for name, value in more.items() if name not in tensors}
+        found = self._forward(attention_mask=self._mask(layout), **{**plain, **tensors})
+        rows = found.last_hidden_state
+        hidden = rows.new_zeros(*input_ids.shape, rows.shape[-1])
+        hidden.view(-1, rows.shape[-1])[layout.source] = rows.reshape(-1, rows.shape[-1])[
+            layout.target
+        ]
+        found.last_hidden_state = hidden
+        if getattr(found, "pooler_output", None) is not None:  # made of the rows
+            found.pooler_output = self._encoder.pooler(hidden)
+        return found
+
+    def _is_padded(self, ids: Any, mask: Any, more: dict[str, Any]) -> bool:
+        """Whether it is a plain batch, of texts of different lengths."""
+        if ids is None or mask is None or mask.dim() != 2 or len(mask) == 1:
+            return False
+        others = (value for value in more.values() if isinstance(value, torch.Tensor))
+        return bool(not mask.all()) and all(value.shape == ids.shape for value in others)
+
+    def _mask(self, layout: Layout) -> torch.Tensor:
+        """What is added to the attention's logits, of shape (rows, 1, width, width)."""
+        texts = layout.texts
+        apart = texts[:, :, None] != texts[:, None, :]
+        if self._causal:
+            apart = apart | torch.ones(apart.shape[-2:], dtype=torch.bool).triu(1)
+        dtype = self._encoder.dtype
+        mask = torch.zeros(apart.shape, dtype=dtype).masked_fill_(apart, torch.finfo(dtype).min)
+        return mask[:, None]
+
+
+def _moved(padded: torch.Tensor, layout: Layout) -> torch.Tensor:
+    rows = padded.new_zeros(layout.texts.numel())
+    rows[layout.target] = padded.flatten()[layout.source]
+    return rows.view(layout.texts.shape)
+
+
+def restore_padding(encoder: Any) -> None:
+    """Undo what laid its batches out anew."""
+    if isinstance(vars(encoder).get("forward"), Unpadded):
+        del encoder.forward

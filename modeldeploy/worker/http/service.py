@@ -1,0 +1,308 @@
+"""What every dialect asks for a prediction: readiness, limits, time, the model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from msgspec.structs import astuple
+
+from modeldeploy.errors import (
+    InvalidRequest,
+    ModelDeployError,
+    NotReady,
+    PredictionFailed,
+    QueueFull,
+)
+from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.worker.adapter import Adapter, Item
+from modeldeploy.worker.batching.front import Front
+from modeldeploy.worker.failures import one_line, panics_as_errors
+from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.media import Media
+from modeldeploy.worker.http.metrics import Metrics
+from modeldeploy.worker.http.streams import Stream, took_too_long
+from modeldeploy.worker.http.weight import QUICK, weight
+from modeldeploy.worker.state import WorkerState
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+AnyAdapter = Adapter[Any, Any]
+
+_ASIDE_THREADS = 2
+_MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
+_BODIES_HELD = 8  # times the largest body
+_BEING_READ = 64  # requests that may be read beside those in the queue
+_RETRY_LOADING = 5
+
+
+class Service:
+    """Made in the event loop. The model comes later, and from then on there is a batcher."""
+
+    def __init__(self, state: WorkerState, task: TaskSchema) -> None:
+        self.state = state
+        self.task = task
+        self.limits = state.spec.limits
+        self.metrics = self._metrics()
+        self.adapter: AnyAdapter | None = None
+        self.batcher: Front | None = None
+        self._held = 0
+        self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
+
+    def _metrics(self) -> Metrics:
+        made, state = Metrics(self.state.spec.deployment), self.state
+        made.gauge("in_flight", "Predictions being answered now.", lambda: state.in_flight)
+        made.gauge(
+            "queue_depth",
+            "Requests that wait for the model.",
+            lambda: self.batcher.depth if self.batcher else 0,
+        )
+        made.gauge(
+            "ready",
+            "1 when a prediction would be answered now.",
+            lambda: state.now.phase == "ready",
+        )
+        return made
+
+    def loaded(self, adapter: AnyAdapter) -> None:
+        """The model is there. Called in the loading thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+            self._loop.call_soon_threadsafe(self._go_live, adapter)
+
+    def _go_live(self, adapter: AnyAdapter) -> None:
+        self.adapter = adapter
+        self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
+        longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
+        self.batcher.longest_retry = longest
+        phase = self.state.now.phase
+        self.state.update(
+            phase="ready" if phase == "loading" else phase,
+            stage=Stage.SERVER,
+            fraction=1.0,
+            message="ready",
+        )
+        log.info("ready")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a prediction would be answered now."""
+        return self.state.now.phase == "ready" and bool(self.batcher and self.batcher.alive)
+
+    def close(self) -> None:
+        if self.batcher:
+            self.batcher.close()
+        self._aside.shutdown(wait=False, cancel_futures=True)
+
+    def admit(self, exchange: Exchange) -> None:
+        """Before anything that a prediction costs, its body included; :meth:`release` follows
+        when the answer is out.
+
+        Raises:
+            QueueFull: so many are here already that this one could only wait.
+        """
+        exchange.is_prediction = True
+        if self.state.in_flight >= self.limits.max_queue + _BEING_READ:
+            if self.batcher:
+                raise self.batcher.full(self.batcher.depth)
+            raise _crowded("more requests wait for the model to be loaded than may wait")
+        exchange.is_admitted = True
+        self.state.requests += 1
+        self.state.in_flight += 1
+
+    def release(self, exchange: Exchange) -> None:
+        """The exchange is over, whichever way."""
+        if exchange.is_admitted:
+            exchange.is_admitted = False
+            self._held -= exchange.held
+            self.state.in_flight -= 1
+
+    async def body(self, exchange: Exchange) -> bytes:
+        """The whole body of an admitted exchange.
+
+        Raises:
+            QueueFull: those that are here already hold too much. And what :meth:`Exchange.body` does.
+        """
+        return await exchange.body(self.limits.max_body_bytes, self._hold)
+
+    def _hold(self, count: int) -> None:
+        if self._held + count > _BODIES_HELD * self.limits.max_body_bytes:
+            raise _crowded("the bodies of the requests that are here take too much memory")
+        self._held += count
+
+    async def model(self) -> tuple[AnyAdapter, Front]:
+        """The loaded model, waited for a little.
+
+        Raises:
+            NotReady: with stage and progress.
+        """
+        if self.adapter is None:
+            await self.state.settled(self.limits.load_wait)
+        if self.adapter is None or self.batcher is None:
+            raise self._not_ready()
+        return self.adapter, self.batcher
+
+    def _not_ready(self) -> NotReady:
+        now = self.state.now
+        if now.phase == "failed":
+            return NotReady(
+                f"the model could not be loaded: {now.message}",
+                hint=now.problem.hint if now.problem else "",
+            )
+        error = NotReady(
+            f"the model is not ready: {now.phase}, stage {now.stage.value}, {now.percent} %",
+            hint="try again after the seconds named in Retry-After; GET /health shows the progress",
+        )
+        error.retry_after = _RETRY_LOADING
+        return error
+
+    async def aside(self, effort: int, function: Callable[..., T], *arguments: Any) -> T:
+        """``function`` here, or off the event loop where ``effort`` says that it takes long."""
+        if effort <= QUICK:
+            return function(*arguments)
+        return await self._loop.run_in_executor(self._aside, function, *arguments)
+
+    async def predict(
+        self, inputs: Sequence[Any], parameters: Any, exchange: Exchange
+    ) -> list[Any]:
+        """One of the task's ``output`` for each of ``inputs``, in order.
+
+        Raises:
+            NotReady, QueueFull, RequestTimeout, InvalidRequest, PredictionFailed; ClientGone.
+        """
+        self._check_count(inputs)
+        adapter, batcher = await self.model()
+        seconds = self._seconds(adapter)
+        work = asyncio.ensure_future(self._work(adapter, batcher, inputs, parameters, exchange))
+        gone = asyncio.ensure_future(exchange.gone())
+        try:
+            await asyncio.wait({work, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if gone.done():
+                raise ClientGone
+            raise took_too_long(seconds)
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    def _check_count(self, inputs: Sequence[Any]) -> None:
+        """Lists may stand in one input, too."""
+        count, most = sum(map(_texts, inputs)), self.limits.max_texts
+        if count > most:
+            raise InvalidRequest(
+                f"the request holds {count} texts, the limit is {most}",
+                hint="send several requests",
+            )
+
+    def _seconds(self, adapter: AnyAdapter) -> float:
+        return self.limits.generation_timeout if adapter.generates else self.limits.request_timeout
+
+    async def stream(self, inputs: Any, parameters: Any, exchange: Exchange) -> Stream:
+        """The pieces of the answer to one input, as they come.
+
+        Raises:
+            NotReady, QueueFull, InvalidRequest: before there is a first piece; what goes wrong
+                later is raised by the stream.
+        """
+        adapter, batcher = await self.model()
+        (inputs,) = await self._media.fetched([inputs])
+        effort = weight(inputs) if adapter.quick_pre else QUICK + 1
+        (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
+        stream = Stream(items, exchange, self._seconds(adapter))
+        await stream.begin(batcher)
+        return stream
+
+    async def _work(
+        self,
+        adapter: AnyAdapter,
+        batcher: Front,
+        inputs: Sequence[Any],
+        parameters: Any,
+        exchange: Exchange,
+    ) -> list[Any]:
+        inputs = await self._media.fetched(inputs)
+        effort = weight(*inputs) if adapter.quick_pre else QUICK + 1
+        made = await self.aside(effort, self._pre, adapter, inputs, parameters)
+        ticket = await batcher.run([item for items in made for item in items], exchange.timed_by)
+        exchange.tokens = sum(item.size for items in made for item in items)
+        return await self.aside(
+            effort + weight(*ticket.raws), _post, adapter, made, ticket.raws, inputs, parameters
+        )
+
+    def _pre(self, adapter: AnyAdapter, inputs: Sequence[Any], parameters: Any) -> list[list[Item]]:
+        made: list[list[Item]] = []
+        count = 0
+        for index, one in enumerate(inputs):
+            with _contained():
+                try:
+                    items = adapter.pre(one, parameters)
+                except InvalidRequest as error:
+                    if len(inputs) > 1 and self.task.many:
+                        error.message = f"{self.task.many[1]}[{index}]: {error.message}"
+                    raise
+                if not items:  # there would be nothing whose end the request could wait for
+                    raise PredictionFailed("the model's adapter makes nothing of this input")
+                made.append(items)
+                count += len(items)
+                if count > _MOST_ITEMS:
+                    raise InvalidRequest(
+                        f"the request makes more than {_MOST_ITEMS} calls of the model",
+                        hint="send several requests, each with less",
+                    )
+        return made
+
+
+def _post(
+    adapter: AnyAdapter,
+    made: list[list[Item]],
+    raws: list[Any],
+    inputs: Sequence[Any],
+    parameters: Any,
+) -> list[Any]:
+    results = []
+    start = 0
+    for items, one in zip(made, inputs, strict=True):
+        with _contained():
+            results.append(adapter.post(raws[start : start + len(items)], one, parameters))
+        start += len(items)
+    return results
+
+
+def _texts(inputs: Any) -> int:
+    lists = (value for value in astuple(inputs) if isinstance(value, list))
+    return max(1, sum(map(len, lists)))
+
+
+def _crowded(message: str) -> QueueFull:
+    error = QueueFull(message, hint="try again after the seconds named in Retry-After")
+    error.retry_after = _RETRY_LOADING
+    return error
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """The boundary around an adapter's ``pre`` and ``post``: a model may raise anything there.
+
+    Raises:
+        PredictionFailed: for whatever is not an error of ours already.
+    """
+    try:
+        with panics_as_errors():
+            yield
+    except ModelDeployError:
+        raise
+    except Exception as error:  # whatever a foreign model raises fails this request alone
+        log.exception("the model failed on an input")
+        raise PredictionFailed(
+            f"the model failed on this input: {one_line(error)}",
+            hint="the worker's log has the whole story; other requests are not affected",
+        ) from error

@@ -1,0 +1,133 @@
+"""The loading thread: weights (stage LOAD), tokenizer and a first forward (stage PIPELINE).
+
+Whatever goes wrong here ends as one :class:`~modeldeploy.schema.problem.Problem`; the process
+stays up to tell it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from modeldeploy.errors import ModelDeployError, ModelError, UnsupportedTask
+from modeldeploy.schema import tasks
+from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.worker.adapter import Adapter, Source
+from modeldeploy.worker.failures import one_line
+from modeldeploy.worker.http.requests import example
+from modeldeploy.worker.loading.gguf import convert_once
+from modeldeploy.worker.state import WorkerState
+from modeldeploy.worker.tasks import adapter_of
+
+log = logging.getLogger(__name__)
+
+AnyAdapter = Adapter[Any, Any]
+
+
+def start(state: WorkerState, loaded: Callable[[AnyAdapter], None]) -> None:
+    """Load in a thread of its own; ``loaded`` is called there with the adapter, once it works."""
+    thread = threading.Thread(target=_load, args=(state, loaded), name="loading", daemon=True)
+    thread.start()
+
+
+def _load(state: WorkerState, loaded: Callable[[AnyAdapter], None]) -> None:
+    try:
+        adapter = load(state)
+        gc.collect()
+        gc.freeze()  # the model never goes; full collections need not walk it
+        loaded(adapter)
+    except BaseException as error:  # the thread's boundary: a panic too must be told
+        problem = _problem(error)
+        log.error("loading failed: %s", problem.message, exc_info=error)
+        state.update(phase="failed", message=problem.message, problem=problem)
+
+
+def _problem(error: BaseException) -> Problem:
+    if isinstance(error, ModelDeployError):
+        return error.problem()
+    return ModelError(
+        f"the model cannot be loaded: {one_line(error)}", hint="see modeldeploy logs NAME"
+    ).problem()
+
+
+def find_task(spec: WorkerSpec) -> TaskSchema:
+    """
+    Raises:
+        UnsupportedTask: this version has no such task.
+    """
+    task = tasks.find(spec.task)
+    if task is None:
+        raise UnsupportedTask(f"there is no task {spec.task!r}")
+    return task
+
+
+def load(state: WorkerState) -> AnyAdapter:
+    """An adapter that has made its first prediction.
+
+    Raises:
+        ModelError, DeviceUnavailable: with one line of cause.
+    """
+    spec, task = state.spec, find_task(state.spec)
+
+    def progress(done: int, total: int) -> None:
+        state.update(
+            fraction=done / total, message="loading weights", done=done, total=total, unit="tensors"
+        )
+
+    source = Source(
+        snapshot=spec.snapshot,
+        task=task,
+        device=spec.device,
+        dtype=spec.dtype,
+        threads=spec.threads,
+        trust_remote_code=spec.trust_remote_code,
+        allow_pickle=spec.allow_pickle,
+        progress=progress,
+        companion=spec.companion,
+    )
+    state.update(stage=Stage.LOAD, message="starting torch and transformers")
+    adapter = adapter_of(task)
+    if spec.gguf is not None:
+        state.update(message="making safetensors of the GGUF file, once")
+        convert_once(Path(spec.gguf), Path(spec.snapshot))
+    state.update(message="loading weights")
+    adapter.load(source)
+    state.update(
+        stage=Stage.PIPELINE,
+        fraction=0.0,
+        message="loading the tokenizer",
+        done=0,
+        total=0,
+        unit="",
+    )
+    adapter.prepare(source)
+    info = adapter.info()
+    state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
+    from modeldeploy.worker.compute import settling  # it imports torch
+
+    settling.settle(adapter, lambda: warm_up(adapter, task), optimize=spec.optimize)
+    state.update(fraction=1.0)
+    return adapter
+
+
+def warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:
+    """The way of one request, with the task's own example: it pages the weights in."""
+    request = example(task, task.smoke_body())
+    try:
+        items = adapter.pre(request.inputs[0], request.parameters)
+        raws = [raw for item in items for raw in adapter.core([item])]
+        adapter.post(raws, request.inputs[0], request.parameters)
+    except ModelDeployError:
+        raise
+    except Exception as error:  # a model that loads and cannot compute
+        raise ModelError(
+            f"its first prediction failed: {one_line(error)}",
+            hint="do config.json, weights and tokenizer belong together?",
+        ) from error

@@ -1,0 +1,1 @@
+"""From a snapshot on disk to a model in memory."""

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.worker.adapter import BatchLimits, Item
+from modeldeploy.worker.batching.batcher import Batcher
+
+
+class Model:
+    """Answers each item's data; waits for ``gate``; fails where the data is an exception."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def core(self, items: list[Item]) -> list[Any]:
+        self.batches.append([item.data for item in items])
+        self.gate.wait(10)
+        for item in items:
+            if isinstance(item.data, BaseException):
+                raise item.data
+        return [item.data for item in items]
+
+
+def run(
+    story: Callable[[Model, Batcher], Awaitable[None]],
+    limits: BatchLimits = BatchLimits(),  # noqa: B008  # frozen
+    max_queue: int = 100,
+) -> Model:
+    model = Model()
+
+    async def tell() -> None:
+        batcher = Batcher(model.core, limits, max_queue)
+        try:
+            await asyncio.wait_for(story(model, batcher), 20)
+        finally:
+            model.gate.set()
+            batcher.close()
+
+    asyncio.run(tell())
+    return model
+
+
+def items(*data: Any, size: int = 1, key: Any = None) -> list[Item]:
+    return [Item(one, size, key) for one in data]
+
+
+async def _busy(model: Model, batcher: Batcher) -> asyncio.Future[Any]:
+    """Keep the model busy with one item until its gate opens."""
+    model.gate.clear()
+    first = asyncio.ensure_future(batcher.run(items("first")))
+    while not model.batches:
+        await asyncio.sleep(0.001)
+    return first
+
+
+def test_answers_come_back_in_order_whatever_the_sizes() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        asked = [Item(n, size) for n, size in enumerate((9, 1, 5, 3))]
+        ticket = await batcher.run(asked)
+        assert ticket.raws == [0, 1, 2, 3]
+        assert ticket.inference_seconds >= 0
+        assert ticket.queue_seconds >= 0
+
+    assert run(story).batches == [[1, 3, 2, 0]]
+
+
+def batches_of(*requests: list[Item], **limits: Any) -> list[list[Any]]:
+    """The calls that are made of requests that came, one after the other, while the model was
+    busy with ``first``."""
+
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        others = [asyncio.ensure_future(batcher.run(one)) for one in requests]
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        await asyncio.gather(first, *others)
+
+    busy, *batches = run(story, BatchLimits(**limits)).batches
+    assert busy == ["first"]
+    return batches
+
+
+def test_it_never_waits_for_company_and_takes_all_there_is() -> None:
+    assert batches_of(*(items(n) for n in range(5))) == [[0, 1, 2, 3, 4]]
+
+
+def test_items_of_another_key_wait_for_their_own_batch() -> None:
+    found = batches_of(*(items(n, key=n % 2 or None) for n in range(4)))
+    assert found == [[0, 2], [1, 3]]
+
+
+SIZES = (10, 100, 11, 90, 12, 300)
+
+
+def test_a_batch_keeps_its_padded_size_and_those_of_like_size_together() -> None:
+    found = batches_of(*(items(n, size=n) for n in SIZES), items=8, size=200)
+    assert found == [[10, 11, 12], [100, 90], [300]]
+
+
+def test_without_padding_sizes_add_up_in_the_order_of_arrival() -> None:
+    found = batches_of(*(items(n, size=n) for n in SIZES), items=8, size=200, padded=False)
+    assert found == [[10, 100, 11], [90, 12], [300]]
+
+
+def test_where_lengths_must_be_equal_they_are() -> None:
+    found = batches_of(*(items(n, size=n % 2 + 1) for n in range(5)), equal=True)
+    assert found == [[0, 2, 4], [1, 3]]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_long_list_shares_each_call_with_those_that_wait_beside_it(padded: bool) -> None:
+    many, one = items(*range(6), size=10), items("one", size=10)
+    found = batches_of(many, one, items=3, size=30, padded=padded)
+    assert found == [[0, "one", 1], [2, 3, 4], [5]]
+
+
+def test_a_long_list_does_not_hold_up_a_short_question() -> None:
+    order: list[str] = []
+
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+
+        async def ask(name: str, count: int) -> None:
+            await batcher.run(items(*range(count)))
+            order.append(name)
+
+        asked = [asyncio.ensure_future(ask("list", 100)), asyncio.ensure_future(ask("short", 1))]
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        await asyncio.gather(first, *asked)
+
+    run(story, BatchLimits(items=2, size=100))
+    assert order == ["short", "list"]
+
+
+@pytest.mark.parametrize("poison", [RuntimeError("bad"), MemoryError(), KeyboardInterrupt()])
+def test_a_poisonous_item_fails_alone(poison: BaseException) -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        good = [asyncio.ensure_future(batcher.run(items(n))) for n in range(7)]
+        bad = asyncio.ensure_future(batcher.run(items(poison)))
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        assert [(await one).raws for one in good] == [[n] for n in range(7)]
+        with pytest.raises(PredictionFailed, match=type(poison).__name__):
+            await bad
+        await first
+        assert (await batcher.run(items("next"))).raws == ["next"]
+
+    run(story)
+
+
+def test_a_full_queue_is_refused_at_once_and_recovers() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        waiting = [asyncio.ensure_future(batcher.run(items(n))) for n in range(2)]
+        await asyncio.sleep(0.01)
+        started = time.monotonic()
+        with pytest.raises(QueueFull, match="2 requests are waiting") as refused:
+            await batcher.run(items("too many"))
+        assert time.monotonic() - started < 0.1
+        assert refused.value.retry_after is not None
+        assert refused.value.retry_after >= 1
+        model.gate.set()
+        await asyncio.gather(first, *waiting)
+        assert (await batcher.run(items("now"))).raws == ["now"]
+
+    run(story, max_queue=2)
+
+
+def test_a_refused_request_is_told_the_rate_while_there_was_work() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        for n in range(3):
+            await batcher.run(items(n))
+            await asyncio.sleep(0.2)
+        model.batches.clear()
+        first = await _busy(model, batcher)
+        waiting = [asyncio.ensure_future(batcher.run(items(n))) for n in range(50)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull) as refused:
+            await batcher.run(items("too many"))
+        assert refused.value.retry_after == 1
+        model.gate.set()
+        await asyncio.gather(first, *waiting)
+
+    run(story, max_queue=50)
+
+
+def test_a_slow_models_queue_is_told_by_its_length_within_a_bound() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        await asyncio.sleep(0.5)
+        assert batcher.full(10).retry_after in (5, 6, 7)
+        batcher.longest_retry = 60
+        assert batcher.full(1000).retry_after == 60
+        model.gate.set()
+        await first
+        assert batcher.full(10).retry_after in (5, 6, 7)
+
+    run(story)
+
+
+def test_who_leaves_frees_the_place_and_is_never_run() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        asked = items("gone")
+        leaver = asyncio.ensure_future(batcher.run(asked))
+        await asyncio.sleep(0.01)
+        assert batcher.depth == 1
+        leaver.cancel()
+        await asyncio.sleep(0.01)
+        assert batcher.depth == 0
+        assert asked[0].dropped
+        model.gate.set()
+        await first
+
+    assert run(story).batches == [["first"]]
+
+
+def test_who_leaves_while_being_run_is_told_to_the_model() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        model.gate.clear()
+        asked = items("running")
+        leaver = asyncio.ensure_future(batcher.run(asked))
+        while not model.batches:
+            await asyncio.sleep(0.001)
+        leaver.cancel()
+        await asyncio.sleep(0.01)
+        assert asked[0].dropped
+        model.gate.set()
+        assert (await batcher.run(items("next"))).raws == ["next"]
+
+    run(story)
+
+
+def test_thousands_of_items_cost_little_beside_the_model() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        started = time.monotonic()
+        asked = [batcher.run(items(*range(500), size=n % 7 + 1)) for n in range(20)]
+        tickets = await asyncio.gather(*asked)
+        assert all(ticket.raws == list(range(500)) for ticket in tickets)
+        assert time.monotonic() - started < 5
+
+    run(story)

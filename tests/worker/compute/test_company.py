@@ -1,0 +1,148 @@
+"""Texts share a call only where each gets what it gets alone; the fastest way of doing so is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification as ForClasses
+from transformers import (
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    ConvBertConfig,
+    FNetConfig,
+    ModernBertConfig,
+    PreTrainedModel,
+    Qwen3Config,
+    RobertaConfig,
+    XLMRobertaForTokenClassification,
+)
+
+from modeldeploy.worker.compute import unpadded
+from modeldeploy.worker.compute.unpadded import Unpadded
+from tests.models import tiny
+from tests.worker.adapters import inputs, loaded, parameters, predict
+
+TEXTS = [
+    "A",
+    "Ada moved from Paris to London, where she lives with her sister.",
+    "not bad at all",
+    "ten",
+]
+_SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.4,
+    "pad_token_id": 0,
+}
+
+
+def _saved(folder: Path, model: PreTrainedModel) -> Path:
+    tokenizer = tiny.word_piece()
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _config(kind: Any, **more: Any) -> Any:
+    return kind(vocab_size=len(tiny.word_piece()), num_labels=3, **{**_SIZES, **more})
+
+
+MODELS: dict[str, tuple[Callable[[], Any], str]] = {
+    "bert": (lambda: BertForSequenceClassification(_config(BertConfig)), "unpadded"),
+    "roberta": (lambda: ForClasses.from_config(_config(RobertaConfig)), "unpadded"),
+    "qwen3": (
+        lambda: ForClasses.from_config(
+            _config(Qwen3Config, num_key_value_heads=2, head_dim=16, pad_token_id=0)
+        ),
+        "unpadded",
+    ),
+    "modernbert": (
+        lambda: ForClasses.from_config(_config(ModernBertConfig, local_attention=8)),
+        "padded",
+    ),
+    "fnet": (lambda: ForClasses.from_config(_config(FNetConfig)), "equal"),
+    "convbert": (
+        lambda: ForClasses.from_config(_config(ConvBertConfig, embedding_size=32)),
+        "equal",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_in_company_a_text_gets_what_it_gets_alone(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    make, layout = MODELS[name]
+    adapter: Any = loaded(_saved(tmp_path, make()), "text-classification")
+    told = {
+        "unpadded": (not adapter.batch.padded, False),
+        "padded": (False, False),
+        "equal": (False, True),
+    }
+    assert (not adapter.batch.padded, adapter.batch.equal) == told[layout]
+    assert adapter.info().runs["batches"]
+    how = parameters("text-classification", top_k=3)
+    alone = [predict(adapter, inputs("text-classification", text=text), how) for text in TEXTS]
+    items = [
+        item
+        for text in TEXTS
+        for item in adapter.pre(inputs("text-classification", text=text), how)
+    ]
+    if adapter.batch.equal:
+        assert len({item.size for item in items}) > 1
+        return  # the batcher keeps them apart
+    together = adapter.core(items)
+    for raw, one in zip(together, alone, strict=True):
+        found = adapter.post([raw], None, how)
+        assert [label.label for label in found] == [label.label for label in one]
+        assert np.allclose([x.score for x in found], [x.score for x in one], atol=1e-4)
+
+
+def test_tokens_of_texts_in_one_row_are_told_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = _config(RobertaConfig)
+    model = XLMRobertaForTokenClassification.from_pretrained(
+        _saved(tmp_path / "r", AutoModelForTokenClassification.from_config(config))
+    )
+    ids = torch.randint(20, config.vocab_size, (5, 30))
+    mask = (torch.arange(30) < torch.tensor([[4], [30], [1], [17], [9]])).long()
+    model.eval()
+    with torch.inference_mode():
+        expected = model(input_ids=ids * mask, attention_mask=mask).logits
+        model.base_model.forward = Unpadded(model.base_model, 1, causal=False)
+        found = model(input_ids=ids * mask, attention_mask=mask).logits
+    there = mask.bool()
+    assert torch.allclose(found[there], expected[there], atol=1e-5)
+    unpadded.restore_padding(model.base_model)
+    assert "forward" not in vars(model.base_model)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "width", "shape"),
+    [
+        ([5, 3, 4], 8, (2, 8)),
+        ([5, 3], 128, (1, 8)),
+        ([20, 1], 8, (2, 20)),
+        ([1], 8, (1, 1)),
+        ([8, 8], 8, (2, 8)),
+    ],
+)
+def test_rows_are_filled_first_fit(lengths: list[int], width: int, shape: tuple[int, int]) -> None:
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    layout = unpadded.lay(mask, width)
+    assert tuple(layout.texts.shape) == shape
+    flat = layout.texts.flatten()
+    assert sorted(flat[flat >= 0].tolist()) == [
+        at for at, n in enumerate(lengths) for _ in range(n)
+    ]
+    for text, length in enumerate(lengths):
+        row = layout.positions[layout.texts == text]
+        assert row.tolist() == list(range(length))

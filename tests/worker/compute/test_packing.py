@@ -1,0 +1,109 @@
+"""Weights laid out for the CPU: the same numbers, the plain ones given back on request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import Linear
+
+from modeldeploy.worker.compute import packing
+
+ROWS = (1, 8)
+ORIGINAL: Any = packing._is_faster
+
+
+@pytest.fixture(autouse=True)
+def _always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_is_faster", lambda *any_layer: True)
+
+
+class Odd(Linear):
+    """A layer of its own kind."""
+
+
+def model() -> Any:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        Linear(24, 40), torch.nn.GELU(), Linear(40, 7, bias=False), Odd(7, 7)
+    )
+
+
+def test_packed_layers_give_the_same_and_keep_no_copy() -> None:
+    plain, packed = model(), model()
+    assert packing.pack(packed, ROWS) == 2
+    assert packing.pack(packed, ROWS) == 0
+    for shape in ((24,), (1, 24), (5, 24), (2, 3, 24)):
+        given = torch.randn(shape)
+        with torch.inference_mode():
+            assert torch.allclose(packed(given), plain(given), atol=1e-5)
+    assert packed[0].weight.shape == (40, 24)
+    assert packed[0].weight.untyped_storage().nbytes() == 4
+    with pytest.raises(RuntimeError, match="packed"):
+        packed[0].weight.t()
+    packing.unpack(packed)
+    for one, other in zip(packed.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert "forward" not in vars(packed[0])
+
+
+def test_a_weight_that_an_embedding_has_too_stays_there() -> None:
+    embedding = torch.nn.Embedding(30, 8)
+    head = Linear(8, 30, bias=False)
+    head.weight = embedding.weight
+    before = embedding(torch.tensor([3])).clone()
+    assert packing.pack(torch.nn.ModuleList([embedding, head]), ROWS) == 1
+    assert torch.equal(embedding(torch.tensor([3])), before)
+
+
+def test_what_differs_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = model()
+    monkeypatch.setattr(packing.Packed, "__call__", lambda self, given: Linear(24, 40)(given))
+    assert packing.pack(one, ROWS) == 0
+    assert "forward" not in vars(one[0])
+
+
+def test_without_the_operators_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> None:
+            raise AttributeError(name)
+
+    monkeypatch.setattr(packing, "_OPS", Gone())
+    assert packing.pack(model(), ROWS) == 0
+
+
+def test_another_dtype_is_left_alone() -> None:
+    assert packing.pack(model().to(torch.float64), ROWS) == 0
+
+
+def test_a_size_that_gains_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def only_the_first(layer: Linear, packed: Any, rows: Any) -> bool:
+        asked.append(layer.in_features)
+        return layer.in_features == 24
+
+    monkeypatch.setattr(packing, "_is_faster", only_the_first)
+    twice = torch.nn.Sequential(*model(), *model())
+    assert packing.pack(twice, ROWS) == 2
+    assert sorted(asked) == [24, 40]
+
+
+def test_the_gain_is_timed() -> None:
+    layer = Linear(8, 8)
+
+    with torch.inference_mode():
+        assert not ORIGINAL(layer, _Heavy(layer), ROWS)
+        assert ORIGINAL(_Heavy(layer), layer, ROWS)
+
+
+class _Heavy:
+    """A layer that takes its time."""
+
+    def __init__(self, layer: Linear) -> None:
+        self.weight, self.in_features = layer.weight, layer.in_features
+        self._layer = layer
+
+    def __call__(self, given: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self._layer(given) for _ in range(50)])[0]
