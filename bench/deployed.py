@@ -15,7 +15,9 @@ def requests(port: int, kind: str, inputs: Sequence[Sequence[str]]) -> list[byte
     return [load.post("127.0.0.1", port, one.path, one.body, one.content_type) for one in asks]
 
 
-async def together(ports: Sequence[int], wire: Sequence[str], clients: int, seconds: float) -> float:
+async def together(
+    ports: Sequence[int], wire: Sequence[str], clients: int, seconds: float
+) -> float:
     """Texts a second of all deployments, each with as many clients."""
     found = await asyncio.gather(
         *(

@@ -28,7 +28,9 @@ def main() -> None:
         found = measure(asked.rounds, asked.clients, asked.seconds)
     results.save(asked.json, found)
     one, two = results.median(found["one"]), results.median(found["two"])
-    print(f"all-MiniLM-L6-v2, {asked.clients} clients a deployment ({asked.rounds} rounds, medians)")
+    print(
+        f"all-MiniLM-L6-v2, {asked.clients} clients a deployment ({asked.rounds} rounds, medians)"
+    )
     print(f"  one deployment alone     {results.number(one)} texts a second")
     print(f"  two at once, their sum   {results.number(two)}")
     print(f"  of one alone             {results.number(results.ratio(two, one))}")

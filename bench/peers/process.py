@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _LAST_LINES = 4
 
 
-class Problem(Exception):  # noqa: N818 - it says what happened, like the package's own
+class Problem(Exception):
     """A server that cannot be measured, and why."""
 
 
@@ -34,7 +34,9 @@ class Process:
     ) -> None:
         self._mark = uuid.uuid4().hex
         self._log = folder / "log"
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MODELDEPLOY", "HF_"))}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("MODELDEPLOY", "HF_"))
+        }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -72,7 +74,9 @@ class Process:
         raise Problem(f"not ready within {seconds:.0f} s ({said}): {self.last_lines()}")
 
     def last_lines(self) -> str:
-        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line for line in self._log.read_text(errors="replace").splitlines() if line.strip()
+        ]
         return " / ".join(lines[-_LAST_LINES:])
 
     def memory(self) -> float:

@@ -33,7 +33,8 @@ class Model:
 def main() -> None:
     ray.init(include_dashboard=False, num_cpus=_CORES, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["BENCH_PORT"])})
-    serve.run(Model.bind(), route_prefix="/predict")
+    app = Model.bind()  # type: ignore[attr-defined]  # what the decorator makes has it
+    serve.run(app, route_prefix="/predict")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     serve.shutdown()
     ray.shutdown()
