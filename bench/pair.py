@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import results, workload
 from bench.deployed import together
-from bench.peers.measuring import alone
+from bench.peers.measuring import Alone
 from tests.e2e.instance import Instance
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=results.FOLDER / "pair.json")
     parser.add_argument("--lock", type=Path, help="a file to lock while it is measured")
     asked = parser.parse_args()
-    with alone(asked.lock):
+    with Alone(asked.lock):
         found = measure(asked.rounds, asked.clients, asked.seconds)
     results.save(asked.json, found)
     one, two = results.median(found["one"]), results.median(found["two"])

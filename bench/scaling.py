@@ -19,7 +19,7 @@ import psutil
 
 from bench import results, workload
 from bench.deployed import requests
-from bench.peers.measuring import alone
+from bench.peers.measuring import Alone
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, post
 
@@ -144,7 +144,7 @@ def main() -> None:
     asked = parser.parse_args()
     before = json.loads(asked.json.read_text())["curves"] if asked.json.exists() else {}
     for name in asked.curves:
-        with tempfile.TemporaryDirectory() as folder, alone(asked.lock):
+        with tempfile.TemporaryDirectory() as folder, Alone(asked.lock):
             curve = CURVES[name](Path(folder), asked.seconds)
         before[name] = {**curve, "commit": results.commit()}
         heads, columns = list(curve), list(curve.values())

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import results, workload
 from bench.peers import chat, install, report
 from bench.peers.catalog import PEERS, Job
-from bench.peers.measuring import Case, Taken, alone, turn
+from bench.peers.measuring import Alone, Case, Taken, turn
 from bench.peers.process import Problem
 from bench.peers.serving import OURS, Ours, Server, Theirs, free_port
 from tests.models import smollm2
@@ -68,18 +68,19 @@ def measure(kind: str, asked: argparse.Namespace, folder: Path) -> dict[str, obj
     cases = _MANY if kind == "many" else [Case(str(one), one) for one in counts]
     servers, taken, versions = _servers(kind, asked, snapshot, folder, models)
     try:
-        for number in range(asked.rounds):
-            for name in _rotated(list(servers), number):
-                print(f"{kind}, round {number + 1}: {name}", file=sys.stderr, flush=True)
-                try:
-                    with alone(asked.lock):
+        with Alone(asked.lock) as lock:
+            for number in range(asked.rounds):
+                for name in _rotated(list(servers), number):
+                    print(f"{kind}, round {number + 1}: {name}", file=sys.stderr, flush=True)
+                    try:
                         if kind == "chat":
                             chat.turn(servers[name], snapshot, counts, asked.seconds, taken[name])
                         else:
                             turn(servers[name], inputs, cases, asked.seconds, taken[name])
-                except Problem as problem:
-                    taken[name].problem = str(problem)
-                    servers.pop(name).close()
+                    except Problem as problem:
+                        taken[name].problem = str(problem)
+                        servers.pop(name).close()
+                    lock.between()
     finally:
         for server in servers.values():
             server.close()

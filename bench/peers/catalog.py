@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.peers import asking
 from bench.peers.asking import Ask
 from bench.peers.process import Problem
+from tests.models import smollm2
 
 TEXTS = frozenset({"classification", "embeddings", "many"})
 ALL = TEXTS | {"noop", "image"}
@@ -135,8 +136,9 @@ def _transformers(*more: str) -> Command:
 
 
 def _llama(job: Job) -> list[str]:
+    """The GGUF file that our snapshot was made of: quantised weights, as its users run it."""
     options = ["--host", "127.0.0.1", "--port", str(job.port), "--n_threads", _CORES]
-    return [job.python, "-m", "llama_cpp.server", "--model", str(job.snapshot), *options]
+    return [job.python, "-m", "llama_cpp.server", "--model", str(smollm2.file()), *options]
 
 
 _THREAD_EACH = {"OMP_NUM_THREADS": "1"}
@@ -235,7 +237,7 @@ PEERS: dict[str, Peer] = {
         venv="transformers",
     ),
     "llama.cpp": Peer(
-        "llama.cpp, its Python server",
+        "llama.cpp, its Python server, Q4_1",
         CHAT,
         _llama,
         asking.chat,

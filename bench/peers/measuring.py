@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from modeldeploy.client import load
 
 _WARM_CLIENTS = 8
 _OVERTIME = 120.0
+_HELD_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,29 @@ class Taken:
     problem: str = ""
 
 
-@contextlib.contextmanager
-def alone(lock: Path | None) -> Iterator[None]:
-    """While ``lock`` is held others who take it wait: for machines that are shared."""
-    if lock is None:
-        yield
-        return
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class Alone:
+    """While its file is locked others who lock it wait: for machines that are shared. ``between`` lets
+    them in where it was held for a few minutes. Without a file it is nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = path.open("w") if path else None
+        self._since = 0.0
+
+    def __enter__(self) -> Alone:
+        if self._file:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._since = time.monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def between(self) -> None:
+        if self._file and time.monotonic() - self._since > _HELD_SECONDS:
+            self.__exit__()
+            time.sleep(0.5)
+            self.__enter__()
 
 
 def turn(

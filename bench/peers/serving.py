@@ -46,19 +46,25 @@ class Server(Protocol):
 
 
 class Ours:
-    """One deployment of a supervisor of its own; between turns it is stopped, the supervisor stays."""
+    """One deployment of a supervisor of its own; between turns it is stopped, the supervisor stays,
+    warm as it is for all but a user's first deployment."""
 
     def __init__(
         self, workload: str, snapshot: Path | None, folder: Path, options: Sequence[str]
     ) -> None:
         self._workload = workload
-        self._model = snapshot or _noop_model(folder / "noop")
+        self._noop = _noop_model(folder / "noop")
+        self._model = snapshot or self._noop
         self._options = options
         self._instance = Instance(folder / "home", ports=2, MODELDEPLOY_WARM_START="true")
-        self._deployed = False
+        self._warm = self._deployed = False
         self.port = 0
 
     def start(self, first: Sequence[str]) -> float:
+        if not self._warm:
+            self._instance.deploy(str(self._noop), "--name", "warm")
+            self._instance.run("rm", "--force", "warm")
+            self._warm = True
         begun = time.monotonic()
         if self._deployed:
             done = self._instance.run("start", "m", ok=False)
