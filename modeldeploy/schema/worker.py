@@ -27,7 +27,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 class WorkerSpec(Struct, frozen=True, kw_only=True):
     """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it.
 
-    ``companion`` and ``gguf`` are those of :class:`~modeldeploy.schema.fetch.ResolvedModel`.
+    ``companion`` and ``gguf`` are those of :class:`~modeldeploy.schema.fetch.ResolvedModel`;
+    ``graphs`` is where graphs of models are kept (None: nowhere, and none is made), once a model has
+    computed for ``optimize_after`` seconds.
     """
 
     deployment: str
@@ -54,6 +56,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     allow_origins: tuple[str, ...] = ()
     allow_media_urls: tuple[str, ...] = ()
     optimize: bool = True
+    optimize_after: float = 5.0
+    graphs: str | None = None
     companion: str | None = None
     gguf: str | None = None
 

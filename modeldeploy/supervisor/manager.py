@@ -69,6 +69,7 @@ class Manager:
                 drain_timeout=settings.drain_timeout,
                 heartbeat_timeout=settings.heartbeat_timeout,
             ),
+            optimize_after=settings.optimize_after,
             limits=Limits(
                 max_body_bytes=settings.max_body_bytes,
                 max_texts=settings.max_texts,

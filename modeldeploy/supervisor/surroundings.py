@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from modeldeploy import paths
 from modeldeploy.engines.base import Engine
@@ -15,6 +16,8 @@ from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.workers import new_replica_id
+
+_GRAPHS = ".modeldeploy-graphs"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Surroundings:
     engine: Engine
     policy: Policy
     limits: Limits
+    optimize_after: float
     environment: Mapping[str, str]
     log_max_bytes: int
     log_files: int
@@ -65,6 +69,8 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
         optimize=record.spec.optimize,
+        optimize_after=around.optimize_after,
+        graphs=str(Path(record.spec.cache_dir) / _GRAPHS),
         companion=record.model.companion,
         gguf=record.model.gguf,
     )

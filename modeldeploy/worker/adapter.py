@@ -18,6 +18,7 @@ from msgspec import Struct
 from modeldeploy.schema.tasks import TaskSchema
 
 if TYPE_CHECKING:
+    from modeldeploy.schema.graph import StoredGraph
     from modeldeploy.worker.batching.front import Front
 
 Inputs = TypeVar("Inputs")
@@ -130,9 +131,9 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
             InvalidRequest: this model cannot take this input.
         """
 
-    def settle(self, *, optimize: bool) -> None:  # there may be nothing to settle
-        """How it computes: faster, its results equal, where ``optimize`` allows it. Called after
-        ``prepare`` and a first prediction."""
+    def settle(self, *, optimize: bool, graph: StoredGraph | None = None) -> None:
+        """How it computes: faster, its results equal, where ``optimize`` allows it, and on ``graph``
+        where there is one. Called after ``prepare`` and a first prediction."""
 
     def unsettle(self) -> None:
         """Undo what made it faster: it proved not to be equal."""

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AnyAdapter = Adapter[Any, Any]
+OnLive = Callable[[AnyAdapter, Front], None]
 
 _ASIDE_THREADS = 2
 _MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
@@ -44,15 +45,19 @@ _RETRY_LOADING = 5
 
 
 class Service:
-    """Made in the event loop. The model comes later, and from then on there is a batcher."""
+    """Made in the event loop. The model comes later, and from then on there is a batcher, of which
+    ``on_live`` hears."""
 
-    def __init__(self, state: WorkerState, task: TaskSchema) -> None:
+    def __init__(
+        self, state: WorkerState, task: TaskSchema, on_live: OnLive = lambda adapter, front: None
+    ) -> None:
         self.state = state
         self.task = task
         self.limits = state.spec.limits
         self.metrics = self._metrics()
         self.adapter: AnyAdapter | None = None
         self.batcher: Front | None = None
+        self._on_live = on_live
         self._held = 0
         self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
         self._loop = asyncio.get_running_loop()
@@ -91,6 +96,7 @@ class Service:
             message="ready",
         )
         log.info("ready")
+        self._on_live(adapter, self.batcher)
 
     @property
     def is_ready(self) -> bool:

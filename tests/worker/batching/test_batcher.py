@@ -251,3 +251,19 @@ def test_thousands_of_items_cost_little_beside_the_model() -> None:
         assert time.monotonic() - started < 5
 
     run(story)
+
+
+def test_a_job_runs_between_two_calls() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        second = asyncio.ensure_future(batcher.run(items("second")))
+        await asyncio.sleep(0)
+        seen = batcher.between(lambda: (threading.current_thread().name, list(model.batches)))
+        failing = batcher.between(lambda: 1 // 0)
+        model.gate.set()
+        await asyncio.gather(first, second)
+        assert seen.result(5) == ("inference", [["first"]])
+        with pytest.raises(ZeroDivisionError):
+            failing.result(5)
+
+    run(story)
