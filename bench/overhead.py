@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench import workload
 from modeldeploy.client import load
 from tests.e2e.instance import eventually, free_ports, get
 from tests.worker.live import live_worker
