@@ -51,6 +51,7 @@ bench: $(VENV)/.dev  ## time commands, cold starts, throughput and writing (a qu
 	$(BIN)/python -m bench.cold
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.writing
+	$(BIN)/python -m bench.overhead
 
 clean:  ## remove what was built (a running supervisor is left alone)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

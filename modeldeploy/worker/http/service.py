@@ -24,6 +24,7 @@ from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.worker.adapter import Adapter, Item
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line, panics_as_errors
+from modeldeploy.worker.http.attending import Attending
 from modeldeploy.worker.http.exchange import ClientGone, Exchange
 from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.metrics import Metrics
@@ -187,18 +188,8 @@ class Service:
         self._check_count(inputs)
         adapter, batcher = await self.model()
         seconds = self._seconds(adapter)
-        work = asyncio.ensure_future(self._work(adapter, batcher, inputs, parameters, exchange))
-        gone = asyncio.ensure_future(exchange.gone())
-        try:
-            await asyncio.wait({work, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            if gone.done():
-                raise ClientGone
-            raise took_too_long(seconds)
-        finally:
-            work.cancel()
-            gone.cancel()
+        with Attending(seconds, lambda: took_too_long(seconds), exchange.gone, ClientGone):
+            return await self._work(adapter, batcher, inputs, parameters, exchange)
 
     def _check_count(self, inputs: Sequence[Any]) -> None:
         """Lists may stand in one input, too."""
