@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -225,9 +226,7 @@ def test_threads_are_changed_where_the_model_computes_while_it_writes(adapter: A
         alone = await written(engine, item(adapter, TEXTS[0], max_new_tokens=40))
         writing = asyncio.ensure_future(written(engine, item(adapter, TEXTS[0], max_new_tokens=40)))
         for count in (3, 1, 2):
-            await asyncio.wrap_future(
-                engine.between(lambda count=count: adapter.use_threads(count))
-            )
+            await asyncio.wrap_future(engine.between(partial(adapter.use_threads, count)))
             seen = await asyncio.wrap_future(engine.between(torch.get_num_threads))
             assert seen == count
         assert torch.get_num_threads() == in_loop, "OpenMP's number is each thread's own"
