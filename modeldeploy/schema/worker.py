@@ -9,6 +9,7 @@ from msgspec import Struct
 from modeldeploy.schema.deployment import ModelType
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.threads import Threads
 
 Phase = Literal["loading", "ready", "draining", "failed"]
 
@@ -80,6 +81,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
 
     ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
     ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
+    ``busy_seconds`` is how long, in all, there was a request for the model.
     """
 
     deployment: str
@@ -98,4 +100,6 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     requests: int = 0
     in_flight: int = 0
+    busy_seconds: float = 0.0
+    threads: Threads | None = None
     problem: Problem | None = None

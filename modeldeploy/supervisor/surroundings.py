@@ -11,6 +11,7 @@ from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
@@ -28,6 +29,7 @@ class Surroundings:
     store: Store
     ports: PortPool
     engine: Engine
+    budget: Budget
     policy: Policy
     limits: Limits
     optimize_after: float
@@ -65,7 +67,7 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         log_files=around.log_files,
         drain_timeout=around.policy.drain_timeout,
         limits=around.limits,
-        threads=thread_budget(),
+        threads=record.spec.threads or around.budget.cores,
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
         optimize=record.spec.optimize,
@@ -76,8 +78,8 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
     )
 
 
-def thread_budget() -> int:
-    """CPU threads a worker computes with: the cores this process may run on."""
+def cores() -> int:
+    """How many this process, and so its workers, may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1

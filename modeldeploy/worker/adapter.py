@@ -138,6 +138,10 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
     def unsettle(self) -> None:
         """Undo what made it faster: it proved not to be equal."""
 
+    def use_threads(self, count: int) -> None:  # there may be nothing that computes in several
+        """Compute with so many CPU threads from now on. Called in the inference thread, between two
+        calls of ``core``: OpenMP's number is each thread's own."""
+
     def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
         """Where requests wait for this model. Called in the event loop, after ``prepare``."""
         from modeldeploy.worker.batching.batcher import Batcher

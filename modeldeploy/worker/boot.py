@@ -100,7 +100,9 @@ async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     service = Service(state, loader.find_task(spec), partial(improving.start, spec))
     orders = _Orders(spec)
     public = servers.server(PublicApp(service), spec.drain_timeout)
-    insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
+    insider = servers.server(
+        insider_app(state, orders.drain, service.use_threads), _INSIDER_SECONDS
+    )
     handover.offer(listener, Path(spec.handover))
     private = private_listener(Path(spec.socket))
     serving = [

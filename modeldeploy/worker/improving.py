@@ -25,7 +25,6 @@ import psutil
 from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker.adapter import Adapter, Item
-from modeldeploy.worker.batching.batcher import Batcher
 from modeldeploy.worker.batching.front import Front
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def known(spec: WorkerSpec, adapter: AnyAdapter) -> StoredGraph | None:
 
 def start(spec: WorkerSpec, adapter: AnyAdapter, front: Front) -> None:
     """Begin to look for something faster, if there may be any. Called when requests may come."""
-    if isinstance(front, Batcher) and _fits(spec, adapter):
+    if _fits(spec, adapter):
         improvement = _Improvement(spec, adapter, front)  # type: ignore[arg-type]  # it fits
         threading.Thread(target=improvement.run, name="improving", daemon=True).start()
 
@@ -108,7 +107,7 @@ class _Traffic:
 
 
 class _Improvement:
-    def __init__(self, spec: WorkerSpec, adapter: ModelAdapter[Any, Any], front: Batcher) -> None:
+    def __init__(self, spec: WorkerSpec, adapter: ModelAdapter[Any, Any], front: Front) -> None:
         self._spec, self._adapter, self._front = spec, adapter, front
         self._folder = _folder(spec, adapter)
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from modeldeploy.worker.adapter import BatchLimits, Dropped, Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 
 _LOOK_AHEAD = 256
 
-T = TypeVar("T")
 Core = Callable[[list[Item]], list[Any]]
 _Chosen = tuple[Ticket, int]
 
@@ -39,31 +37,21 @@ class Batcher(Front):
         self._core = core
         self._on_batch = on_batch
         self._limits = limits
-        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._thread.start()
-
-    def between(self, job: Callable[[], T]) -> Future[T]:
-        """Have the inference thread do this before its next call. From any thread."""
-        future: Future[T] = Future()
-        with self._some:
-            self._jobs.append((job, future))
-            self._some.notify()
-        return future
 
     # In the inference thread.
 
     def _work(self) -> None:
         while True:
+            self._do_jobs()
             with self._some:
                 while not (self._jobs or (chosen := self._take())):
                     if self._closed:
                         return
                     self._some.wait()
-                job = self._jobs.popleft() if self._jobs else None
-            if job:
-                _do(*job)
-            else:
-                self._run(chosen)
+                if self._jobs:
+                    continue
+            self._run(chosen)
 
     def _take(self) -> list[_Chosen]:
         """The next batch, taken off the queue. Called with the lock held."""
@@ -146,10 +134,3 @@ class Batcher(Front):
             middle = len(items) // 2
             return self._attempt(items[:middle]) + self._attempt(items[middle:])
         return raws
-
-
-def _do(job: Callable[[], Any], future: Future[Any]) -> None:
-    try:
-        future.set_result(job())
-    except Exception as error:  # it is for whoever gave the job
-        future.set_exception(error)

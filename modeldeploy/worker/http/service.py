@@ -7,7 +7,8 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
@@ -21,6 +22,7 @@ from modeldeploy.errors import (
 )
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.schema.threads import Threads
 from modeldeploy.worker.adapter import Adapter, Item
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line, panics_as_errors
@@ -86,9 +88,11 @@ class Service:
 
     def _go_live(self, adapter: AnyAdapter) -> None:
         self.adapter = adapter
-        self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
+        front = self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
         longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
         self.batcher.longest_retry = longest
+        self.state.busy_seconds = lambda: front.busy_seconds
+        self._have_threads(adapter, front)
         phase = self.state.now.phase
         self.state.update(
             phase="ready" if phase == "loading" else phase,
@@ -98,6 +102,17 @@ class Service:
         )
         log.info("ready")
         self._on_live(adapter, self.batcher)
+
+    def use_threads(self, threads: Threads) -> None:
+        """Have the model compute with so many from its next call on."""
+        before, self.state.threads = self.state.threads, threads
+        if self.adapter and self.batcher and threads.count != before.count:
+            self._have_threads(self.adapter, self.batcher)
+        self.state.update()  # whoever listens is to hear of it now
+
+    def _have_threads(self, adapter: AnyAdapter, front: Front) -> None:
+        done = front.between(partial(adapter.use_threads, self.state.threads.count))
+        done.add_done_callback(_tell_of_failure)
 
     @property
     def is_ready(self) -> bool:
@@ -272,6 +287,11 @@ def _post(
             results.append(adapter.post(raws[start : start + len(items)], one, parameters))
         start += len(items)
     return results
+
+
+def _tell_of_failure(done: Future[None]) -> None:
+    if error := done.exception():
+        log.error("the number of threads could not be changed", exc_info=error)
 
 
 def _texts(inputs: Any) -> int:

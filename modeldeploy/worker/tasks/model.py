@@ -122,6 +122,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         found: torch.device = self.model.device
         return found
 
+    def use_threads(self, count: int) -> None:
+        torch.set_num_threads(count)
+
     def core(self, items: list[Item]) -> list[Any]:
         begun = time.perf_counter()
         with torch.inference_mode():

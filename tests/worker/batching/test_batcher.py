@@ -253,17 +253,26 @@ def test_thousands_of_items_cost_little_beside_the_model() -> None:
     run(story)
 
 
-def test_a_job_runs_between_two_calls() -> None:
+def test_a_job_is_done_between_two_calls_in_the_inference_thread() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
         first = await _busy(model, batcher)
         second = asyncio.ensure_future(batcher.run(items("second")))
         await asyncio.sleep(0)
-        seen = batcher.between(lambda: (threading.current_thread().name, list(model.batches)))
-        failing = batcher.between(lambda: 1 // 0)
+        seen = batcher.between(lambda: (threading.current_thread().name, len(model.batches)))
+        assert not seen.done()
         model.gate.set()
+        assert await asyncio.wrap_future(seen) == ("inference", 1)
         await asyncio.gather(first, second)
-        assert seen.result(5) == ("inference", [["first"]])
+        idle = batcher.between(lambda: len(model.batches))
+        assert await asyncio.wrap_future(idle) == 2
+
+    run(story)
+
+
+def test_a_job_that_fails_is_its_givers_affair() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
         with pytest.raises(ZeroDivisionError):
-            failing.result(5)
+            await asyncio.wrap_future(batcher.between(lambda: 1 // 0))
+        assert (await batcher.run(items("after"))).raws == ["after"]
 
     run(story)
