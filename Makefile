@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --constraint constraints.txt pip
 	@$(PIP) install --quiet --constraint constraints.txt torch
-	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[onnx]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
@@ -55,6 +55,7 @@ bench: $(VENV)/.bench  ## measure commands, starts, throughput, writing, growth,
 	$(BIN)/python -m bench.cold
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.writing
+	$(BIN)/python -m bench.overhead
 	$(BIN)/python -m bench.pair
 	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.peers --workload classification embeddings many noop image chat

@@ -221,6 +221,13 @@ TABLE: tuple[Setting, ...] = (
         "Seconds that one request to a generating model may take.",
     ),
     Setting(
+        "optimize_after",
+        "MODELDEPLOY_OPTIMIZE_AFTER",
+        _seconds,
+        "5",
+        "Seconds that a model must have computed before a faster form of it is made beside it.",
+    ),
+    Setting(
         "log_max_bytes",
         "MODELDEPLOY_LOG_MAX_BYTES",
         _count,
@@ -257,6 +264,7 @@ class Settings:
     max_queue: int
     request_timeout: float
     generation_timeout: float
+    optimize_after: float
     log_max_bytes: int
     log_files: int
     environment: Mapping[str, str] = field(repr=False)  # it may hold secrets

@@ -61,6 +61,11 @@ MODEL is one of
     is_flag=True,
     help="Run the model as transformers does, not faster with equal results.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="CPU threads it computes with.  [default: its share of the cores, of busy deployments]",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
@@ -102,6 +107,7 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
             allow_origins=values.allow_origins,
             allow_media_urls=values.allow_media_urls,
             optimize=not wanted.no_optimize,
+            threads=wanted.threads,
         ),
     )
     try:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from modeldeploy.errors import UsageError
-from modeldeploy.schema.deployment import ModelType
+from modeldeploy.schema.deployment import ModelType, ThreadCount
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -31,6 +31,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
     no_optimize: bool = False
+    threads: int | None = None
     detach: bool = False
     timeout: float | None = None
 
@@ -68,6 +69,7 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
     no_optimize: bool = False
+    threads: ThreadCount | None = None
     detach: bool = False
     timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 

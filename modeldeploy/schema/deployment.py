@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import Desired, State
+from modeldeploy.schema.threads import Threads
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2}|mps)\Z"
@@ -21,6 +22,7 @@ Origin = Annotated[
     str, Meta(pattern=ORIGIN_PATTERN, max_length=300, description="scheme://host[:port]")
 ]
 Host = Annotated[str, Meta(pattern=HOST_PATTERN, max_length=300, description="host[:port]")]
+ThreadCount = Annotated[int, Meta(ge=1, le=1024, description="CPU threads to compute with.")]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
 
 
@@ -42,6 +44,7 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow_origins: tuple[Origin, ...] = ()
     allow_media_urls: tuple[Host, ...] = ()
     optimize: bool = True
+    threads: ThreadCount | None = None
 
 
 class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +83,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     ready: bool
     memory_bytes: int
     requests: int
+    threads: Threads | None = None
 
 
 class Deployment(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from msgspec import Struct
 from modeldeploy.schema.deployment import ModelType
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.threads import Threads
 
 Phase = Literal["loading", "ready", "draining", "failed"]
 
@@ -27,7 +28,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 class WorkerSpec(Struct, frozen=True, kw_only=True):
     """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it.
 
-    ``companion`` and ``gguf`` are those of :class:`~modeldeploy.schema.fetch.ResolvedModel`.
+    ``companion`` and ``gguf`` are those of :class:`~modeldeploy.schema.fetch.ResolvedModel`;
+    ``graphs`` is where graphs of models are kept (None: nowhere, and none is made), once a model has
+    computed for ``optimize_after`` seconds.
     """
 
     deployment: str
@@ -54,6 +57,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     allow_origins: tuple[str, ...] = ()
     allow_media_urls: tuple[str, ...] = ()
     optimize: bool = True
+    optimize_after: float = 5.0
+    graphs: str | None = None
     companion: str | None = None
     gguf: str | None = None
 
@@ -76,6 +81,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
 
     ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
     ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
+    ``busy_seconds`` is how long, in all, there was a request for the model.
     """
 
     deployment: str
@@ -94,4 +100,6 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     requests: int = 0
     in_flight: int = 0
+    busy_seconds: float = 0.0
+    threads: Threads | None = None
     problem: Problem | None = None

@@ -18,6 +18,7 @@ from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import SETTLED, Desired, State
+from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.supervisor import links
 from modeldeploy.supervisor.events import EventLog
 from modeldeploy.supervisor.fetching import FetchJob
@@ -360,6 +361,8 @@ class Actor:
         if worker is not self.worker:
             return
         report = worker.report
+        if report and worker.seen.ended is None:
+            self._share_cores(worker, report)
         if report and report.phase == "loading":
             self._tell(
                 report.stage,
@@ -370,6 +373,13 @@ class Actor:
                 report.unit,
             )
         self.kick()
+
+    def _share_cores(self, worker: Worker, report: WorkerReport) -> None:
+        """Models on a GPU take no part in it."""
+        if report.device == "cpu":
+            asked = self.record.spec.threads
+            budget = self._around.budget
+            worker.use_threads(budget.heard(report.replica, report.busy_seconds, asked))
 
     def _smoke(self) -> None:
         assert self.worker is not None

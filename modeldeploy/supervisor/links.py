@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.transport import UnixConnection
 
@@ -96,9 +97,18 @@ def ask_listener(handover: Path) -> sockets.socket | None:
 
 def ask_drain(socket: Path) -> bool:
     """Ask a worker to answer what it has and end. Whether it heard."""
+    return _order(socket, "POST", "/drain")
+
+
+def order_threads(socket: Path, threads: Threads) -> bool:
+    """Have a worker compute with so many. Whether it heard."""
+    return _order(socket, "PUT", "/threads", msgspec.json.encode(threads))
+
+
+def _order(socket: Path, method: str, path: str, body: bytes | None = None) -> bool:
     connection = UnixConnection(str(socket), timeout=_REPLY_SECONDS)
     try:
-        connection.request("POST", "/drain")
+        connection.request(method, path, body)
         return connection.getresponse().status < 300
     except _BROKEN:
         return False

@@ -36,11 +36,12 @@ from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.actor import Actor
+from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
-from modeldeploy.supervisor.surroundings import Surroundings
+from modeldeploy.supervisor.surroundings import Surroundings, cores
 from modeldeploy.supervisor.view import deployment_view
 
 _DRAIN_MARGIN_SECONDS = 10.0
@@ -64,11 +65,13 @@ class Manager:
             store=store,
             ports=PortPool(*settings.port_range),
             engine=engine,
+            budget=Budget(cores()),
             policy=Policy(
                 start_timeout=settings.start_timeout,
                 drain_timeout=settings.drain_timeout,
                 heartbeat_timeout=settings.heartbeat_timeout,
             ),
+            optimize_after=settings.optimize_after,
             limits=Limits(
                 max_body_bytes=settings.max_body_bytes,
                 max_texts=settings.max_texts,

@@ -26,7 +26,7 @@ from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.store import Store
-from modeldeploy.supervisor.surroundings import thread_budget
+from modeldeploy.supervisor.surroundings import cores
 from modeldeploy.transport import private_listener
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _server(api: ControlApi) -> _Server:
 def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
     if settings.warm_start and sys.platform == "linux":
         log_file = settings.paths.supervisor_log
-        return TemplateEngine(settings.environment, thread_budget(), log_file, on_ready)
+        return TemplateEngine(settings.environment, cores(), log_file, on_ready)
     return LocalEngine(settings.environment)
 
 

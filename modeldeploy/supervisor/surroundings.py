@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.workers import new_replica_id
+
+_GRAPHS = ".modeldeploy-graphs"
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,10 @@ class Surroundings:
     store: Store
     ports: PortPool
     engine: Engine
+    budget: Budget
     policy: Policy
     limits: Limits
+    optimize_after: float
     environment: Mapping[str, str]
     log_max_bytes: int
     log_files: int
@@ -61,17 +67,19 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         log_files=around.log_files,
         drain_timeout=around.policy.drain_timeout,
         limits=around.limits,
-        threads=thread_budget(),
+        threads=record.spec.threads or around.budget.cores,
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
         optimize=record.spec.optimize,
+        optimize_after=around.optimize_after,
+        graphs=str(Path(record.spec.cache_dir) / _GRAPHS),
         companion=record.model.companion,
         gguf=record.model.gguf,
     )
 
 
-def thread_budget() -> int:
-    """CPU threads a worker computes with: the cores this process may run on."""
+def cores() -> int:
+    """How many this process, and so its workers, may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1

@@ -15,6 +15,7 @@ import msgspec
 from modeldeploy import paths
 from modeldeploy.engines.base import Engine, StartedWorker
 from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport, WorkerSpec
 from modeldeploy.supervisor import links, logs, processes
 from modeldeploy.supervisor.plan import WorkerSeen
@@ -55,6 +56,7 @@ class Worker:
         self._started = started
         self._oom_kills = processes.oom_kills()
         self._log_start = log_start
+        self._ordering: asyncio.Future[bool] | None = None
         self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
         self._stop_watching = processes.watch(record.identity, self._ended)
 
@@ -155,6 +157,17 @@ class Worker:
     def _ask_drain(self) -> None:
         if not links.ask_drain(self._paths.worker_socket(self.record.id)):
             processes.kill_group(self.record.identity, signal.SIGTERM)
+
+    def use_threads(self, threads: Threads) -> None:
+        """Have it compute with so many, if its latest report says something else. Told again with
+        each report until it is so."""
+        is_so = self.report is None or self.report.threads in (threads, None)
+        if is_so or (self._ordering and not self._ordering.done()):
+            return
+        socket = self._paths.worker_socket(self.record.id)
+        self._ordering = asyncio.get_running_loop().run_in_executor(
+            None, links.order_threads, socket, threads
+        )
 
     def kill(self) -> None:
         """End its whole process group, whatever it ignores."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from modeldeploy.schema.tasks import TaskSchema
 
 if TYPE_CHECKING:
+    from modeldeploy.schema.graph import StoredGraph
     from modeldeploy.worker.batching.front import Front
 
 Inputs = TypeVar("Inputs")
@@ -130,12 +131,16 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
             InvalidRequest: this model cannot take this input.
         """
 
-    def settle(self, *, optimize: bool) -> None:  # there may be nothing to settle
-        """How it computes: faster, its results equal, where ``optimize`` allows it. Called after
-        ``prepare`` and a first prediction."""
+    def settle(self, *, optimize: bool, graph: StoredGraph | None = None) -> None:
+        """How it computes: faster, its results equal, where ``optimize`` allows it, and on ``graph``
+        where there is one. Called after ``prepare`` and a first prediction."""
 
     def unsettle(self) -> None:
         """Undo what made it faster: it proved not to be equal."""
+
+    def use_threads(self, count: int) -> None:  # there may be nothing that computes in several
+        """Compute with so many CPU threads from now on. Called in the inference thread, between two
+        calls of ``core``: OpenMP's number is each thread's own."""
 
     def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
         """Where requests wait for this model. Called in the event loop, after ``prepare``."""

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ import uvloop
 
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.transport import private_listener
-from modeldeploy.worker import handover, loader, logs
+from modeldeploy.worker import handover, improving, loader, logs
 from modeldeploy.worker.http import servers
 from modeldeploy.worker.http.app import PublicApp
 from modeldeploy.worker.http.insider import insider_app
@@ -96,10 +97,12 @@ class _Orders:
 
 async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     state = WorkerState(spec)
-    service = Service(state, loader.find_task(spec))
+    service = Service(state, loader.find_task(spec), partial(improving.start, spec))
     orders = _Orders(spec)
     public = servers.server(PublicApp(service), spec.drain_timeout)
-    insider = servers.server(insider_app(state, orders.drain), _INSIDER_SECONDS)
+    insider = servers.server(
+        insider_app(state, orders.drain, service.use_threads), _INSIDER_SECONDS
+    )
     handover.offer(listener, Path(spec.handover))
     private = private_listener(Path(spec.socket))
     serving = [

@@ -19,7 +19,8 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.worker.adapter import Adapter, Source
+from modeldeploy.worker import improving
+from modeldeploy.worker.adapter import Adapter, Item, Source
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.http.requests import example
 from modeldeploy.worker.loading.gguf import convert_once
@@ -81,19 +82,8 @@ def load(state: WorkerState) -> AnyAdapter:
             fraction=done / total, message="loading weights", done=done, total=total, unit="tensors"
         )
 
-    source = Source(
-        snapshot=spec.snapshot,
-        task=task,
-        device=spec.device,
-        dtype=spec.dtype,
-        threads=spec.threads,
-        trust_remote_code=spec.trust_remote_code,
-        allow_pickle=spec.allow_pickle,
-        progress=progress,
-        companion=spec.companion,
-    )
     state.update(stage=Stage.LOAD, message="starting torch and transformers")
-    adapter = adapter_of(task)
+    adapter, source = adapter_of(task), source_of(spec, progress)
     if spec.gguf is not None:
         state.update(message="making safetensors of the GGUF file, once")
         convert_once(Path(spec.gguf), Path(spec.snapshot))
@@ -112,9 +102,47 @@ def load(state: WorkerState) -> AnyAdapter:
     state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
     from modeldeploy.worker.compute import settling  # it imports torch
 
-    settling.settle(adapter, lambda: warm_up(adapter, task), optimize=spec.optimize)
+    settling.settle(
+        adapter,
+        lambda: warm_up(adapter, task),
+        optimize=spec.optimize,
+        graph=improving.known(spec, adapter),
+    )
     state.update(fraction=1.0)
     return adapter
+
+
+def source_of(spec: WorkerSpec, progress: Callable[[int, int], None]) -> Source:
+    """What the spec says is to be loaded."""
+    return Source(
+        snapshot=spec.snapshot,
+        task=find_task(spec),
+        device=spec.device,
+        dtype=spec.dtype,
+        threads=spec.threads,
+        trust_remote_code=spec.trust_remote_code,
+        allow_pickle=spec.allow_pickle,
+        progress=progress,
+        companion=spec.companion,
+    )
+
+
+def opened(spec: WorkerSpec) -> AnyAdapter:
+    """An adapter with its weights and its tokenizer; it has computed nothing.
+
+    Raises:
+        ModelError, DeviceUnavailable: with one line of cause.
+    """
+    adapter, source = adapter_of(find_task(spec)), source_of(spec, lambda done, total: None)
+    adapter.load(source)
+    adapter.prepare(source)
+    return adapter
+
+
+def example_items(adapter: AnyAdapter, task: TaskSchema) -> list[Item]:
+    """Those of the task's own example."""
+    request = example(task, task.smoke_body())
+    return adapter.pre(request.inputs[0], request.parameters)
 
 
 def warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:

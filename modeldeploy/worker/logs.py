@@ -16,7 +16,9 @@ from pathlib import Path
 
 from modeldeploy.paths import private_open
 
+_REQUESTS = "modeldeploy.worker.http.app"  # the logger that has a line for each of them
 _LOOK_SECONDS = 1.0
+_HELD_SECONDS = 0.1
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
@@ -25,10 +27,52 @@ class _Line(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._second = (0, "")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # the base class's name
-        moment = datetime.fromtimestamp(record.created, timezone.utc)
-        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        whole, part = divmod(record.created, 1)
+        second, text = self._second
+        if second != whole:
+            moment = datetime.fromtimestamp(whole, timezone.utc)
+            text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = (int(whole), text)
+        return f"{text}.{int(part * 1e6):06d}Z"
+
+
+class _Lines(logging.Handler):
+    """Writes records to a stream; those of requests that were answered a little later, together:
+    each write gives Python's lock to other threads."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        super().__init__()
+        self._stream = stream
+        self._held: list[str] = []
+        self._some = threading.Event()
+        threading.Thread(target=self._write_held, name="log-lines", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # as every handler has it: a log line is never a reason to fail
+            self.handleError(record)
+            return
+        self._held.append(line + "\n")
+        if record.name != _REQUESTS or record.levelno > logging.INFO:
+            self.flush()
+        elif len(self._held) == 1:
+            self._some.set()
+
+    def flush(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            lines, self._held = self._held, []
+            if lines:
+                self._stream.write("".join(lines))
+
+    def _write_held(self) -> None:
+        while self._some.wait():
+            self._some.clear()
+            time.sleep(_HELD_SECONDS)
+            self.flush()
 
 
 class _Standard(io.TextIOBase):
@@ -56,7 +100,9 @@ def set_up() -> None:
     """Send every record, warning and stray print to the standard streams, guarded."""
     sys.stdout, sys.stderr = _Standard(1), _Standard(2)
     logging.raiseExceptions = False
-    handler = logging.StreamHandler(sys.stderr)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # not in a line
+    logging._srcfile = None  # noqa: SLF001  # nor the place: the logging HOWTO's way
+    handler = _Lines(sys.stderr)
     handler.setFormatter(_Line())
     root = logging.getLogger()
     root.handlers = [handler]

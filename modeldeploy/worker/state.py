@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage, overall
+from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import Phase, WorkerReport, WorkerSpec
 
 
@@ -40,14 +41,17 @@ class Now(Struct, frozen=True, kw_only=True):
 
 
 class WorkerState:
-    """Made in the event loop. ``requests`` and ``in_flight`` are the loop's alone; ``now`` is
-    replaced whole, so that any thread may read it; ``update`` may be called from any thread."""
+    """Made in the event loop. ``requests``, ``in_flight`` and ``threads`` are the loop's alone;
+    ``now`` is replaced whole, so that any thread may read it; ``update`` may be called from any
+    thread. ``busy_seconds`` tells how long there was a request for the model."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
         self.now = Now()
         self.requests = 0
         self.in_flight = 0
+        self.threads = Threads(count=spec.threads, why="those it was started with")
+        self.busy_seconds: Callable[[], float] = float
         self.ended = False
         self.listeners_seen_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -123,5 +127,7 @@ class WorkerState:
             memory_bytes=self.memory(),
             requests=self.requests,
             in_flight=self.in_flight,
+            busy_seconds=self.busy_seconds(),
+            threads=self.threads,
             problem=now.problem,
         )

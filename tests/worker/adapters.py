@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.worker.adapter import Adapter, Source
 from modeldeploy.worker.compute import settling
@@ -34,12 +35,19 @@ def source(snapshot: Path, task: str, **changes: Any) -> Source:
     return Source(snapshot=str(snapshot), task=TASKS[task], **{**defaults, **changes})
 
 
-def loaded(snapshot: Path, task: str, *, optimize: bool = True, **changes: Any) -> AnyAdapter:
+def loaded(
+    snapshot: Path,
+    task: str,
+    *,
+    optimize: bool = True,
+    graph: StoredGraph | None = None,
+    **changes: Any,
+) -> AnyAdapter:
     adapter = adapter_of(TASKS[task])
     where = source(snapshot, task, **changes)
     adapter.load(where)
     adapter.prepare(where)
-    settling.settle(adapter, lambda: _warm_up(adapter, TASKS[task]), optimize=optimize)
+    settling.settle(adapter, lambda: _warm_up(adapter, TASKS[task]), optimize=optimize, graph=graph)
     return adapter
 
 

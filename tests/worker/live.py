@@ -76,8 +76,8 @@ class LiveWorker:
     def log(self) -> str:
         return Path(self.spec.log_file).read_text()
 
-    def insider(self, method: str, path: str) -> Answer:
-        return _ask(UnixConnection(self.spec.socket, SECONDS), method, path, None, {})
+    def insider(self, method: str, path: str, body: Any = None) -> Answer:
+        return _ask(UnixConnection(self.spec.socket, SECONDS), method, path, body, {})
 
     def report(self) -> WorkerReport | None:
         """What it says of itself, or None while its socket is not there yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import msgspec
 import pytest
 
 from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import Limits, WorkerReport
 from modeldeploy.supervisor.links import ask_listener
 from modeldeploy.transport import UnixConnection
@@ -194,3 +196,29 @@ def test_nothing_is_inherited_by_its_children(echo: LiveWorker) -> None:
             continue
         flags = int(info.split("flags:")[1].split()[0], 8)
         assert int(fd.name) <= 2 or flags & os.O_CLOEXEC, f"fd {fd.name}"
+
+
+def test_it_takes_its_number_of_threads_from_whoever_has_its_private_socket(
+    echo: LiveWorker,
+) -> None:
+    order = {"count": 3, "why": "3 of 8 cores: 1 other deployment is busy"}
+    assert echo.ask("GET", "/info").body["threads"]["count"] == echo.spec.threads == 1
+    assert echo.insider("PUT", "/threads", json.dumps(order)).status == 204
+    assert echo.ask("GET", "/info").body["threads"] == order
+    for wrong in ('{"count": 0}', '{"count": "2"}', "{}", "no"):
+        assert echo.insider("PUT", "/threads", wrong).status == 400, wrong
+    report = echo.report()
+    assert report is not None
+    assert report.threads == msgspec.convert(order, Threads)
+    assert echo.ask("PUT", "/threads", json.dumps(order)).status == 404, "users have no say in it"
+
+
+def test_it_tells_how_long_there_was_something_to_do(echo: LiveWorker) -> None:
+    def busy() -> float:
+        report = echo.report()
+        assert report is not None
+        return report.busy_seconds
+
+    assert busy() == 0
+    assert echo.predict(text="x", delay=0.3).status == 200
+    assert 0.3 <= busy() == busy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -67,11 +67,15 @@ class TaskSchema(Struct, frozen=True, kw_only=True, dict=True):
         """The body of the first prediction after a start: the example, or a quicker one."""
         return self.smoke or self.example
 
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The input's fields that must be given."""
+        return tuple(info.name for info in fields(self.inputs) if info.required)
+
     @property
     def single(self) -> str | None:
         """The input's only required field, if there is one: what HF's ``inputs`` then is itself."""
-        required = [info.name for info in fields(self.inputs) if info.required]
-        return required[0] if len(required) == 1 else None
+        return self.required[0] if len(self.required) == 1 else None
 
     def __hash__(self) -> int:
         return hash(self.name)

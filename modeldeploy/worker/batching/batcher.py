@@ -43,11 +43,14 @@ class Batcher(Front):
 
     def _work(self) -> None:
         while True:
+            self._do_jobs()
             with self._some:
-                while not (chosen := self._take()):
+                while not (self._jobs or (chosen := self._take())):
                     if self._closed:
                         return
                     self._some.wait()
+                if self._jobs:
+                    continue
             self._run(chosen)
 
     def _take(self) -> list[_Chosen]:

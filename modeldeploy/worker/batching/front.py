@@ -12,7 +12,8 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from modeldeploy.errors import ModelDeployError, PredictionFailed, QueueFull
 from modeldeploy.worker.adapter import Item
@@ -20,6 +21,8 @@ from modeldeploy.worker.batching.pace import Pace
 from modeldeploy.worker.failures import one_line
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _LONGEST_RETRY = 120
 
@@ -108,6 +111,7 @@ class Front(ABC):
         self._loop = asyncio.get_running_loop()
         self._some = threading.Condition()
         self._queue: deque[Ticket] = deque()
+        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._pace = Pace()
         self.longest_retry = _LONGEST_RETRY
         self._closed = False
@@ -119,6 +123,12 @@ class Front(ABC):
         return len(self._queue)
 
     @property
+    def busy_seconds(self) -> float:
+        """For how long, in all, there was a request."""
+        with self._some:
+            return self._pace.busy_seconds
+
+    @property
     def alive(self) -> bool:
         return self._thread.is_alive()
 
@@ -126,6 +136,14 @@ class Front(ABC):
         with self._some:
             self._closed = True
             self._some.notify()
+
+    def between(self, job: Callable[[], T]) -> Future[T]:
+        """Have the inference thread do this before its next call. From any thread."""
+        future: Future[T] = Future()
+        with self._some:
+            self._jobs.append((job, future))
+            self._some.notify()
+        return future
 
     def full(self, depth: int) -> QueueFull:
         """The refusal for one more request when ``depth`` are waiting."""
@@ -188,7 +206,15 @@ class Front(ABC):
 
     @abstractmethod
     def _work(self) -> None:
-        """Serve the queue until ``_closed`` is set."""
+        """Serve the queue until ``_closed`` is set, with :meth:`_do_jobs` between two calls."""
+
+    def _do_jobs(self) -> None:
+        while self._jobs:
+            job, future = self._jobs.popleft()
+            try:
+                future.set_result(job())
+            except Exception as error:  # it is for whoever gave the job
+                future.set_exception(error)
 
     def _settled(self, over: Iterable[Ticket]) -> None:
         """These requests are over."""

@@ -17,11 +17,13 @@ class Pace:
         self._clock = clock
         self._here: set[Hashable] = set()
         self._since = 0.0  # the last end, or the first arrival after idleness
+        self._awake = 0.0  # that first arrival
+        self._busy = 0.0  # seconds until the last idleness
         self._gaps: deque[float] = deque(maxlen=_REMEMBERED)
 
     def came(self, request: Hashable) -> None:
         if not self._here:
-            self._since = self._clock()
+            self._since = self._awake = self._clock()
         self._here.add(request)
 
     def left(self, request: Hashable, *, served: bool) -> None:
@@ -29,10 +31,17 @@ class Pace:
         if request not in self._here:
             return
         self._here.remove(request)
+        now = self._clock()
+        if not self._here:
+            self._busy += now - self._awake
         if served:
-            now = self._clock()
             self._gaps.append(now - self._since)
             self._since = now
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long, in all, there was a request."""
+        return self._busy + (self._clock() - self._awake if self._here else 0.0)
 
     @property
     def seconds(self) -> float:

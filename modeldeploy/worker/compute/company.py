@@ -8,7 +8,7 @@ names.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -31,16 +31,16 @@ _LOCAL = ("sliding_window", "local_attention", "attention_window")
 def find(encoder: Any, pad: Pad, unpadded: Sequence[Unpadded]) -> tuple[Layout, Unpadded | None]:
     """The best layout that leaves the encoder's results as they are, and which of the candidates
     ``unpadded`` does it. ``pad`` makes the tensors that ``encoder`` is called with."""
-    texts = _texts(encoder.config)
+    given = texts(encoder.config, _LENGTHS)
     with torch.inference_mode():
-        alone = [_run(encoder.forward, pad([text]))[0] for text in texts]
+        alone = [_run(encoder.forward, pad([text]))[0] for text in given]
         for candidate in unpadded:
             with candidate.rows_of(_ROW):
-                if _same(encoder, alone, candidate, pad(texts)):
+                if _same(encoder, alone, candidate, pad(given)):
                     return "unpadded", candidate
-        if _same(encoder, alone, encoder.forward, pad(texts)):
+        if _same(encoder, alone, encoder.forward, pad(given)):
             return "padded", None
-        if _same(encoder, alone[:1] * 2, encoder.forward, pad(texts[:1] * 2)):
+        if _same(encoder, alone[:1] * 2, encoder.forward, pad(given[:1] * 2)):
             return "equal", None
     return "alone", None
 
@@ -54,11 +54,11 @@ def looks_far(config: Any) -> bool:
     return not local and not any(getattr(text, name, None) for name in _LOCAL)
 
 
-def _texts(config: Any) -> list[list[int]]:
+def texts(config: Any, lengths: Iterable[int]) -> list[list[int]]:
     """Ids from the middle of the vocabulary, where no special ones are."""
     size = int(config.get_text_config().vocab_size)
     low = size // 2
-    return [[low + (7 * at + 3 * n) % max(1, size - low) for at in range(n)] for n in _LENGTHS]
+    return [[low + (7 * at + 3 * n) % max(1, size - low) for at in range(n)] for n in lengths]
 
 
 def _run(forward: Callable[..., Any], tensors: Tensors) -> list[torch.Tensor]:

@@ -61,14 +61,19 @@ def lay(mask: torch.Tensor, width: int) -> Layout:
 
 class Unpadded:
     """Stands for ``forward`` of an encoder. ``offset`` is its first position, ``causal`` says that
-    a token sees those before it only."""
+    a token sees those before it only.
+
+    ``forward`` is what computes the rows; with ``always`` it is given texts that need no padding
+    in the same form, as one that knows no other (a graph) must be.
+    """
 
     def __init__(self, encoder: Any, offset: int, *, causal: bool) -> None:
         self._encoder = encoder
-        self._forward: Callable[..., Any] = encoder.forward
-        self._accepted = frozenset(inspect.signature(self._forward).parameters)
+        self.forward: Callable[..., Any] = encoder.forward
+        self.always = False
+        self.causal = causal
+        self._accepted = frozenset(inspect.signature(self.forward).parameters)
         self._offset = offset
-        self._causal = causal
         self._width = ROW
 
     @contextlib.contextmanager
@@ -86,10 +91,8 @@ class Unpadded:
         attention_mask: torch.Tensor | None = None,
         **more: Any,
     ) -> Any:
-        if not self._is_padded(input_ids, attention_mask, more):
-            return self._forward(input_ids=input_ids, attention_mask=attention_mask, **more)
-        assert input_ids is not None
-        assert attention_mask is not None
+        if input_ids is None or attention_mask is None or not self._is_ours(attention_mask, more):
+            return self.forward(input_ids=input_ids, attention_mask=attention_mask, **more)
         layout = lay(attention_mask, self._width)
         tensors = {
             name: _moved(value, layout)
@@ -99,7 +102,7 @@ class Unpadded:
         if "position_ids" in self._accepted:
             tensors["position_ids"] = layout.positions + self._offset
         plain = {name: value for name, value in more.items() if name not in tensors}
-        found = self._forward(attention_mask=self._mask(layout), **{**plain, **tensors})
+        found = self.forward(attention_mask=self._mask(layout), **{**plain, **tensors})
         rows = found.last_hidden_state
         hidden = rows.new_zeros(*input_ids.shape, rows.shape[-1])
         hidden.view(-1, rows.shape[-1])[layout.source] = rows.reshape(-1, rows.shape[-1])[
@@ -110,18 +113,18 @@ class Unpadded:
             found.pooler_output = self._encoder.pooler(hidden)
         return found
 
-    def _is_padded(self, ids: Any, mask: Any, more: dict[str, Any]) -> bool:
+    def _is_ours(self, mask: torch.Tensor, more: dict[str, Any]) -> bool:
         """Whether it is a plain batch, of texts of different lengths."""
-        if ids is None or mask is None or mask.dim() != 2 or len(mask) == 1:
-            return False
         others = (value for value in more.values() if isinstance(value, torch.Tensor))
-        return bool(not mask.all()) and all(value.shape == ids.shape for value in others)
+        if mask.dim() != 2 or any(value.shape != mask.shape for value in others):
+            return False
+        return self.always or (len(mask) > 1 and not bool(mask.all()))
 
     def _mask(self, layout: Layout) -> torch.Tensor:
         """What is added to the attention's logits, of shape (rows, 1, width, width)."""
         texts = layout.texts
         apart = texts[:, :, None] != texts[:, None, :]
-        if self._causal:
+        if self.causal:
             apart = apart | torch.ones(apart.shape[-2:], dtype=torch.bool).triu(1)
         dtype = self._encoder.dtype
         mask = torch.zeros(apart.shape, dtype=dtype).masked_fill_(apart, torch.finfo(dtype).min)

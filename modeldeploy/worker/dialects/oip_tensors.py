@@ -8,19 +8,22 @@ one JSON text per input; for labels with scores also ``label`` and ``score``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple, fields
+from msgspec.structs import astuple
 
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks import TaskSchema, alternatives
 from modeldeploy.worker.dialects.oip_wire import InputTensor, Produced
 
 _ANY = -1
+
+_Reader = Callable[[str | bytes, str], Any]
 
 
 class TensorInfo(Struct, frozen=True, kw_only=True):
@@ -34,7 +37,8 @@ class TensorInfo(Struct, frozen=True, kw_only=True):
 def taken(task: TaskSchema) -> list[TensorInfo]:
     """The tensors of a request; those of optional fields may be left out."""
     return [
-        TensorInfo(name=info.name, datatype="BYTES", shape=[_ANY]) for info in fields(task.inputs)
+        TensorInfo(name=name, datatype="BYTES", shape=[_ANY])
+        for name in task.inputs.__struct_fields__
     ]
 
 
@@ -78,10 +82,10 @@ def inputs(
                 f"input {tensor.name!r} has {len(column)} elements, {tensors[0].name!r} {count}",
                 hint="every tensor has one element per prediction",
             )
-    hints = get_type_hints(task.inputs, include_extras=True)
+    readers = _readers(task)
     made = []
     for tensor, column in zip(tensors, columns, strict=True):
-        read = _reader(hints[tensor.name])
+        read = readers[tensor.name]
         made.append([read(one, f"{tensor.name}[{row}]") for row, one in enumerate(column)])
     names = [tensor.name for tensor in tensors]
     return [task.inputs(**dict(zip(names, row, strict=True))) for row in zip(*made, strict=True)]
@@ -89,21 +93,26 @@ def inputs(
 
 def _check_names(task: TaskSchema, names: list[str]) -> None:
     known = task.inputs.__struct_fields__
-    missing = [
-        info.name for info in fields(task.inputs) if info.required and info.name not in names
-    ]
+    missing = [name for name in task.required if name not in names]
     wrong = [name for name in names if name not in known or names.count(name) > 1]
     if wrong or missing:
         what = f"{wrong[0][:100]!r} is unknown or twice" if wrong else f"{missing[0]!r} is missing"
         raise InvalidRequest(f"inputs: {what}", hint=f"{task.name} takes {', '.join(known)}")
 
 
+@cache
+def _readers(task: TaskSchema) -> Mapping[str, _Reader]:
+    """What reads one element of each field's tensor."""
+    hints = get_type_hints(task.inputs, include_extras=True)
+    return {name: _reader(hint) for name, hint in hints.items()}
+
+
 def _is_file(kind: Any) -> bool:
     return bool(msgspec.json.schema(kind).get("contentEncoding") == "base64")
 
 
-def _reader(hint: Any) -> Callable[[str | bytes, str], Any]:
-    """What reads one element of a field's tensor, said where it is; made once for all of them."""
+def _reader(hint: Any) -> _Reader:
+    """What reads one element of a field's tensor, said where it is."""
     present = [kind for kind in alternatives(hint) if kind is not type(None)]
     file = next((kind for kind in present if _is_file(kind)), None)
     other = present[0] if len(present) == 1 else hint  # an optional field that is there

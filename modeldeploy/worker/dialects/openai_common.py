@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-from msgspec.structs import fields
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -109,9 +108,8 @@ class Handler(ABC):
             InvalidRequest: the task does not have one of them, or not with that value.
         """
         wanted = {name: value for name, value in given.items() if value is not None}
-        known = {info.name for info in fields(self.task.parameters)}
         for name in wanted:
-            if name not in known:
+            if name not in self.task.parameters.__struct_fields__:
                 raise InvalidRequest(f"{name}: {self.task.name} does not take it")
         try:
             return msgspec.convert(wanted, self.task.parameters)

@@ -82,6 +82,7 @@ class Engine(Front):
     def _work(self) -> None:
         with torch.inference_mode():
             while not self._closed:
+                self._do_jobs()
                 self._drop()
                 self._reading = self._reading or self._next()
                 if self._reading:
@@ -92,7 +93,7 @@ class Engine(Front):
     def _next(self) -> Job | None:
         """The next item of the queue if it fits; waits for one where there is nothing to write."""
         with self._some:
-            while not (self._closed or self._rows or self._waiting()):
+            while not (self._closed or self._jobs or self._rows or self._waiting()):
                 self._some.wait()
             ticket = self._waiting()
             if ticket is None or not self._fits(ticket):

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from modeldeploy.schema.deployment import ModelType
 from modeldeploy.schema.stages import Stage
+from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import Limits
 
 _encode = msgspec.json.Encoder().encode
@@ -65,6 +66,7 @@ class Info(Struct, frozen=True, kw_only=True):
     device: str | None
     parameters: int | None
     runs: dict[str, str]
+    threads: Threads
     max_input_length: int | None
     notes: tuple[str, ...]
     memory_bytes: int

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
+import random
 import re
-import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from starlette.types import Receive, Scope
 
 from modeldeploy.errors import BodyTooLarge, MalformedBody, SlowBody, UnsupportedMediaType
+from modeldeploy.worker.http.attending import Attending
 
 if TYPE_CHECKING:
     from modeldeploy.worker.dialects import Dialect
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _BODY_SECONDS = 30.0
 _KEY = "modeldeploy.exchange"
+# For names, not secrets: the system's own numbers cost a call of it, and with it Python's lock.
+_numbers = random.Random()  # noqa: S311
+os.register_at_fork(after_in_child=_numbers.seed)
 
 Hold = Callable[[int], None]  # told of bytes before they are kept; it may refuse them
 
@@ -45,7 +49,10 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
-        self.request_id = self._given_id() or secrets.token_hex(8)
+        self._headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            self._headers.setdefault(name, []).append(value)
+        self.request_id = self._given_id() or f"{_numbers.getrandbits(64):016x}"
         self.started = time.monotonic()
         self.tokens = 0
         self._timed: Timed | None = None
@@ -69,7 +76,7 @@ class Exchange:
 
     def headers(self, name: bytes) -> list[bytes]:
         """The values of a header, which is named in lower case."""
-        return [value for key, value in self.scope["headers"] if key == name]
+        return self._headers.get(name, [])
 
     def _given_id(self) -> str | None:
         given = self.headers(b"x-request-id")
@@ -99,13 +106,8 @@ class Exchange:
                 raise MalformedBody("content-length is not a number")
             if int(value) > limit:
                 raise _too_large(limit)
-        try:
-            return await asyncio.wait_for(self._receive_all(limit, hold), _BODY_SECONDS)
-        except asyncio.TimeoutError as error:
-            raise SlowBody(
-                f"the body did not arrive within {_BODY_SECONDS:.0f} seconds",
-                hint="send it faster, or less of it",
-            ) from error
+        with Attending(_BODY_SECONDS, _too_slow):
+            return await self._receive_all(limit, hold)
 
     async def _receive_all(self, limit: int, hold: Hold) -> bytes:
         chunks: list[bytes] = []
@@ -133,6 +135,13 @@ class Exchange:
 def exchange_of(scope: Scope) -> Exchange:
     found: Exchange = scope[_KEY]
     return found
+
+
+def _too_slow() -> SlowBody:
+    return SlowBody(
+        f"the body did not arrive within {_BODY_SECONDS:.0f} seconds",
+        hint="send it faster, or less of it",
+    )
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -2,7 +2,8 @@
 
 ``GET /events`` is NDJSON of :class:`~modeldeploy.schema.worker.WorkerReport`, a line at each
 change (at most ten a second) and at least one a second; ``GET /status`` is one of them;
-``POST /drain`` begins the end.
+``PUT /threads`` takes :class:`~modeldeploy.schema.threads.Threads` to compute with; ``POST /drain``
+begins the end.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from modeldeploy.schema.threads import Threads
 from modeldeploy.worker.state import WorkerState
 
 _SHORTEST_PAUSE = 0.1
 _HEARTBEAT_SECONDS = 0.8
 _encode = msgspec.json.Encoder().encode
+_threads = msgspec.json.Decoder(Threads).decode
 
 
 async def _reports(state: WorkerState) -> AsyncIterator[bytes]:
@@ -36,12 +39,21 @@ async def _reports(state: WorkerState) -> AsyncIterator[bytes]:
                 await asyncio.wait_for(changed.wait(), _HEARTBEAT_SECONDS)
 
 
-def insider_app(state: WorkerState, drain: Callable[[], None]) -> Starlette:
+def insider_app(
+    state: WorkerState, drain: Callable[[], None], use_threads: Callable[[Threads], None]
+) -> Starlette:
     async def events(request: Request) -> Response:
         return StreamingResponse(_reports(state), media_type="application/x-ndjson")
 
     async def status(request: Request) -> Response:
         return Response(_encode(state.report()), media_type="application/json")
+
+    async def threads(request: Request) -> Response:
+        try:
+            use_threads(_threads(await request.body()))
+        except msgspec.DecodeError as error:
+            return Response(str(error), 400, media_type="text/plain")
+        return Response(status_code=204)
 
     async def begin_drain(request: Request) -> Response:
         drain()
@@ -51,6 +63,7 @@ def insider_app(state: WorkerState, drain: Callable[[], None]) -> Starlette:
         routes=[
             Route("/events", events, methods=["GET"]),
             Route("/status", status, methods=["GET"]),
+            Route("/threads", threads, methods=["PUT"]),
             Route("/drain", begin_drain, methods=["POST"]),
         ]
     )

@@ -35,6 +35,7 @@ class Metrics:
             ["deployment", "status"],
             registry=self._registry,
         )
+        self._by_status: dict[int, Counter] = {}
         self._request = self._histogram("request_seconds", "From the first byte in to the answer.")
         self._queue = self._histogram("queue_seconds", "Waiting for the model.")
         self._inference = self._histogram("inference_seconds", "In the model.")
@@ -59,7 +60,9 @@ class Metrics:
 
     def answered(self, status: int, seconds: float, queued: float, computed: float) -> None:
         """One prediction is over; ``computed`` is 0 where the model was never asked."""
-        self._requests.labels(self._deployment, str(status)).inc()
+        if status not in self._by_status:
+            self._by_status[status] = self._requests.labels(self._deployment, str(status))
+        self._by_status[status].inc()
         self._request.observe(seconds)
         if computed:
             self._queue.observe(queued)

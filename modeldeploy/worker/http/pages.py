@@ -101,6 +101,7 @@ class Pages:
                 device=model.device if model else None,
                 parameters=model.parameters if model else None,
                 runs=model.runs if model else {},
+                threads=self._state.threads,
                 max_input_length=model.max_input_length if model else None,
                 notes=model.notes if model else (),
                 memory_bytes=self._state.memory(),

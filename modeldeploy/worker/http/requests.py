@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
 from modeldeploy.schema import tasks
@@ -154,7 +154,7 @@ def _gathered(task: TaskSchema, inputs: msgspec.Raw, beside: dict[str, msgspec.R
     first of them, the others beside it (visual_question_answering); they are taken from there."""
     if task.single or bytes(inputs).lstrip()[:1] in {b"{", b"["}:
         return inputs
-    names = [info.name for info in fields(task.inputs)]
+    names = task.inputs.__struct_fields__
     found = {name: beside.pop(name) for name in names if name in beside}
     return msgspec.Raw(msgspec.json.encode({names[0]: inputs, **found})) if found else inputs
 
@@ -183,7 +183,7 @@ def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
     Raises:
         InvalidRequest: a part is not what its field takes.
     """
-    one, several = task.many or (fields(task.inputs)[0].name, "")
+    one, several = task.many or (task.inputs.__struct_fields__[0], "")
     if task.media and "file" in parts:
         file = parts.pop("file")
         parts = {several if several and isinstance(file, list) else one: file, **parts}
@@ -266,5 +266,5 @@ def split(task: TaskSchema, body: Struct, most: int) -> Asked:
 
 
 def _taken(kind: type[Struct], body: Struct) -> dict[str, Any]:
-    found = {info.name: getattr(body, info.name, UNSET) for info in fields(kind)}
-    return {name: value for name, value in found.items() if value is not UNSET}
+    found = ((name, getattr(body, name, UNSET)) for name in kind.__struct_fields__)
+    return {name: value for name, value in found if value is not UNSET}

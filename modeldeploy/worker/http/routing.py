@@ -32,6 +32,7 @@ class JsonRoute(Route):
         self, path: str, handler: Handler, method: str = "GET", also: Sequence[str] = ()
     ) -> None:
         super().__init__(path, handler, methods=[method])
+        self.handler = handler
         self.produces = (JSON, *also)
 
 
@@ -46,20 +47,29 @@ class Routes:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
+        self._known: dict[tuple[str, str], Route] = {}  # by method and path, of paths without parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Raises:
             NotFound, MethodNotAllowed, NotAcceptable, and whatever the route's handler raises.
         """
+        route = self._known.get((scope["method"], scope["path"])) or self._find(scope)
+        if isinstance(route, JsonRoute):
+            acceptable(exchange_of(scope), *route.produces)
+            response = await route.handler(Request(scope, receive, send))
+            await response(scope, receive, send)
+        else:
+            await route.handle(scope, receive, send)
+
+    def _find(self, scope: Scope) -> Route:
         for route in self._routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
-                if isinstance(route, JsonRoute):
-                    acceptable(exchange_of(scope), *route.produces)
                 scope.update(found)
-                await route.handle(scope, receive, send)
-                return
+                if not found["path_params"]:
+                    self._known[scope["method"], scope["path"]] = route
+                return route
         raise self._no_route(scope)
 
     def methods(self, scope: Scope) -> list[str]:
@@ -86,6 +96,8 @@ def acceptable(exchange: Exchange, *kinds: str) -> str:
         NotAcceptable: it accepts none of them.
     """
     given = ",".join(value.decode("latin-1") for value in exchange.headers(b"accept"))
+    if not given:
+        return kinds[0]
     found = next((kind for kind in kinds if accepts(given, kind)), None)
     if found is None:
         raise NotAcceptable(

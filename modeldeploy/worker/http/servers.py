@@ -46,12 +46,15 @@ class _Protocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._in_head and self._timer is None:
+            self._await_head()
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._await_head()
+        self._head_came()  # which it mostly has, whole: no timer is made for that
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         self._head_came()
@@ -69,7 +72,6 @@ class _Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def _await_head(self) -> None:
-        self._head_came()
         self._in_head = True
         self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
@@ -21,9 +22,11 @@ from modeldeploy.errors import (
 )
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.schema.threads import Threads
 from modeldeploy.worker.adapter import Adapter, Item
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line, panics_as_errors
+from modeldeploy.worker.http.attending import Attending
 from modeldeploy.worker.http.exchange import ClientGone, Exchange
 from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.metrics import Metrics
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AnyAdapter = Adapter[Any, Any]
+OnLive = Callable[[AnyAdapter, Front], None]
 
 _ASIDE_THREADS = 2
 _MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
@@ -44,15 +48,19 @@ _RETRY_LOADING = 5
 
 
 class Service:
-    """Made in the event loop. The model comes later, and from then on there is a batcher."""
+    """Made in the event loop. The model comes later, and from then on there is a batcher, of which
+    ``on_live`` hears."""
 
-    def __init__(self, state: WorkerState, task: TaskSchema) -> None:
+    def __init__(
+        self, state: WorkerState, task: TaskSchema, on_live: OnLive = lambda adapter, front: None
+    ) -> None:
         self.state = state
         self.task = task
         self.limits = state.spec.limits
         self.metrics = self._metrics()
         self.adapter: AnyAdapter | None = None
         self.batcher: Front | None = None
+        self._on_live = on_live
         self._held = 0
         self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
         self._loop = asyncio.get_running_loop()
@@ -80,9 +88,11 @@ class Service:
 
     def _go_live(self, adapter: AnyAdapter) -> None:
         self.adapter = adapter
-        self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
+        front = self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
         longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
         self.batcher.longest_retry = longest
+        self.state.busy_seconds = lambda: front.busy_seconds
+        self._have_threads(adapter, front)
         phase = self.state.now.phase
         self.state.update(
             phase="ready" if phase == "loading" else phase,
@@ -91,6 +101,18 @@ class Service:
             message="ready",
         )
         log.info("ready")
+        self._on_live(adapter, self.batcher)
+
+    def use_threads(self, threads: Threads) -> None:
+        """Have the model compute with so many from its next call on."""
+        before, self.state.threads = self.state.threads, threads
+        if self.adapter and self.batcher and threads.count != before.count:
+            self._have_threads(self.adapter, self.batcher)
+        self.state.update()  # whoever listens is to hear of it now
+
+    def _have_threads(self, adapter: AnyAdapter, front: Front) -> None:
+        done = front.between(partial(adapter.use_threads, self.state.threads.count))
+        done.add_done_callback(_tell_of_failure)
 
     @property
     def is_ready(self) -> bool:
@@ -181,18 +203,8 @@ class Service:
         self._check_count(inputs)
         adapter, batcher = await self.model()
         seconds = self._seconds(adapter)
-        work = asyncio.ensure_future(self._work(adapter, batcher, inputs, parameters, exchange))
-        gone = asyncio.ensure_future(exchange.gone())
-        try:
-            await asyncio.wait({work, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            if gone.done():
-                raise ClientGone
-            raise took_too_long(seconds)
-        finally:
-            work.cancel()
-            gone.cancel()
+        with Attending(seconds, lambda: took_too_long(seconds), exchange.gone, ClientGone):
+            return await self._work(adapter, batcher, inputs, parameters, exchange)
 
     def _check_count(self, inputs: Sequence[Any]) -> None:
         """Lists may stand in one input, too."""
@@ -275,6 +287,11 @@ def _post(
             results.append(adapter.post(raws[start : start + len(items)], one, parameters))
         start += len(items)
     return results
+
+
+def _tell_of_failure(done: Future[None]) -> None:
+    if error := done.exception():
+        log.error("the number of threads could not be changed", exc_info=error)
 
 
 def _texts(inputs: Any) -> int:

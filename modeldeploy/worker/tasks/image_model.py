@@ -27,6 +27,7 @@ class ImageAdapter(ModelAdapter[Inputs, Parameters]):
     """A task on a model that takes images. ``processor`` is transformers' own; its ``post_process``
     methods make results of :meth:`rows`."""
 
+    exports = True
     quick_pre = False
     batch = BatchLimits(items=8, size=8)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import time
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 import torch
 
+from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.adapter import (
     Adapter,
     BatchLimits,
@@ -18,10 +21,13 @@ from modeldeploy.worker.adapter import (
     Parameters,
     Source,
 )
-from modeldeploy.worker.compute import packing
+from modeldeploy.worker.compute import graphs, packing
+from modeldeploy.worker.compute.graphs import Graph, original
 from modeldeploy.worker.compute.unpadded import restore_padding
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import dtype_name
+
+log = logging.getLogger(__name__)
 
 _ON_GPU = 16
 
@@ -33,11 +39,15 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     unused_weights: ClassVar[tuple[str, ...]] = ()
     # Tokens of the calls that are to be fast.
     typical_rows: ClassVar[tuple[int, ...]] = (16, 128)
+    # Whether a graph may stand for the model.
+    exports: ClassVar[bool] = False
     model: Any
     config: Any
 
     def __init__(self) -> None:
         self.runs: dict[str, str] = {}
+        # Hears of every call of ``core``, and how many seconds it took.
+        self.on_call: Callable[[list[Item], float], None] | None = None
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
@@ -45,6 +55,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
             source, self.auto_class(source), self.config, self.unused_weights
         )
         self.config = self.model.config
+        self._threads = source.threads
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
             self.batch = BatchLimits(self.batch.items * 2, self.batch.size * _ON_GPU)
@@ -53,28 +64,74 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         """The class that loads the model; ``config`` is known by now."""
         return source.task.auto_class
 
-    def settle(self, *, optimize: bool) -> None:
-        if (
+    def settle(self, *, optimize: bool, graph: StoredGraph | None = None) -> None:
+        opened = self._opened(graph) if graph else None
+        self.arrange(optimize=optimize, layout=graph.note.layout if graph and opened else "")
+        if opened:
+            self.run_on(opened)
+        elif (
             optimize
             and self.device.type == "cpu"
             and (count := packing.pack(self.model, self.typical_rows))
         ):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
 
+    def _opened(self, graph: StoredGraph) -> Graph | None:
+        try:
+            return graphs.opened(self.graphed, graph, self._threads)
+        except Exception:  # ONNX Runtime raises what it likes on files that it cannot read
+            log.warning("the graph in %s cannot be opened", graph.folder, exc_info=True)
+            return None
+
     def unsettle(self) -> None:
+        self.run_on(None)
         packing.unpack(self.model)
         restore_padding(self.model.base_model)
         self.settle(optimize=False)
-        self.runs["weights"] = "plain: packed, they gave other results"
+        self.runs["weights"] = "plain: made faster, they gave other results"
+
+    def arrange(self, *, optimize: bool, layout: str = "") -> None:
+        """How items share a call; ``layout`` is what :attr:`layout` once was, where it is known."""
+
+    @property
+    def layout(self) -> str:
+        """How items share a call, in a word."""
+        return ""
+
+    @property
+    def graphed(self) -> Any:
+        """The module that a graph may stand for."""
+        return self.model
+
+    @property
+    def holder(self) -> Any:
+        """Whose ``forward`` the graph takes the place of: the module, or what stands before it."""
+        return self.graphed
+
+    def run_on(self, graph: Graph | None) -> None:
+        """From now on on the graph, or on torch. Not while a call runs."""
+        self.holder.forward = graph or original(self.graphed)
+
+    def exercise(self, items: list[Item]) -> None:
+        """Calls of :attr:`graphed` of several sizes; ``items`` are an example's."""
+        for count in (2, 3, 1):
+            self.core(items[:1] * count)
 
     @property
     def device(self) -> torch.device:
         found: torch.device = self.model.device
         return found
 
+    def use_threads(self, count: int) -> None:
+        torch.set_num_threads(count)
+
     def core(self, items: list[Item]) -> list[Any]:
+        begun = time.perf_counter()
         with torch.inference_mode():
-            return self.forward(items)
+            found = self.forward(items)
+        if self.on_call:
+            self.on_call(items, time.perf_counter() - begun)
+        return found
 
     @abstractmethod
     def forward(self, items: list[Item]) -> list[Any]:

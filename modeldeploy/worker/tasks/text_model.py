@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, Source
 from modeldeploy.worker.compute import company
 from modeldeploy.worker.compute.company import Layout, looks_far
-from modeldeploy.worker.compute.unpadded import Unpadded
+from modeldeploy.worker.compute.graphs import Graph, original
+from modeldeploy.worker.compute.unpadded import ROW, Unpadded
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter, arguments
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens, first_position, plain
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Tokens of one call, counted without padding: more of them are hardly faster for each of them.
 _UNPADDED = BatchLimits(items=64, size=256, padded=False)
+_LONGEST = 300  # tokens that a graph is tried with: more than a row
+_CAUSAL = " causal"
 _WORDS: dict[Layout, str] = {
     "unpadded": "end to end, without padding",
     "padded": "padded, texts of about one length",
@@ -35,6 +39,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
     """A task on an encoder, or on a decoder that is read like one. ``left`` is the side of the
     padding; None: the tokenizer's own."""
 
+    exports = True
     left: ClassVar[bool | None] = None
 
     def prepare(self, source: Source) -> None:
@@ -43,37 +48,79 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
     def max_input_length(self) -> int | None:
         return self.tokens.window
 
-    def settle(self, *, optimize: bool) -> None:
-        super().settle(optimize=optimize)
-        layout = self._layout(optimize=optimize) if self.tokens.pad_id is not None else "alone"
-        self.runs["batches"] = _WORDS[layout]
-        if layout == "unpadded":
+    def arrange(self, *, optimize: bool, layout: str = "") -> None:
+        kind, unpadded = self._known(layout) or self._found(optimize=optimize)
+        self._unpadded = unpadded
+        self._layout = kind
+        self.runs["batches"] = _WORDS[kind]
+        if unpadded is not None:
+            self.model.base_model.forward = unpadded
             self.batch = _UNPADDED
-        elif layout == "equal":
+        elif kind == "equal":
             self.batch = replace(self.batch, equal=True)
-        elif layout == "alone":
+        elif kind == "alone":
             self.batch = BatchLimits(items=1)
 
-    def _layout(self, *, optimize: bool) -> Layout:
-        encoder = self.model.base_model
-        accepted = inspect.signature(encoder.forward).parameters
+    @property
+    def layout(self) -> str:
+        causal = self._unpadded is not None and self._unpadded.causal
+        return f"{self._layout}{_CAUSAL if causal else ''}"
+
+    def _known(self, layout: str) -> tuple[Layout, Unpadded | None] | None:
+        kind = layout.removesuffix(_CAUSAL)
+        if kind not in _WORDS:
+            return None
+        is_unpadded = kind == "unpadded"
+        return kind, self._candidate(causal=kind != layout) if is_unpadded else None
+
+    def _found(self, *, optimize: bool) -> tuple[Layout, Unpadded | None]:
+        if self.tokens.pad_id is None:
+            return "alone", None
         candidates = []
         if optimize and self.device.type == "cpu" and looks_far(self.config):
-            first = first_position(self.config)
-            candidates = [Unpadded(encoder, first, causal=causal) for causal in (False, True)]
-
-        def padded(rows: Sequence[list[int]]) -> dict[str, Any]:
-            tensors = self.tokens.pad([plain(ids) for ids in rows])
-            return arguments(tensors, accepted, self.device)
-
+            candidates = [self._candidate(causal=causal) for causal in (False, True)]
         try:
-            layout, unpadded = company.find(encoder, padded, candidates)
+            return company.find(self.model.base_model, self._padded, candidates)
         except Exception as error:  # an encoder that cannot be called by itself
             log.info("batches are of one length: %s: %s", type(error).__name__, error)
-            return "equal"
-        if unpadded is not None:
-            encoder.forward = unpadded
-        return layout
+            return "equal", None
+
+    def _candidate(self, *, causal: bool) -> Unpadded:
+        return Unpadded(self.model.base_model, first_position(self.config), causal=causal)
+
+    def _padded(self, rows: Sequence[list[int]]) -> dict[str, Any]:
+        """The encoder's own input for texts of these tokens."""
+        accepted = inspect.signature(original(self.model.base_model)).parameters
+        return arguments(self.tokens.pad([plain(ids) for ids in rows]), accepted, self.device)
+
+    @property
+    def graphed(self) -> Any:
+        return self.model.base_model
+
+    @property
+    def holder(self) -> Any:
+        return self._unpadded or self.graphed
+
+    def run_on(self, graph: Graph | None) -> None:
+        super().run_on(graph)
+        if self._unpadded is not None:
+            self._unpadded.always = graph is not None
+
+    def exercise(self, items: list[Item]) -> None:
+        if self._unpadded is not None:
+            self._unpadded.always = True
+        equal = self._layout in {"equal", "alone"}
+        with torch.inference_mode():
+            for texts in _exercises(self.config, self.tokens.window):
+                rows = [texts[0]] * len(texts) if equal else texts
+                self.call(**self.tokens.pad([plain(ids) for ids in rows]))
+
+
+def _exercises(config: Any, window: int | None) -> list[list[list[int]]]:
+    """Tokens of one text and of several, some in a row and some in many."""
+    most = (window or _LONGEST) - 2
+    lengths = ((11, 6, 7), (5,), (_LONGEST, 3 * ROW // 4, ROW // 2), (40, 30))
+    return [company.texts(config, [min(most, size) for size in group]) for group in lengths]
 
 
 class SequenceClassifier(TextModel[Inputs, Parameters]):

@@ -251,3 +251,28 @@ def test_thousands_of_items_cost_little_beside_the_model() -> None:
         assert time.monotonic() - started < 5
 
     run(story)
+
+
+def test_a_job_is_done_between_two_calls_in_the_inference_thread() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        second = asyncio.ensure_future(batcher.run(items("second")))
+        await asyncio.sleep(0)
+        seen = batcher.between(lambda: (threading.current_thread().name, len(model.batches)))
+        assert not seen.done()
+        model.gate.set()
+        assert await asyncio.wrap_future(seen) == ("inference", 1)
+        await asyncio.gather(first, second)
+        idle = batcher.between(lambda: len(model.batches))
+        assert await asyncio.wrap_future(idle) == 2
+
+    run(story)
+
+
+def test_a_job_that_fails_is_its_givers_affair() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wrap_future(batcher.between(lambda: 1 // 0))
+        assert (await batcher.run(items("after"))).raws == ["after"]
+
+    run(story)

@@ -46,3 +46,22 @@ def test_what_is_given_up_has_cost_time_all_the_same() -> None:
     clock.now += 1
     pace.left("served", served=True)
     assert pace.seconds == 4
+
+
+def test_it_is_busy_while_there_is_a_request_however_many() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    clock.now += 5
+    pace.came("a")
+    clock.now += 1
+    pace.came("b")
+    assert pace.busy_seconds == 1
+    clock.now += 1
+    pace.left("a", served=True)
+    clock.now += 1
+    pace.left("b", served=False)
+    clock.now += 5
+    assert pace.busy_seconds == 3
+    pace.came("c")
+    clock.now += 2
+    assert pace.busy_seconds == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -215,3 +216,23 @@ def test_kept_prompts_stay_within_their_memory() -> None:
     prefixes.keep([9] * 31, _cache(31))
     assert prefixes.start([9] * 32, _empty)[1] == 0
     assert prefixes.start(prompts[3], _empty)[1] == 39  # its last token is read again
+
+
+def test_threads_are_changed_where_the_model_computes_while_it_writes(adapter: Any) -> None:
+    before = torch.get_num_threads()
+
+    async def story(engine: Engine) -> None:
+        in_loop = torch.get_num_threads()
+        alone = await written(engine, item(adapter, TEXTS[0], max_new_tokens=40))
+        writing = asyncio.ensure_future(written(engine, item(adapter, TEXTS[0], max_new_tokens=40)))
+        for count in (3, 1, 2):
+            await asyncio.wrap_future(engine.between(partial(adapter.use_threads, count)))
+            seen = await asyncio.wrap_future(engine.between(torch.get_num_threads))
+            assert seen == count
+        assert torch.get_num_threads() == in_loop, "OpenMP's number is each thread's own"
+        assert [one.text for one in await writing] == [one.text for one in alone]
+
+    try:
+        run(adapter, story)
+    finally:
+        torch.set_num_threads(before)

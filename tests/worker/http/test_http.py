@@ -287,7 +287,7 @@ def test_health_and_info(echo: LiveWorker) -> None:
             "versions",
             "uptime_s",
         ),
-        *("endpoints", "notes"),
+        *("endpoints", "notes", "threads"),
     }
     assert set(info) == expected
     assert {"modeldeploy", "torch", "transformers"} == set(info["versions"])

@@ -129,6 +129,7 @@ def test_what_stands_behind_the_samples_is_no_part_of_them() -> None:
         (encoded(noise(5.1)), InputTooLong),
         (encoded(np.zeros(16_000 * 600, np.float32), "FLAC"), InputTooLong),
     ],
+    ids=[str(number) for number in range(18)],  # a sound in an id has the second it was made in
 )
 def test_what_is_no_sound_is_refused(audio: str | bytes, error: type[ModelDeployError]) -> None:
     with pytest.raises(error) as refused:

@@ -1,0 +1,104 @@
+"""Where graphs are kept: one folder for each model, task, precision, CPU and set of versions.
+
+A folder is there whole, with a note that says what is in it, or not at all. Where a model has no
+graph the folder holds the note alone, so that nobody tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from modeldeploy import __version__
+from modeldeploy.schema.graph import GraphNote, StoredGraph
+
+_NOTE = "graph.json"
+_PACKAGES = ("torch", "transformers", "onnxruntime", "onnxscript")
+_WEIGHTS = (".safetensors", ".bin", ".json", ".model", ".txt")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def place(root: Path, snapshots: list[str], task: str, dtype: str) -> Path:
+    """The folder of the graph of a model that is made of these snapshots."""
+    digest = hashlib.sha256()
+    for part in (task, dtype, __version__, *map(_version, _PACKAGES), _cpu()):
+        digest.update(f"{part}\0".encode())
+    for snapshot in snapshots:
+        for name, identity in _files(Path(snapshot)):
+            digest.update(f"{name}\0{identity}\0".encode())
+    return root / digest.hexdigest()[:32]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _cpu() -> str:
+    """Model and instructions of the processor: graphs are laid out for them."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    kinds = ("model name", "flags", "Features")
+    return "".join(dict.fromkeys(line for line in lines if line.startswith(kinds)))
+
+
+def _files(snapshot: Path) -> Iterator[tuple[str, str]]:
+    """What a model is made of. In the Hub's cache a file is a link to one that is named by its
+    content; elsewhere size and time stand for the content."""
+    for path in sorted(snapshot.iterdir()):
+        if path.suffix in _WEIGHTS and path.is_file():
+            found = path.stat()
+            yield path.name, f"{path.resolve().name} {found.st_size} {found.st_mtime_ns}"
+
+
+def find(folder: Path) -> StoredGraph | None:
+    """The graph in the folder, or what is known of there being none."""
+    try:
+        note = msgspec.json.decode((folder / _NOTE).read_bytes(), type=GraphNote)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    return StoredGraph(folder, note)
+
+
+def write_note(folder: Path, note: GraphNote) -> None:
+    """Put the note there, whole."""
+    unfinished = folder / f"{_NOTE}.{os.getpid()}"
+    unfinished.write_bytes(msgspec.json.encode(note))
+    unfinished.replace(folder / _NOTE)
+
+
+@contextlib.contextmanager
+def being_made(folder: Path) -> Iterator[Path | None]:
+    """A folder to make the graph in, which is ``folder`` when the block ends well; None where
+    another process has made it meanwhile. One graph is made at a time."""
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(folder.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if find(folder):
+            yield None
+            return
+        unfinished = folder.with_suffix(".partial")
+        for left in (unfinished, folder):
+            shutil.rmtree(left, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        try:
+            yield unfinished
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    finally:
+        os.close(fd)

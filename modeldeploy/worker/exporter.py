@@ -1,0 +1,81 @@
+"""``python -m modeldeploy.worker.exporter FOLDER``: the graph of a worker's model, made beside it.
+
+Its standard input is a line with the worker's spec and stays open: at its end the worker is gone,
+and so is this process. It is nice, computes with one thread, and writes the graph's note, or one
+that says why there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from msgspec.structs import replace
+
+from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.graph import GraphNote
+from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.worker import loader
+from modeldeploy.worker.compute import export, graph_cache
+from modeldeploy.worker.tasks.model import ModelAdapter
+
+_NICEST = 19
+
+
+def main(arguments: list[str]) -> NoReturn:
+    _step_back()
+    logging.basicConfig(level=logging.ERROR)
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
+    threading.Thread(target=_end_with_the_worker, daemon=True).start()
+    with graph_cache.being_made(Path(arguments[1])) as folder:
+        if folder is not None:
+            graph_cache.write_note(folder, _made(spec, folder))
+    os._exit(0)  # the thread that reads holds on to standard input
+
+
+def _step_back() -> None:
+    """Compute only while nobody else wants to, as far as the system has that."""
+    os.nice(_NICEST)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _end_with_the_worker() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def _made(spec: WorkerSpec, folder: Path) -> GraphNote:
+    try:
+        return make(loader.opened(spec), spec, folder)
+    except (export.NotExportable, ModelDeployError) as error:
+        return GraphNote(refused=str(error))
+
+
+def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path) -> GraphNote:
+    """The graph of a prepared adapter's model, in ``folder``.
+
+    Raises:
+        NotExportable: with one line of cause.
+    """
+    if not isinstance(adapter, ModelAdapter) or not adapter.exports:
+        raise export.NotExportable("this task's models are not run as one graph")
+    items = loader.example_items(adapter, loader.find_task(spec))
+    adapter.arrange(optimize=True)
+    with (
+        export.recorded(adapter.holder, adapter.graphed) as calls,
+        contextlib.suppress(ModelDeployError),
+    ):
+        adapter.exercise(items)
+    note = export.export(adapter.graphed, calls, folder, spec.threads)
+    return replace(note, layout=adapter.layout)
+
+
+if __name__ == "__main__":
+    main(sys.argv)

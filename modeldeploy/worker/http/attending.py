@@ -1,0 +1,81 @@
+"""A limit on what the current task does: in time, and to while somebody waits for it.
+
+No timer where nothing has to be waited for, no task of its own where it does not take long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+_SOON = 0.05  # seconds until somebody looks whether the client is still there
+
+Gone = Callable[[], Awaitable[None]]
+
+
+class Attending:
+    """``with`` it, the task is cancelled after ``seconds`` and ``late()`` is raised; and if ``gone``
+    (which returns when the client has left) returns before, ``left()`` is."""
+
+    def __init__(
+        self,
+        seconds: float,
+        late: Callable[[], Exception],
+        gone: Gone | None = None,
+        left: Callable[[], Exception] = ConnectionError,
+    ) -> None:
+        self._seconds = seconds
+        self._late = late
+        self._gone = gone
+        self._left = left
+        self._timer: asyncio.Handle
+        self._watch: asyncio.Future[None] | None = None
+        self._why: Exception | None = None
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._timer = self._loop.call_soon(self._wait)
+
+    def _wait(self) -> None:
+        self._ends = self._loop.time() + self._seconds
+        if self._gone and self._seconds > _SOON:
+            self._timer = self._loop.call_later(_SOON, self._look)
+        else:
+            self._timer = self._loop.call_later(self._seconds, self._over)
+
+    def _look(self) -> None:
+        assert self._gone is not None
+        self._timer = self._loop.call_at(self._ends, self._over)
+        self._watch = asyncio.ensure_future(self._gone())
+        self._watch.add_done_callback(self._has_left)
+
+    def _has_left(self, watch: asyncio.Future[None]) -> None:
+        if not watch.cancelled():
+            self._end(self._left())
+
+    def _over(self) -> None:
+        self._end(self._late())
+
+    def _end(self, why: Exception) -> None:
+        if self._why is None and self._task:
+            self._why = why
+            self._task.cancel()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        if self._watch:
+            self._watch.cancel()
+        if self._why is None:
+            return
+        if sys.version_info >= (3, 11) and self._task:
+            self._task.uncancel()
+        if isinstance(error, asyncio.CancelledError):
+            raise self._why from None

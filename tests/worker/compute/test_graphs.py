@@ -1,0 +1,227 @@
+"""A graph gives what torch gives, for every call; where there is none the note says why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modeldeploy.schema.graph import GraphNote, StoredGraph
+from modeldeploy.worker import exporter, improving, loader
+from modeldeploy.worker.compute import graph_cache, graphs
+from modeldeploy.worker.compute.export import NotExportable
+from tests.models import common, sounds, tiny, vision
+from tests.worker.adapters import inputs, loaded, parameters
+from tests.worker.specs import worker_spec
+from tests.worker.tasks.test_image_classification import vit as picture_classifier
+
+pytest.importorskip("onnxruntime")
+
+TEXTS = ["A", "Ada moved from Paris to London, where she lives with her sister.", "not bad", "ten"]
+PICTURE = common.encoded(vision.picture())
+
+
+def _sound(seconds: float) -> bytes:
+    return sounds.encoded(sounds.noise(seconds))
+
+
+CASES: dict[str, tuple[Callable[[Path], Path], str, list[dict[str, Any]]]] = {
+    "texts": (tiny.classifier, "text-classification", [{"text": one} for one in TEXTS]),
+    "vectors": (
+        lambda folder: tiny.sentence_encoder(folder, "mean"),
+        "feature-extraction",
+        [{"text": one} for one in TEXTS],
+    ),
+    "pictures": (picture_classifier, "image-classification", [{"image": PICTURE}] * 3),
+    "sounds": (
+        sounds.classifier,
+        "audio-classification",
+        [{"audio": _sound(0.5)}, {"audio": _sound(0.8)}],
+    ),
+}
+
+
+def _exported(folder: Path, task: str, place: Path) -> GraphNote:
+    place.mkdir()
+    spec = worker_spec(folder, task, 1, dtype="float32")
+    note = exporter.make(loader.opened(spec), spec, place)
+    graph_cache.write_note(place, note)
+    return note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str) -> None:
+    make, task, asked = CASES[case]
+    model = make(tmp_path / "model")
+    _exported(model, task, tmp_path / "graph")
+    adapter: Any = loaded(model, task)
+    items = [item for one in asked for item in adapter.pre(inputs(task, **one), parameters(task))]
+    expected = adapter.core(items)
+    stored = graph_cache.find(tmp_path / "graph")
+    assert stored is not None
+    graph = graphs.opened(adapter.graphed, stored, 1)
+    calls = _counted(graph)
+    adapter.run_on(graph)
+    found = adapter.core(items)
+    assert calls, "it was torch that answered"
+    for one, other in zip(expected, found, strict=True):
+        assert np.allclose(np.asarray(one), np.asarray(other), atol=1e-4)
+    adapter.run_on(None)
+    adapter.core(items)
+    assert len(calls) == 1, "torch does not come back"
+
+
+def _counted(graph: graphs.Graph) -> list[None]:
+    """Grows with every call that the graph itself answers."""
+    calls: list[None] = []
+    run = graph.session.run
+
+    def counting(given: Any) -> Any:
+        calls.append(None)
+        return run(given)
+
+    graph.session.run = counting  # type: ignore[method-assign]  # to see who answers
+    return calls
+
+
+@pytest.mark.slow
+def test_a_call_that_it_was_not_made_for_is_torchs(tmp_path: Path) -> None:
+    model = picture_classifier(tmp_path / "model")
+    _exported(model, "image-classification", tmp_path / "graph")
+    adapter: Any = loaded(model, "image-classification")
+    (item,) = adapter.pre(
+        inputs("image-classification", image=PICTURE), parameters("image-classification")
+    )
+    stored = graph_cache.find(tmp_path / "graph")
+    assert stored is not None
+    graph = graphs.opened(adapter.graphed, stored, 1)
+    calls = _counted(graph)
+    adapter.run_on(graph)
+    pixels = item.data["pixel_values"][None]
+    assert adapter.model(pixel_values=pixels, output_hidden_states=True).hidden_states
+    assert not calls
+    assert adapter.model(pixel_values=pixels).logits.shape == (1, len(adapter.config.id2label))
+    assert len(calls) == 1
+
+
+def test_a_task_that_writes_has_no_graph(tmp_path: Path) -> None:
+    with pytest.raises(NotExportable, match="one graph"):
+        _exported(tiny.gpt2(tmp_path / "model"), "text-generation", tmp_path / "graph")
+
+
+@pytest.mark.slow
+def test_a_graph_with_other_results_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = graphs.OnnxSession.run
+    monkeypatch.setattr(
+        graphs.OnnxSession, "run", lambda self, given: [one * 1.01 for one in run(self, given)]
+    )
+    with pytest.raises(NotExportable, match="differ"):
+        _exported(tiny.classifier(tmp_path / "model"), "text-classification", tmp_path / "graph")
+    assert not list((tmp_path / "graph").iterdir()), "nothing is left of it"
+
+
+@pytest.mark.slow
+def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
+    model = tiny.classifier(tmp_path / "model")
+    adapter: Any = loaded(model, "text-classification")
+    spec = worker_spec(
+        model,
+        "text-classification",
+        1,
+        dtype="float32",
+        graphs=str(tmp_path / "graphs"),
+        optimize_after=0.001,
+    )
+    items = adapter.pre(
+        inputs("text-classification", text=TEXTS[1]), parameters("text-classification")
+    )
+    assert improving.known(spec, adapter) is None
+
+    async def serve() -> list[Any]:
+        front = adapter.front(10, lambda count: None)
+        improving.start(spec, adapter, front)
+        found = [(await front.run(items)).raws]
+        while adapter.runs.get("graph", "torch; ").startswith("torch; "):
+            await asyncio.sleep(0.1)
+            found.append((await front.run(items)).raws)
+        found.append((await front.run(items)).raws)
+        front.close()
+        return found
+
+    found = asyncio.run(asyncio.wait_for(serve(), 200))
+    assert all(np.allclose(one[0], found[0][0], atol=1e-4) for one in found)
+    (place,) = (one for one in (tmp_path / "graphs").iterdir() if one.is_dir())
+    stored = graph_cache.find(place)
+    assert stored is not None
+    assert stored.note.speed is not None
+    is_graph = stored.note.speed >= 1.05
+    assert adapter.runs["graph"].startswith("ONNX Runtime" if is_graph else "torch")
+    assert (improving.known(spec, adapter) is not None) == is_graph
+
+    fast = GraphNote(**{**_fields(stored.note), "speed": 2.0})
+    graph_cache.write_note(place, fast)
+    again: Any = loaded(model, "text-classification", graph=improving.known(spec, adapter))
+    assert isinstance(again.holder.forward, graphs.Graph)
+    assert np.allclose(again.core(items)[0], found[0][0], atol=1e-4)
+
+
+def _fields(note: GraphNote) -> dict[str, Any]:
+    return {name: getattr(note, name) for name in note.__struct_fields__}
+
+
+def test_a_graph_that_is_broken_leaves_torch(tmp_path: Path) -> None:
+    broken = StoredGraph(tmp_path, GraphNote(layout="unpadded", speed=2.0, kind="os:nothing"))
+    (tmp_path / graphs.FILE).write_bytes(b"nothing")
+    model = tiny.classifier(tmp_path / "model")
+    adapter: Any = loaded(model, "text-classification", graph=broken)
+    assert not isinstance(adapter.holder.forward, graphs.Graph)
+    assert adapter.core(
+        adapter.pre(inputs("text-classification", text="ten"), parameters("text-classification"))
+    )
+
+
+def test_other_weights_have_a_graph_of_their_own(tmp_path: Path) -> None:
+    model = tiny.classifier(tmp_path / "model")
+
+    def place(task: str = "text-classification") -> Path:
+        return graph_cache.place(tmp_path, [str(model)], task, "float32")
+
+    before = place()
+    assert before == place()
+    assert before != place("feature-extraction")
+    weights = model / "model.safetensors"
+    os.utime(weights, ns=(1, 1))
+    assert before != place()
+
+
+def test_a_graph_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "graphs" / "one"
+
+    def fail() -> None:
+        with graph_cache.being_made(folder) as made:
+            assert made is not None
+            (made / "half").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [one.name for one in folder.parent.iterdir()] == ["lock"]
+    with graph_cache.being_made(folder) as made:
+        assert made is not None
+        graph_cache.write_note(made, GraphNote(refused="no"))
+    with graph_cache.being_made(folder) as made:
+        assert made is None, "somebody made it meanwhile"
+    assert graph_cache.find(folder) == StoredGraph(folder, GraphNote(refused="no"))
+
+
+def test_a_damaged_note_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "graph.json").write_text("{")
+    assert graph_cache.find(tmp_path) is None
