@@ -7,7 +7,6 @@ that says why there is none.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -68,10 +67,7 @@ def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path) -> GraphNot
         raise export.NotExportable("this task's models are not run as one graph")
     items = loader.example_items(adapter, loader.find_task(spec))
     adapter.arrange(optimize=True)
-    with (
-        export.recorded(adapter.holder, adapter.graphed) as calls,
-        contextlib.suppress(ModelDeployError),
-    ):
+    with export.recorded(adapter.holder, adapter.graphed) as calls:
         adapter.exercise(items)
     note = export.export(adapter.graphed, calls, folder, spec.threads)
     return replace(note, layout=adapter.layout)

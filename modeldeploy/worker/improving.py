@@ -52,7 +52,11 @@ def known(spec: WorkerSpec, adapter: AnyAdapter) -> StoredGraph | None:
     from modeldeploy.worker.compute import graph_cache
 
     stored = graph_cache.find(_folder(spec, adapter))
-    return stored if stored and (stored.note.speed or 0.0) >= _WORTH else None
+    return stored if stored and _pays(stored) else None
+
+
+def _pays(stored: StoredGraph) -> bool:
+    return (stored.note.speed or 0.0) >= _WORTH
 
 
 def start(spec: WorkerSpec, adapter: AnyAdapter, front: Front) -> None:
@@ -126,16 +130,21 @@ class _Improvement:
         from modeldeploy.worker.compute import graph_cache, graphs
 
         stored = graph_cache.find(self._folder)
+        if stored and _pays(stored) and self._adapter.graph is None:
+            graph_cache.forget(
+                self._folder
+            )  # it could not be opened, or the first prediction differed
+            stored = None
         if stored and (stored.note.refused or stored.note.speed is not None):
             self._say(graphs.words(stored.note, _WORTH))
             return
         batches = self._traffic()
         stored = stored or self._made()
         if not stored.note.refused:
-            graph = graphs.opened(self._adapter.graphed, stored, self._spec.threads)
+            graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
             stored = replace(stored, note=self._tried(graph, stored.note, batches))
             graph_cache.write_note(self._folder, stored.note)
-            if (stored.note.speed or 0.0) >= _WORTH:
+            if _pays(stored):
                 self._front.between(lambda: self._adapter.run_on(graph)).result()
         self._say(graphs.words(stored.note, _WORTH))
         log.info("how the model runs: %s", self._adapter.runs["graph"])

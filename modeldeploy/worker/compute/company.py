@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from modeldeploy.worker.compute.likeness import gap
 from modeldeploy.worker.compute.unpadded import Unpadded
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,10 @@ def _same(
     except Exception as error:  # whatever an exotic model raises: it has other ways
         log.info("a layout of batches is not for this model: %s: %s", type(error).__name__, error)
         return False
-    pairs = list(zip(alone, together, strict=True))
-    if any(one.shape != other.shape for one, other in pairs):
+    if any(one.shape != other.shape for one, other in zip(alone, together, strict=True)):
         return False
-    spread = torch.cat([one.flatten() for one in alone]).float().std().clamp(min=1e-12)
-    gap = max(float((one - other).abs().max()) for one, other in pairs) / float(spread)
-    return gap < _TOLERANCE[encoder.dtype]
+    return gap([_flat(alone)], [_flat(together)]) < _TOLERANCE[encoder.dtype]
+
+
+def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([one.flatten() for one in tensors])

@@ -20,12 +20,11 @@ import torch
 from msgspec.structs import replace
 from transformers.utils import ModelOutput
 
-from modeldeploy.schema.graph import GraphNote
+from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.worker.compute.graphs import (
     FILE,
     WEIGHTS,
     Graph,
-    OnnxSession,
     kind_of,
     original,
     session_options,
@@ -37,8 +36,7 @@ from modeldeploy.worker.failures import one_line
 log = logging.getLogger(__name__)
 
 EQUAL = 1e-4  # largest difference over the outputs' standard deviation
-# The newest has attention as one operator; ModernBERT is right only before it.
-_OPSETS = (23, 20)
+_OPSET = 23  # the first with attention as one operator
 _UNOPTIMISED = "exported.onnx"
 _LEAST_BYTES = 1024  # of a weight that is kept in a file of its own
 
@@ -83,19 +81,16 @@ def export(module: Any, calls: Sequence[Call], folder: Path, threads: int) -> Gr
     Raises:
         NotExportable: torch cannot trace it, or its results would not be equal.
     """
-    _check(calls)
-    why = ""
-    for opset in _OPSETS:
-        try:
-            return _export(module, calls, folder, threads, opset)
-        except NotExportable as error:
-            why = str(error)
-        except Exception as error:  # torch's exporter and ONNX Runtime raise what they like
-            log.info("no graph at opset %s", opset, exc_info=True)
-            why = one_line(error)
-    for left in folder.iterdir():
-        left.unlink()
-    raise NotExportable(why)
+    try:
+        _check(calls)
+        return _export(module, calls, folder, threads)
+    except Exception as error:  # torch's exporter and ONNX Runtime raise what they like
+        for left in folder.iterdir():
+            left.unlink()
+        if isinstance(error, NotExportable):
+            raise
+        log.info("no graph", exc_info=True)
+        raise NotExportable(one_line(error)) from error
 
 
 def _check(calls: Sequence[Call]) -> None:
@@ -117,9 +112,7 @@ def _tensors(output: Any) -> dict[str, torch.Tensor]:
     return {name: one for name, one in output.items() if isinstance(one, torch.Tensor)}
 
 
-def _export(
-    module: Any, calls: Sequence[Call], folder: Path, threads: int, opset: int
-) -> GraphNote:
+def _export(module: Any, calls: Sequence[Call], folder: Path, threads: int) -> GraphNote:
     names, outputs = tuple(calls[0].tensors), tuple(calls[0].output)
     whole = _Whole(module, names, outputs, calls[0].plain)
     largest = max(calls, key=lambda call: min(min(one.shape) for one in call.tensors.values()))
@@ -131,7 +124,7 @@ def _export(
             input_names=names,
             output_names=outputs,
             dynamo=True,
-            opset_version=opset,
+            opset_version=_OPSET,
             dynamic_shapes=(tuple(_dynamic(name, calls) for name in names),),
             verbose=False,
         )
@@ -140,7 +133,7 @@ def _export(
     del program
     _optimise(folder, threads)
     note = GraphNote(outputs=outputs, plain=calls[0].plain, kind=calls[0].kind)
-    graph = Graph(module, OnnxSession(folder, threads), note)
+    graph = Graph(module, StoredGraph(folder, note), threads)
     difference = max(gap(list(one.output.values()), _again(graph, one)) for one in calls)
     if difference > EQUAL:
         raise NotExportable(f"its results would differ by {difference:.1e} of their spread")

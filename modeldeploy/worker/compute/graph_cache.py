@@ -80,6 +80,11 @@ def write_note(folder: Path, note: GraphNote) -> None:
     unfinished.replace(folder / _NOTE)
 
 
+def forget(folder: Path) -> None:
+    """Whoever runs on the graph goes on; the next one makes it anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def being_made(folder: Path) -> Iterator[Path | None]:
     """A folder to make the graph in, which is ``folder`` when the block ends well; None where

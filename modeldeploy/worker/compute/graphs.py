@@ -42,11 +42,6 @@ def runtime() -> str:
     return f"ONNX Runtime {metadata.version('onnxruntime')}"
 
 
-def opened(module: Any, stored: StoredGraph, threads: int) -> Graph:
-    """The graph of the folder, ready to stand for the module's ``forward``."""
-    return Graph(module, OnnxSession(stored.folder, threads), stored.note)
-
-
 class OnnxSession:
     """In ONNX Runtime, already optimised for this CPU: its weights are mapped from the file. ``inputs``
     are the names and sizes that it takes."""
@@ -54,6 +49,7 @@ class OnnxSession:
     def __init__(self, folder: Path, threads: int) -> None:
         import onnxruntime
 
+        self.threads = threads
         options = session_options(threads)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = onnxruntime.InferenceSession(
@@ -84,12 +80,12 @@ def _dimensions(shape: list[Any]) -> Dimensions:
 
 
 class Graph:
-    """Stands for ``forward`` of ``module``."""
+    """A stored graph that stands for ``forward`` of ``module``."""
 
-    def __init__(self, module: Any, session: OnnxSession, note: GraphNote) -> None:
-        self.session = session
-        self._note = note
-        self._kind = _kind(note.kind)
+    def __init__(self, module: Any, stored: StoredGraph, threads: int) -> None:
+        self._folder, self._note = stored.folder, stored.note
+        self.session = OnnxSession(self._folder, threads)
+        self._kind = _kind(self._note.kind)
         self._torch: Callable[..., Any] = original(module)
         self._signature = inspect.signature(self._torch)
 
@@ -100,6 +96,11 @@ class Graph:
         found = self.session.run({name: tensor.numpy() for name, tensor in tensors.items()})
         outputs = zip(self._note.outputs, map(_tensor, found), strict=True)
         return self._kind(**dict(outputs))
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many from now on. Not while a call runs."""
+        if count != self.session.threads:
+            self.session = OnnxSession(self._folder, count)
 
     def _takes(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         inputs = self.session.inputs

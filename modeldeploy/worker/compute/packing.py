@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn import Linear, Parameter
 
+from modeldeploy.worker.compute.likeness import gap
+
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
 _ROUNDS = 4
@@ -141,6 +143,4 @@ def _seconds(forward: Callable[[torch.Tensor], Any], given: torch.Tensor) -> flo
 def _equal(layer: Linear, packed: Callable[[torch.Tensor], Any]) -> bool:
     rows = torch.linspace(-1, 1, _ROWS * layer.in_features).reshape(_ROWS, -1)
     rows = torch.sin(rows * 37).to(layer.weight.dtype)
-    before, after = layer(rows).float(), packed(rows).float()
-    gap = (before - after).abs().max()
-    return bool(gap <= _TOLERANCE[layer.weight.dtype] * before.std().clamp(min=1e-6))
+    return gap([layer(rows)], [packed(rows)]) <= _TOLERANCE[layer.weight.dtype]

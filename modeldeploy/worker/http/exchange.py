@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _BODY_SECONDS = 30.0
 _KEY = "modeldeploy.exchange"
-# For names, not secrets: the system's own numbers cost a call of it, and with it Python's lock.
-_numbers = random.Random()  # noqa: S311
+# The system's own numbers would cost a call of it, and with it Python's lock.
+_numbers = random.Random()  # noqa: S311  # for names, not secrets
 os.register_at_fork(after_in_child=_numbers.seed)
 
 Hold = Callable[[int], None]  # told of bytes before they are kept; it may refuse them

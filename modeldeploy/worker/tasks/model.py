@@ -21,7 +21,7 @@ from modeldeploy.worker.adapter import (
     Parameters,
     Source,
 )
-from modeldeploy.worker.compute import graphs, packing
+from modeldeploy.worker.compute import packing
 from modeldeploy.worker.compute.graphs import Graph, original
 from modeldeploy.worker.compute.unpadded import restore_padding
 from modeldeploy.worker.loading import checkpoint
@@ -48,6 +48,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         self.runs: dict[str, str] = {}
         # Hears of every call of ``core``, and how many seconds it took.
         self.on_call: Callable[[list[Item], float], None] | None = None
+        self.graph: Graph | None = None
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
@@ -55,7 +56,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
             source, self.auto_class(source), self.config, self.unused_weights
         )
         self.config = self.model.config
-        self._threads = source.threads
+        self.threads = source.threads
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
             self.batch = BatchLimits(self.batch.items * 2, self.batch.size * _ON_GPU)
@@ -78,7 +79,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def _opened(self, graph: StoredGraph) -> Graph | None:
         try:
-            return graphs.opened(self.graphed, graph, self._threads)
+            return Graph(self.graphed, graph, self.threads)
         except Exception:  # ONNX Runtime raises what it likes on files that it cannot read
             log.warning("the graph in %s cannot be opened", graph.folder, exc_info=True)
             return None
@@ -110,6 +111,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def run_on(self, graph: Graph | None) -> None:
         """From now on on the graph, or on torch. Not while a call runs."""
+        self.graph = graph
+        if graph:
+            graph.use_threads(self.threads)
         self.holder.forward = graph or original(self.graphed)
 
     def exercise(self, items: list[Item]) -> None:
@@ -123,7 +127,10 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         return found
 
     def use_threads(self, count: int) -> None:
+        self.threads = count
         torch.set_num_threads(count)
+        if self.graph:
+            self.graph.use_threads(count)
 
     def core(self, items: list[Item]) -> list[Any]:
         begun = time.perf_counter()

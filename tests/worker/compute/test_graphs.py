@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.worker import exporter, improving, loader
@@ -65,7 +66,7 @@ def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str) -> None:
     expected = adapter.core(items)
     stored = graph_cache.find(tmp_path / "graph")
     assert stored is not None
-    graph = graphs.opened(adapter.graphed, stored, 1)
+    graph = graphs.Graph(adapter.graphed, stored, 1)
     calls = _counted(graph)
     adapter.run_on(graph)
     found = adapter.core(items)
@@ -100,7 +101,7 @@ def test_a_call_that_it_was_not_made_for_is_torchs(tmp_path: Path) -> None:
     )
     stored = graph_cache.find(tmp_path / "graph")
     assert stored is not None
-    graph = graphs.opened(adapter.graphed, stored, 1)
+    graph = graphs.Graph(adapter.graphed, stored, 1)
     calls = _counted(graph)
     adapter.run_on(graph)
     pixels = item.data["pixel_values"][None]
@@ -172,9 +173,46 @@ def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
     assert isinstance(again.holder.forward, graphs.Graph)
     assert np.allclose(again.core(items)[0], found[0][0], atol=1e-4)
 
+    (place / graphs.FILE).write_bytes(b"nothing")
+    plain: Any = loaded(model, "text-classification", graph=improving.known(spec, adapter))
+    assert plain.graph is None
+
+    async def begin() -> None:
+        front = plain.front(10, lambda count: None)
+        improving.start(spec, plain, front)
+        while place.exists():
+            await asyncio.sleep(0.01)
+        front.close()
+
+    asyncio.run(asyncio.wait_for(begin(), 20))
+    assert "graph" not in plain.runs, "nobody is told of a graph that does not run"
+
 
 def _fields(note: GraphNote) -> dict[str, Any]:
     return {name: getattr(note, name) for name in note.__struct_fields__}
+
+
+@pytest.mark.slow
+def test_a_graph_computes_with_the_threads_that_its_worker_may(tmp_path: Path) -> None:
+    model = tiny.classifier(tmp_path / "model")
+    _exported(model, "text-classification", tmp_path / "graph")
+    stored = graph_cache.find(tmp_path / "graph")
+    assert stored is not None
+    adapter: Any = loaded(model, "text-classification", graph=stored, threads=1)
+    items = adapter.pre(
+        inputs("text-classification", text="ten"), parameters("text-classification")
+    )
+    before = adapter.core(items)
+    threads = torch.get_num_threads()
+    try:
+        adapter.use_threads(2)
+        assert adapter.graph.session.threads == 2
+        assert np.allclose(adapter.core(items)[0], before[0], atol=1e-5)
+        again = graphs.Graph(adapter.graphed, stored, 1)
+        adapter.run_on(again)
+        assert again.session.threads == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_graph_that_is_broken_leaves_torch(tmp_path: Path) -> None:
