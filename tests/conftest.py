@@ -1,4 +1,4 @@
-"""Read before torch is: threads that wait for work must not spin, or two processes on two cores
+"""Read before torch and ONNX Runtime are: threads that wait for work must not spin, or two processes on two cores
 slow each other down many times over."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from modeldeploy.paths import Paths
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would leave files in the home
 if "PYTEST_XDIST_WORKER" in os.environ:  # others compute beside this one
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

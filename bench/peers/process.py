@@ -48,6 +48,7 @@ class Process:
                     "TMPDIR": str(folder),
                     "HF_HUB_OFFLINE": "1",
                     "DO_NOT_TRACK": "1",
+                    "ORT_DISABLE_TELEMETRY": "1",
                     **environment,
                     _MARK: self._mark,
                 },

@@ -27,7 +27,7 @@ class LocalWorker:
 
 
 def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """A worker's environment: offline, without the Hub token, its threads bounded.
+    """A worker's environment: offline, telling nobody, without the Hub token, its threads bounded.
 
     ``OMP_WAIT_POLICY`` and ``GOMP_SPINCOUNT`` must be there before libgomp is loaded: spinning
     threads of two workers on the same cores cost fifty times (docs/architecture.md).
@@ -37,6 +37,7 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
         HF_HUB_OFFLINE="1",
         HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
         HF_HUB_DISABLE_TELEMETRY="1",
+        ORT_DISABLE_TELEMETRY="1",
         DISABLE_SAFETENSORS_CONVERSION="1",
         TOKENIZERS_PARALLELISM="false",
         OMP_NUM_THREADS=str(threads),

@@ -74,6 +74,7 @@ def _import_all() -> None:
     modules = [f"transformers.{name}" for name in _TRANSFORMERS]
     modules += [f"transformers.models.{name}.modeling_{name}" for name in _MODELS]
     modules += [task.adapter.partition(":")[0] for task in TASKS.values()]
+    modules.append("onnxruntime")  # its telemetry, which would be a second thread, is off
     for name in modules:
         with contextlib.suppress(ImportError):  # another version may not have it
             importlib.import_module(name)

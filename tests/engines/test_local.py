@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from modeldeploy.engines.local import worker_environment
 
 
@@ -10,3 +17,13 @@ def test_a_worker_is_offline_without_the_token_and_its_threads_are_bounded() -> 
     assert env["HF_HUB_OFFLINE"] == "1"
     assert env["OMP_NUM_THREADS"] == "3"
     assert env["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_a_worker_tells_nobody_what_it_runs(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    env = worker_environment({**os.environ, "HOME": str(tmp_path)}, 1)
+    look = "import onnxruntime, os; print(len(os.listdir('/proc/self/task')))"
+    threads = subprocess.run([sys.executable, "-c", look], env=env, capture_output=True, check=True)
+    assert not list(tmp_path.iterdir()), "ONNX Runtime has put a device's id into the home"
+    if sys.platform == "linux":
+        assert threads.stdout.strip() == b"1", "what sends it runs, and no template could fork"
