@@ -30,6 +30,7 @@ _NICEST = 19
 def main(arguments: list[str]) -> NoReturn:
     _step_back()
     logging.basicConfig(level=logging.ERROR)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package it misses
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
     threading.Thread(target=_end_with_the_worker, daemon=True).start()
     with graph_cache.being_made(Path(arguments[1])) as folder:
