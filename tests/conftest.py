@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ from modeldeploy.paths import Paths
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would leave files in the home
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what tests start must hear Ctrl-C
 if "PYTEST_XDIST_WORKER" in os.environ:  # others compute beside this one
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

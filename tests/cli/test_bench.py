@@ -64,8 +64,8 @@ def worker() -> Iterator[Worker]:
 
 @pytest.fixture
 def fake_two(fake: FakeSupervisor, worker: Worker) -> FakeSupervisor:
-    fake.deployments["a"] = deployment("a", State.RUNNING)
-    fake.deployments["b"] = deployment("b", State.STOPPED, desired=Desired.STOPPED)
+    fake.deployments["a"] = deployment("a", state=State.RUNNING)
+    fake.deployments["b"] = deployment("b", state=State.STOPPED, desired=Desired.STOPPED)
     fake.change("a", port=worker.server_port)
     return fake
 

@@ -66,8 +66,8 @@ class Worker:
 
 @pytest.fixture
 def two(fake: FakeSupervisor) -> FakeSupervisor:
-    fake.deployments["a"] = deployment("a", State.RUNNING)
-    fake.deployments["b"] = deployment("b", State.STOPPED, desired=Desired.STOPPED)
+    fake.deployments["a"] = deployment("a", state=State.RUNNING)
+    fake.deployments["b"] = deployment("b", state=State.STOPPED, desired=Desired.STOPPED)
     return fake
 
 
