@@ -8,8 +8,9 @@ layer is compared with what it was, and stays as it was where it differs or the 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch.nn import Linear, Parameter
@@ -18,10 +19,20 @@ from modeldeploy.worker.compute.likeness import gap
 
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
-_ROUNDS = 4
+_ROUNDS = 2
+_SAMPLE = 48 * 1024**2  # bytes of weights that are timed: more than caches hold, as in a forward
 _WORTH = 1.1  # the product of how many times faster each size of call must be
 # Largest difference over the outputs' standard deviation.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
+
+
+class _Size(NamedTuple):
+    """What layers that take equally long have in common."""
+
+    inputs: int
+    outputs: int
+    bare: bool
+    dtype: torch.dtype
 
 
 class Packed:
@@ -86,9 +97,10 @@ def pack(model: torch.nn.Module, rows: Sequence[int]) -> int:
     unless another module (an embedding) has them too."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # as above
         return 0
-    gains: dict[Any, bool] = {}
+    layers = [one for one in model.modules() if _fits(one)]
     with torch.inference_mode():
-        return sum(_pack_one(layer, rows, gains) for layer in list(model.modules()))
+        faster = _faster(layers, rows)
+        return sum(_pack_one(layer) for layer in layers if _size(layer) in faster)
 
 
 def unpack(model: torch.nn.Module) -> None:
@@ -100,38 +112,78 @@ def unpack(model: torch.nn.Module) -> None:
             del layer.forward
 
 
-def _pack_one(layer: torch.nn.Module, rows: Sequence[int], gains: dict[Any, bool]) -> bool:
-    """``gains`` remembers of layers of one size whether packing them pays."""
+def _fits(layer: torch.nn.Module) -> TypeGuard[Linear]:
     # The exact class: what is made of it may read its weight in ways of its own.
     if type(layer) is not Linear or "forward" in vars(layer):
         return False
-    if layer.weight.dtype not in _TOLERANCE or layer.weight.device.type != "cpu":
-        return False
-    size = (layer.in_features, layer.out_features, layer.bias is None, layer.weight.dtype)
-    if not gains.get(size, True):
-        return False
-    try:
-        packed = Packed(layer)
-        if size not in gains:
-            gains[size] = _is_faster(layer, packed, rows)
-        if not (gains[size] and _equal(layer, packed)):
-            return False
-    except (RuntimeError, AttributeError):  # not on this CPU, or not in this torch
+    return layer.weight.dtype in _TOLERANCE and layer.weight.device.type == "cpu"
+
+
+def _size(layer: Linear) -> _Size:
+    return _Size(layer.in_features, layer.out_features, layer.bias is None, layer.weight.dtype)
+
+
+def _pack_one(layer: Linear) -> bool:
+    packed = _packed(layer)
+    if packed is None or not _equal(layer, packed):
         return False
     layer.weight = Gone.like(layer.weight)
     layer.forward = packed  # type: ignore[method-assign]  # the module's own place for it
     return True
 
 
-def _is_faster(layer: Linear, packed: Packed, rows: Sequence[int]) -> bool:
-    """Timed in turns; the best of each counts, because whatever disturbs makes it slower. What one
-    size of call gains may make up for what another loses."""
-    gain = 1.0
+def _packed(layer: Linear) -> Packed | None:
+    """None: not on this CPU, or not in this torch."""
+    try:
+        packed = Packed(layer)
+        packed(torch.zeros(1, layer.in_features, dtype=layer.weight.dtype))
+    except (RuntimeError, AttributeError):
+        return None
+    return packed
+
+
+def _faster(layers: Sequence[Linear], rows: Sequence[int]) -> set[_Size]:
+    """The sizes of layer that packing makes faster. Layers are called one after the other, as a
+    forward does: called again and again, one layer's weights come from a cache, and what a layout
+    saves in fetching them is not seen. What one size of call gains may make up for what another
+    loses."""
+    pairs = [(layer, found) for layer in _sample(layers) if (found := _packed(layer))]
+    gains = {_size(layer): 1.0 for layer, _ in pairs}
     for count in rows:
-        given = torch.ones(count, layer.in_features, dtype=layer.weight.dtype)
-        pairs = [(_seconds(layer, given), _seconds(packed, given)) for _ in range(_ROUNDS)]
-        gain *= min(one for one, _ in pairs) / min(other for _, other in pairs)
-    return gain > _WORTH
+        plain: dict[_Size, float] = {}
+        packed: dict[_Size, float] = {}
+        for _ in range(_ROUNDS):
+            _time([(_size(layer), layer) for layer, _ in pairs], count, plain)
+            _time([(_size(layer), other) for layer, other in pairs], count, packed)
+        for size, seconds in plain.items():
+            gains[size] *= seconds / packed[size]
+    return {size for size, gain in gains.items() if gain > _WORTH}
+
+
+def _sample(layers: Sequence[Linear]) -> list[Linear]:
+    """The first ones, and one of each size."""
+    found, sizes, left = [], set(), _SAMPLE
+    for layer in layers:
+        if left > 0 or _size(layer) not in sizes:
+            found.append(layer)
+            sizes.add(_size(layer))
+            left -= layer.weight.nbytes
+    return found
+
+
+def _time(
+    layers: Sequence[tuple[_Size, Callable[[torch.Tensor], Any]]],
+    count: int,
+    best: dict[_Size, float],
+) -> None:
+    """Call each once with ``count`` rows; ``best`` keeps the least seconds that those of a size took
+    together, because whatever disturbs makes it slower."""
+    taken: dict[_Size, float] = defaultdict(float)
+    for size, layer in layers:
+        given = torch.ones(count, size.inputs, dtype=size.dtype)
+        taken[size] += _seconds(layer, given)
+    for size, seconds in taken.items():
+        best[size] = min(seconds, best.get(size, seconds))
 
 
 def _seconds(forward: Callable[[torch.Tensor], Any], given: torch.Tensor) -> float:

@@ -11,12 +11,12 @@ from torch.nn import Linear
 from modeldeploy.worker.compute import packing
 
 ROWS = (1, 8)
-ORIGINAL: Any = packing._is_faster
+ORIGINAL: Any = packing._faster
 
 
 @pytest.fixture(autouse=True)
 def _always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_is_faster", lambda *any_layer: True)
+    monkeypatch.setattr(packing, "_faster", lambda layers, rows: set(map(packing._size, layers)))
 
 
 class Odd(Linear):
@@ -78,32 +78,44 @@ def test_another_dtype_is_left_alone() -> None:
 
 
 def test_a_size_that_gains_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    monkeypatch.setattr(packing, "_faster", ORIGINAL)
+    plain, packed = {24: 2.0, 40: 1.0}, {24: 1.0, 40: 1.0}
 
-    def only_the_first(layer: Linear, packed: Any, rows: Any) -> bool:
-        asked.append(layer.in_features)
-        return layer.in_features == 24
+    def seconds(layer: Any, given: torch.Tensor) -> float:
+        times = plain if isinstance(layer, Linear) else packed
+        return times[given.shape[-1]]
 
-    monkeypatch.setattr(packing, "_is_faster", only_the_first)
+    monkeypatch.setattr(packing, "_seconds", seconds)
     twice = torch.nn.Sequential(*model(), *model())
     assert packing.pack(twice, ROWS) == 2
-    assert sorted(asked) == [24, 40]
+    assert "forward" in vars(twice[0])
+    assert "forward" not in vars(twice[2])
 
 
-def test_the_gain_is_timed() -> None:
-    layer = Linear(8, 8)
+def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(layer: Any, given: torch.Tensor) -> float:
+        gain = {1: 0.7, 8: 2.0}[len(given)]
+        return gain if isinstance(layer, Linear) else 1.0
 
+    monkeypatch.setattr(packing, "_seconds", seconds)
+    layers = [Linear(8, 8)]
     with torch.inference_mode():
-        assert not ORIGINAL(layer, _Heavy(layer), ROWS)
-        assert ORIGINAL(_Heavy(layer), layer, ROWS)
+        assert ORIGINAL(layers, (1, 8))
+        assert not ORIGINAL(layers, (1,))
 
 
-class _Heavy:
-    """A layer that takes its time."""
+def test_weights_are_not_timed_out_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many layers as caches cannot hold, one after the other, and each size at least once."""
+    called: list[Any] = []
+    monkeypatch.setattr(packing, "_SAMPLE", 3 * 64 * 64 * 4)
 
-    def __init__(self, layer: Linear) -> None:
-        self.weight, self.in_features = layer.weight, layer.in_features
-        self._layer = layer
+    def seconds(layer: Any, given: torch.Tensor) -> float:
+        called.append(layer)
+        return 1.0
 
-    def __call__(self, given: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self._layer(given) for _ in range(50)])[0]
+    monkeypatch.setattr(packing, "_seconds", seconds)
+    layers = [*(Linear(64, 64) for _ in range(9)), Linear(64, 7)]
+    with torch.inference_mode():
+        ORIGINAL(layers, (1,))
+    plain = [one for one in called if isinstance(one, Linear)]
+    assert plain == [*layers[:3], layers[-1]] * packing._ROUNDS
