@@ -20,6 +20,7 @@ _BUDGETS = (128, 256, 512)
 def main(snapshot: str, task: str, how: str) -> None:
     import torch
 
+    from modeldeploy.schema.computing import Optimize
     from modeldeploy.schema.tasks import TASKS
     from modeldeploy.worker.adapter import Item, Source
     from modeldeploy.worker.compute import settling
@@ -39,7 +40,7 @@ def main(snapshot: str, task: str, how: str) -> None:
     )
     adapter.load(source)
     adapter.prepare(source)
-    optimize = how == "auto"
+    optimize: Optimize = "equal" if how == "auto" else "no"
     settling.settle(adapter, lambda: warm_up(adapter, TASKS[task]), optimize=optimize)
     parameters = TASKS[task].parameters()
     items = sorted(

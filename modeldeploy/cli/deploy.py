@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -13,6 +13,7 @@ from modeldeploy.cli.model import parse_model
 from modeldeploy.cli.session import connect
 from modeldeploy.client import hub_access
 from modeldeploy.errors import InvalidRequest
+from modeldeploy.schema.computing import Backend, Batching
 from modeldeploy.schema.deployment import Deployment, DeployRequest, Spec
 from modeldeploy.settings import DTYPES, Settings
 
@@ -57,9 +58,33 @@ MODEL is one of
     help="Let requests name images, sounds and videos at http(s)://HOST; may be given again.",
 )
 @click.option(
+    "--optimize",
+    "optimize",
+    flag_value="close",
+    help="Faster still, in a lower precision: results differ a little, /info tells how much.",
+)
+@click.option(
     "--no-optimize",
-    is_flag=True,
+    "optimize",
+    flag_value="no",
     help="Run the model as transformers does, not faster with equal results.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(get_args(Backend)),
+    help="What computes.  [default: auto, the fastest with equal results]",
+)
+@click.option("--max-batch-size", type=click.IntRange(1, 4096), help="Inputs of one call.")
+@click.option(
+    "--max-batch-tokens",
+    type=click.IntRange(1, 10**6),
+    help="Tokens of one call, for models that read texts.  [default: measured]",
+)
+@click.option(
+    "--batch-window",
+    type=click.FloatRange(0, 10),
+    metavar="SECONDS",
+    help="How long a call waits for company.  [default: not at all]",
 )
 @click.option(
     "--threads",
@@ -106,7 +131,13 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
             download_timeout=values.max_download_timeout,
             allow_origins=values.allow_origins,
             allow_media_urls=values.allow_media_urls,
-            optimize=not wanted.no_optimize,
+            optimize=wanted.optimize,
+            backend=wanted.backend,
+            batching=Batching(
+                max_size=wanted.max_batch_size,
+                max_tokens=wanted.max_batch_tokens,
+                window=wanted.batch_window,
+            ),
             threads=wanted.threads,
         ),
     )

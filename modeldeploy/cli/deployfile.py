@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from modeldeploy.errors import UsageError
+from modeldeploy.schema.computing import Backend, BatchSize, BatchTokens, BatchWindow, Optimize
 from modeldeploy.schema.deployment import ModelType, ThreadCount
 
 
@@ -30,7 +31,11 @@ class Wanted(Struct, frozen=True, kw_only=True):
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
-    no_optimize: bool = False
+    optimize: Optimize = "equal"
+    backend: Backend = "auto"
+    max_batch_size: int | None = None
+    max_batch_tokens: int | None = None
+    batch_window: float = 0.0
     threads: int | None = None
     detach: bool = False
     timeout: float | None = None
@@ -68,7 +73,11 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_pickle: bool = False
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
-    no_optimize: bool = False
+    optimize: Optimize = "equal"
+    backend: Backend = "auto"
+    max_batch_size: BatchSize | None = None
+    max_batch_tokens: BatchTokens | None = None
+    batch_window: BatchWindow = 0.0
     threads: ThreadCount | None = None
     detach: bool = False
     timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from modeldeploy.schema.computing import Backend, Batching, Optimize
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import Desired, State
@@ -43,7 +44,9 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     download_timeout: Annotated[float, Meta(gt=0, description="Seconds.")] = 1800.0
     allow_origins: tuple[Origin, ...] = ()
     allow_media_urls: tuple[Host, ...] = ()
-    optimize: bool = True
+    optimize: Optimize = "equal"
+    backend: Backend = "auto"
+    batching: Batching = Batching()
     threads: ThreadCount | None = None
 
 

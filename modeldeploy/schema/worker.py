@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from modeldeploy.schema.computing import Backend, Batching, Optimize
 from modeldeploy.schema.deployment import ModelType
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
@@ -56,7 +57,9 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     threads: int
     allow_origins: tuple[str, ...] = ()
     allow_media_urls: tuple[str, ...] = ()
-    optimize: bool = True
+    optimize: Optimize = "equal"
+    backend: Backend = "auto"
+    batching: Batching = Batching()
     optimize_after: float = 5.0
     graphs: str | None = None
     companion: str | None = None

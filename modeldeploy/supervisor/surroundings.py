@@ -71,6 +71,8 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
         optimize=record.spec.optimize,
+        backend=record.spec.backend,
+        batching=record.spec.batching,
         optimize_after=around.optimize_after,
         graphs=str(Path(record.spec.cache_dir) / _GRAPHS),
         companion=record.model.companion,

@@ -18,6 +18,7 @@ from msgspec import Struct
 from modeldeploy.schema.tasks import TaskSchema
 
 if TYPE_CHECKING:
+    from modeldeploy.schema.computing import Optimize
     from modeldeploy.schema.graph import StoredGraph
     from modeldeploy.worker.batching.front import Front
 
@@ -131,9 +132,8 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
             InvalidRequest: this model cannot take this input.
         """
 
-    def settle(self, *, optimize: bool, graph: StoredGraph | None = None) -> None:
-        """How it computes: faster, its results equal, where ``optimize`` allows it, and on ``graph``
-        where there is one. Called after ``prepare`` and a first prediction."""
+    def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
+        """How it computes: as fast as ``optimize`` allows, and on ``graph`` where there is one. Called after ``prepare`` and a first prediction."""
 
     def unsettle(self) -> None:
         """Undo what made it faster: it proved not to be equal."""

@@ -68,7 +68,7 @@ def start(spec: WorkerSpec, adapter: AnyAdapter, front: Front) -> None:
 
 def _fits(spec: WorkerSpec, adapter: AnyAdapter) -> bool:
     """Whether a graph may stand for this model, by what is known without trying."""
-    if not spec.optimize or spec.graphs is None:
+    if spec.optimize == "no" or spec.graphs is None:
         return False
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
         return False

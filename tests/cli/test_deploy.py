@@ -76,7 +76,8 @@ def test_every_option_reaches_the_supervisor(
         "--name n --task text-generation --type nlp --revision v1 --device cuda:1 --dtype float16 "
         "--port 9000 --cache-dir cache --trust-remote-code --allow-pickle --detach "
         "--allow-origin http://localhost:3000/ --allow-origin https://app.example "
-        "--allow-media-url Images.example --allow-media-url localhost:9000 --no-optimize --threads 3"
+        "--allow-media-url Images.example --allow-media-url localhost:9000 --no-optimize --threads 3 "
+        "--backend onnx --max-batch-size 8 --max-batch-tokens 512 --batch-window 0.01"
     )
     assert run("deploy", "org/name", *options.split()).code == 0
     assert asked(fake)["name"] == "n"
@@ -95,7 +96,9 @@ def test_every_option_reaches_the_supervisor(
         "download_timeout": 1800.0,
         "allow_origins": ["http://localhost:3000", "https://app.example"],
         "allow_media_urls": ["images.example", "localhost:9000"],
-        "optimize": False,
+        "optimize": "no",
+        "backend": "onnx",
+        "batching": {"max_size": 8, "max_tokens": 512, "window": 0.01},
         "threads": 3,
     }
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.computing import Optimize
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.worker.adapter import Adapter, Source
@@ -39,7 +40,7 @@ def loaded(
     snapshot: Path,
     task: str,
     *,
-    optimize: bool = True,
+    optimize: Optimize = "equal",
     graph: StoredGraph | None = None,
     **changes: Any,
 ) -> AnyAdapter:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from modeldeploy.errors import ModelDeployError
+from modeldeploy.schema.computing import Optimize
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.adapter import Adapter
 from modeldeploy.worker.compute.likeness import gap, tensors_of
@@ -23,7 +24,7 @@ def settle(
     adapter: Adapter[Any, Any],
     predict: Callable[[], None],
     *,
-    optimize: bool,
+    optimize: Optimize,
     graph: StoredGraph | None = None,
 ) -> None:
     """``predict`` once, which pages the weights in, and once more where the model then computes in
@@ -34,8 +35,8 @@ def settle(
         adapter.settle(optimize=optimize)
         return
     before = first_output(model, predict)
-    adapter.settle(optimize=optimize, graph=graph if optimize else None)
-    if not optimize:
+    adapter.settle(optimize=optimize, graph=graph if optimize != "no" else None)
+    if optimize == "no":
         return
     try:
         is_equal = _equal(before, first_output(model, predict))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from modeldeploy.schema.computing import Optimize
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.adapter import (
     Adapter,
@@ -65,13 +66,14 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         """The class that loads the model; ``config`` is known by now."""
         return source.task.auto_class
 
-    def settle(self, *, optimize: bool, graph: StoredGraph | None = None) -> None:
+    def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
         opened = self._opened(graph) if graph else None
-        self.arrange(optimize=optimize, layout=graph.note.layout if graph and opened else "")
+        faster = optimize != "no"
+        self.arrange(optimize=faster, layout=graph.note.layout if graph and opened else "")
         if opened:
             self.run_on(opened)
         elif (
-            optimize
+            faster
             and self.device.type == "cpu"
             and (count := packing.pack(self.model, self.typical_rows))
         ):
@@ -88,7 +90,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         self.run_on(None)
         packing.unpack(self.model)
         restore_padding(self.model.base_model)
-        self.settle(optimize=False)
+        self.settle(optimize="no")
         self.runs["weights"] = "plain: made faster, they gave other results"
 
     def arrange(self, *, optimize: bool, layout: str = "") -> None:

@@ -291,7 +291,7 @@ def test_a_model_that_knows_videos_reads_images_without_torchvision(
 
 
 def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
-    adapter: Any = loaded(models.llava(tmp_path), TASK, optimize=False)
+    adapter: Any = loaded(models.llava(tmp_path), TASK, optimize="no")
     adapter.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(PredictionFailed, match="not numbers"), torch.inference_mode():
         ask(adapter, inputs(TASK, text=TEXT))
