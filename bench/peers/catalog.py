@@ -142,7 +142,14 @@ def _llama(job: Job) -> list[str]:
 
 
 _THREAD_EACH = {"OMP_NUM_THREADS": "1"}
-_INFINITY = ("infinity-emb[server,torch,optimum]",)
+# optimum 2 finds no local file, 1 wants NumPy 1, for which the pyarrow must be
+_INFINITY = (
+    "infinity-emb[server,torch,optimum]",
+    "optimum[onnxruntime]<2",
+    "pyarrow<18",
+    "pandas<3",
+    "transformers<4.49",
+)
 _SERVING = ("transformers[serving]",)
 
 PEERS: dict[str, Peer] = {
