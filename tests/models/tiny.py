@@ -18,6 +18,8 @@ from transformers import (
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
@@ -117,6 +119,22 @@ def _gpt2(folder: Path, positions: int, template: str | None) -> Path:
         eos_token_id=0,
     )
     return save(folder, GPT2LMHeadModel(config), tokenizer)
+
+
+def llama(folder: Path) -> Path:
+    """A decoder whose layers are all linear ones."""
+    tokenizer = byte_level()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+    )
+    return save(folder, LlamaForCausalLM(config), tokenizer)
 
 
 def question_answering(folder: Path) -> Path:

@@ -7,32 +7,22 @@ layer is compared with what it was, and stays as it was where it differs or the 
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch.nn import Linear, Parameter
 
+from modeldeploy.worker.compute import timing
 from modeldeploy.worker.compute.likeness import gap
+from modeldeploy.worker.compute.timing import Size
 
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
 _ROUNDS = 2
-_SAMPLE = 48 * 1024**2  # bytes of weights that are timed: more than caches hold, as in a forward
 _WORTH = 1.1  # the product of how many times faster each size of call must be
 # Largest difference over the outputs' standard deviation.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
-
-
-class _Size(NamedTuple):
-    """What layers that take equally long have in common."""
-
-    inputs: int
-    outputs: int
-    bare: bool
-    dtype: torch.dtype
 
 
 class Packed:
@@ -100,7 +90,7 @@ def pack(model: torch.nn.Module, rows: Sequence[int]) -> int:
     layers = [one for one in model.modules() if _fits(one)]
     with torch.inference_mode():
         faster = _faster(layers, rows)
-        return sum(_pack_one(layer) for layer in layers if _size(layer) in faster)
+        return sum(_pack_one(layer) for layer in layers if Size.of(layer) in faster)
 
 
 def unpack(model: torch.nn.Module) -> None:
@@ -117,10 +107,6 @@ def _fits(layer: torch.nn.Module) -> TypeGuard[Linear]:
     if type(layer) is not Linear or "forward" in vars(layer):
         return False
     return layer.weight.dtype in _TOLERANCE and layer.weight.device.type == "cpu"
-
-
-def _size(layer: Linear) -> _Size:
-    return _Size(layer.in_features, layer.out_features, layer.bias is None, layer.weight.dtype)
 
 
 def _pack_one(layer: Linear) -> bool:
@@ -142,54 +128,20 @@ def _packed(layer: Linear) -> Packed | None:
     return packed
 
 
-def _faster(layers: Sequence[Linear], rows: Sequence[int]) -> set[_Size]:
-    """The sizes of layer that packing makes faster. Layers are called one after the other, as a
-    forward does: called again and again, one layer's weights come from a cache, and what a layout
-    saves in fetching them is not seen. What one size of call gains may make up for what another
-    loses."""
-    pairs = [(layer, found) for layer in _sample(layers) if (found := _packed(layer))]
-    gains = {_size(layer): 1.0 for layer, _ in pairs}
+def _faster(layers: Sequence[Linear], rows: Sequence[int]) -> set[Size]:
+    """The sizes of layer that packing makes faster. What one size of call gains may make up for what
+    another loses."""
+    pairs = [(layer, found) for layer in timing.sample(layers) if (found := _packed(layer))]
+    gains = {Size.of(layer): 1.0 for layer, _ in pairs}
     for count in rows:
-        plain: dict[_Size, float] = {}
-        packed: dict[_Size, float] = {}
+        plain: dict[Size, float] = {}
+        packed: dict[Size, float] = {}
         for _ in range(_ROUNDS):
-            _time([(_size(layer), layer) for layer, _ in pairs], count, plain)
-            _time([(_size(layer), other) for layer, other in pairs], count, packed)
+            timing.least([(Size.of(layer), layer) for layer, _ in pairs], count, plain)
+            timing.least([(Size.of(layer), other) for layer, other in pairs], count, packed)
         for size, seconds in plain.items():
             gains[size] *= seconds / packed[size]
     return {size for size, gain in gains.items() if gain > _WORTH}
-
-
-def _sample(layers: Sequence[Linear]) -> list[Linear]:
-    """The first ones, and one of each size."""
-    found, sizes, left = [], set(), _SAMPLE
-    for layer in layers:
-        if left > 0 or _size(layer) not in sizes:
-            found.append(layer)
-            sizes.add(_size(layer))
-            left -= layer.weight.nbytes
-    return found
-
-
-def _time(
-    layers: Sequence[tuple[_Size, Callable[[torch.Tensor], Any]]],
-    count: int,
-    best: dict[_Size, float],
-) -> None:
-    """Call each once with ``count`` rows; ``best`` keeps the least seconds that those of a size took
-    together, because whatever disturbs makes it slower."""
-    taken: dict[_Size, float] = defaultdict(float)
-    for size, layer in layers:
-        given = torch.ones(count, size.inputs, dtype=size.dtype)
-        taken[size] += _seconds(layer, given)
-    for size, seconds in taken.items():
-        best[size] = min(seconds, best.get(size, seconds))
-
-
-def _seconds(forward: Callable[[torch.Tensor], Any], given: torch.Tensor) -> float:
-    begun = time.perf_counter()
-    forward(given)
-    return time.perf_counter() - begun
 
 
 def _equal(layer: Linear, packed: Callable[[torch.Tensor], Any]) -> bool:

@@ -46,6 +46,8 @@ def settle(
     if not is_equal:
         log.warning("made faster, the model would give other results: it runs as it is")
         adapter.unsettle()
+    if optimize == "close":
+        adapter.approximate()
 
 
 def _equal(before: list[torch.Tensor], after: list[torch.Tensor]) -> bool:

@@ -24,7 +24,7 @@ from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.adapter import BatchLimits, Item, ModelInfo, Source
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line
-from modeldeploy.worker.generation import beams, fallback
+from modeldeploy.worker.generation import beams, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
@@ -86,6 +86,15 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             self._by_length = who != "any"
             if who == "none":
                 self.batch = BatchLimits(items=1)
+
+    def approximate(self) -> None:
+        if self.device.type != "cpu":
+            return
+        ids = self.tokens.encode(rounding.TEXT).ids
+        try:
+            self.runs["steps"] = rounding.round_weights(self.model, ids)
+        except Exception as error:  # a model that reads more than tokens
+            log.info("no int8 weights: %s: %s", type(error).__name__, error)
 
     def _fitting_slab(self) -> Slab | None:
         return None if self.rules.beams > 1 else fitting_slab(self.model)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import Linear
 
-from modeldeploy.worker.compute import packing
+from modeldeploy.worker.compute import packing, timing
+from modeldeploy.worker.compute.timing import Size
 
 ROWS = (1, 8)
 ORIGINAL: Any = packing._faster
@@ -16,7 +17,7 @@ ORIGINAL: Any = packing._faster
 
 @pytest.fixture(autouse=True)
 def _always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_faster", lambda layers, rows: set(map(packing._size, layers)))
+    monkeypatch.setattr(packing, "_faster", lambda layers, rows: set(map(Size.of, layers)))
 
 
 class Odd(Linear):
@@ -85,7 +86,7 @@ def test_a_size_that_gains_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch
         times = plain if isinstance(layer, Linear) else packed
         return times[given.shape[-1]]
 
-    monkeypatch.setattr(packing, "_seconds", seconds)
+    monkeypatch.setattr(timing, "seconds", seconds)
     twice = torch.nn.Sequential(*model(), *model())
     assert packing.pack(twice, ROWS) == 2
     assert "forward" in vars(twice[0])
@@ -97,7 +98,7 @@ def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.Mo
         gain = {1: 0.7, 8: 2.0}[len(given)]
         return gain if isinstance(layer, Linear) else 1.0
 
-    monkeypatch.setattr(packing, "_seconds", seconds)
+    monkeypatch.setattr(timing, "seconds", seconds)
     layers = [Linear(8, 8)]
     with torch.inference_mode():
         assert ORIGINAL(layers, (1, 8))
@@ -107,13 +108,13 @@ def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.Mo
 def test_weights_are_not_timed_out_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many layers as caches cannot hold, one after the other, and each size at least once."""
     called: list[Any] = []
-    monkeypatch.setattr(packing, "_SAMPLE", 3 * 64 * 64 * 4)
+    monkeypatch.setattr(timing, "_SAMPLE", 3 * 64 * 64 * 4)
 
     def seconds(layer: Any, given: torch.Tensor) -> float:
         called.append(layer)
         return 1.0
 
-    monkeypatch.setattr(packing, "_seconds", seconds)
+    monkeypatch.setattr(timing, "seconds", seconds)
     layers = [*(Linear(64, 64) for _ in range(9)), Linear(64, 7)]
     with torch.inference_mode():
         ORIGINAL(layers, (1,))
