@@ -9,6 +9,7 @@ its own rounded weights. Calls of more rows, such as prompts, take the layer as 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -17,10 +18,9 @@ from torch.nn import Linear
 
 from modeldeploy.worker.compute import packing, timing
 from modeldeploy.worker.compute.likeness import gap
-from modeldeploy.worker.compute.timing import Forward, Size
+from modeldeploy.worker.compute.timing import Forward
 
 _MOST = 127
-_ROUNDS = 2
 _WORTH = 1.1  # times the speed it was
 _TOLERANCE = 0.05  # of a layer's outputs' spread, against the rounded weights in float32
 
@@ -117,17 +117,12 @@ def _rounded(layer: Linear) -> Rounded:
 
 
 def _most_rows(layers: Sequence[Linear], rows: Sequence[int]) -> int:
-    pairs = [(layer, _rounded(layer)) for layer in timing.sample(layers)]
-    if not all(rounded.is_right() for _, rounded in pairs):
+    some = timing.sample(layers)
+    rounded = [_rounded(layer) for layer in some]
+    if not all(one.is_right() for one in rounded):
         return 0
-    most = 0
-    for count in sorted(rows):
-        plain: dict[Size, float] = {}
-        quick: dict[Size, float] = {}
-        for _ in range(_ROUNDS):
-            timing.least([(Size.of(one), one.forward) for one, _ in pairs], count, plain)
-            timing.least([(Size.of(one), other.quick) for one, other in pairs], count, quick)
-        if sum(plain.values()) < _WORTH * sum(quick.values()):
-            break
-        most = count
-    return most
+    before, after = [layer.forward for layer in some], [one.quick for one in rounded]
+    faster = itertools.takewhile(
+        lambda count: timing.gain(some, before, after, count) > _WORTH, sorted(rows)
+    )
+    return max(faster, default=0)

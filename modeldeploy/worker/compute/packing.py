@@ -7,6 +7,7 @@ layer is compared with what it was, and stays as it was where it differs or the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
@@ -15,11 +16,9 @@ from torch.nn import Linear, Parameter
 
 from modeldeploy.worker.compute import timing
 from modeldeploy.worker.compute.likeness import gap
-from modeldeploy.worker.compute.timing import Size
 
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
-_ROUNDS = 2
 _WORTH = 1.1  # the product of how many times faster each size of call must be
 # Largest difference over the outputs' standard deviation.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
@@ -82,15 +81,14 @@ _KNOWN = frozenset(
 
 
 def pack(model: torch.nn.Module, rows: Sequence[int]) -> int:
-    """Pack those linear layers of a model on the CPU that are then faster with so many ``rows`` (in
-    all of these sizes together); how many there are now. The weights' plain copy is dropped,
-    unless another module (an embedding) has them too."""
+    """Pack the linear layers of a model on the CPU if that makes calls of so many ``rows`` faster (what
+    one of these sizes gains may make up for what another loses); how many are packed now. The
+    weights' plain copy is dropped, unless another module (an embedding) has them too."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # as above
         return 0
     layers = [one for one in model.modules() if _fits(one)]
     with torch.inference_mode():
-        faster = _faster(layers, rows)
-        return sum(_pack_one(layer) for layer in layers if Size.of(layer) in faster)
+        return sum(map(_pack_one, layers)) if _is_faster(layers, rows) else 0
 
 
 def unpack(model: torch.nn.Module) -> None:
@@ -128,20 +126,12 @@ def _packed(layer: Linear) -> Packed | None:
     return packed
 
 
-def _faster(layers: Sequence[Linear], rows: Sequence[int]) -> set[Size]:
-    """The sizes of layer that packing makes faster. What one size of call gains may make up for what
-    another loses."""
-    pairs = [(layer, found) for layer in timing.sample(layers) if (found := _packed(layer))]
-    gains = {Size.of(layer): 1.0 for layer, _ in pairs}
-    for count in rows:
-        plain: dict[Size, float] = {}
-        packed: dict[Size, float] = {}
-        for _ in range(_ROUNDS):
-            timing.least([(Size.of(layer), layer) for layer, _ in pairs], count, plain)
-            timing.least([(Size.of(layer), other) for layer, other in pairs], count, packed)
-        for size, seconds in plain.items():
-            gains[size] *= seconds / packed[size]
-    return {size for size, gain in gains.items() if gain > _WORTH}
+def _is_faster(layers: Sequence[Linear], rows: Sequence[int]) -> bool:
+    pairs = [(one, found) for one in timing.sample(layers) if (found := _packed(one))]
+    if not pairs:
+        return False
+    plain, packed = zip(*pairs, strict=True)
+    return math.prod(timing.gain(plain, plain, packed, count) for count in rows) > _WORTH
 
 
 def _equal(layer: Linear, packed: Callable[[torch.Tensor], Any]) -> bool:

@@ -6,9 +6,8 @@ them is not seen.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn import Linear
@@ -16,44 +15,34 @@ from torch.nn import Linear
 Forward = Callable[[torch.Tensor], Any]
 
 _SAMPLE = 48 * 1024**2  # bytes of weights that are timed: more than caches hold
-
-
-class Size(NamedTuple):
-    """What layers that take equally long have in common."""
-
-    inputs: int
-    outputs: int
-    bare: bool
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, layer: Linear) -> Size:
-        return cls(layer.in_features, layer.out_features, layer.bias is None, layer.weight.dtype)
+_ROUNDS = 3
 
 
 def sample(layers: Sequence[Linear]) -> list[Linear]:
     """The first ones, and one of each size."""
     found, sizes, left = [], set(), _SAMPLE
     for layer in layers:
-        if left > 0 or Size.of(layer) not in sizes:
+        size = (layer.in_features, layer.out_features)
+        if left > 0 or size not in sizes:
             found.append(layer)
-            sizes.add(Size.of(layer))
-            left -= layer.in_features * layer.out_features * layer.weight.itemsize
+            sizes.add(size)
+            left -= size[0] * size[1] * layer.weight.itemsize
     return found
 
 
-def least(layers: Sequence[tuple[Size, Forward]], rows: int, best: dict[Size, float]) -> None:
-    """Call each once with so many rows; ``best`` keeps the least seconds that those of a size took
-    together, because whatever disturbs makes it slower."""
-    taken: dict[Size, float] = defaultdict(float)
-    for size, layer in layers:
-        given = torch.ones(rows, size.inputs, dtype=size.dtype)
-        taken[size] += seconds(layer, given)
-    for size, one in taken.items():
-        best[size] = min(one, best.get(size, one))
+def gain(
+    layers: Sequence[Linear], before: Sequence[Forward], after: Sequence[Forward], rows: int
+) -> float:
+    """How many times faster ``after`` computes than ``before`` what ``layers`` do with so many rows. They
+    take turns, and the best turn of each counts, because whatever disturbs makes it slower."""
+    given = [torch.ones(rows, one.in_features, dtype=one.weight.dtype) for one in layers]
+    turns = [(seconds(before, given), seconds(after, given)) for _ in range(_ROUNDS)]
+    return min(one for one, _ in turns) / min(other for _, other in turns)
 
 
-def seconds(forward: Forward, given: torch.Tensor) -> float:
+def seconds(forwards: Sequence[Forward], given: Sequence[torch.Tensor]) -> float:
+    """Of calling each once."""
     begun = time.perf_counter()
-    forward(given)
+    for forward, one in zip(forwards, given, strict=True):
+        forward(one)
     return time.perf_counter() - begun

@@ -9,15 +9,14 @@ import torch
 from torch.nn import Linear
 
 from modeldeploy.worker.compute import packing, timing
-from modeldeploy.worker.compute.timing import Size
 
 ROWS = (1, 8)
-ORIGINAL: Any = packing._faster
+ORIGINAL: Any = packing._is_faster
 
 
 @pytest.fixture(autouse=True)
 def _always_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_faster", lambda layers, rows: set(map(Size.of, layers)))
+    monkeypatch.setattr(packing, "_is_faster", lambda layers, rows: bool(layers))
 
 
 class Odd(Linear):
@@ -78,25 +77,18 @@ def test_another_dtype_is_left_alone() -> None:
     assert packing.pack(model().to(torch.float64), ROWS) == 0
 
 
-def test_a_size_that_gains_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_faster", ORIGINAL)
-    plain, packed = {24: 2.0, 40: 1.0}, {24: 1.0, 40: 1.0}
-
-    def seconds(layer: Any, given: torch.Tensor) -> float:
-        times = plain if isinstance(layer, Linear) else packed
-        return times[given.shape[-1]]
-
-    monkeypatch.setattr(timing, "seconds", seconds)
-    twice = torch.nn.Sequential(*model(), *model())
-    assert packing.pack(twice, ROWS) == 2
-    assert "forward" in vars(twice[0])
-    assert "forward" not in vars(twice[2])
+def test_a_model_that_gains_nothing_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_is_faster", ORIGINAL)
+    monkeypatch.setattr(timing, "seconds", lambda forwards, given: 1.0)
+    one = model()
+    assert packing.pack(one, ROWS) == 0
+    assert "forward" not in vars(one[0])
 
 
 def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seconds(layer: Any, given: torch.Tensor) -> float:
-        gain = {1: 0.7, 8: 2.0}[len(given)]
-        return gain if isinstance(layer, Linear) else 1.0
+    def seconds(forwards: Any, given: Any) -> float:
+        gain = {1: 0.7, 8: 2.0}[len(given[0])]
+        return gain if isinstance(forwards[0], Linear) else 1.0
 
     monkeypatch.setattr(timing, "seconds", seconds)
     layers = [Linear(8, 8)]
@@ -107,16 +99,6 @@ def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.Mo
 
 def test_weights_are_not_timed_out_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many layers as caches cannot hold, one after the other, and each size at least once."""
-    called: list[Any] = []
     monkeypatch.setattr(timing, "_SAMPLE", 3 * 64 * 64 * 4)
-
-    def seconds(layer: Any, given: torch.Tensor) -> float:
-        called.append(layer)
-        return 1.0
-
-    monkeypatch.setattr(timing, "seconds", seconds)
     layers = [*(Linear(64, 64) for _ in range(9)), Linear(64, 7)]
-    with torch.inference_mode():
-        ORIGINAL(layers, (1,))
-    plain = [one for one in called if isinstance(one, Linear)]
-    assert plain == [*layers[:3], layers[-1]] * packing._ROUNDS
+    assert timing.sample(layers) == [*layers[:3], layers[-1]]

@@ -22,8 +22,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    def seconds(forward: Any, given: Any) -> float:
-        return 1.0 if getattr(forward, "__name__", "") == "quick" else 2.0
+    def seconds(forwards: Any, given: Any) -> float:
+        return 1.0 if getattr(forwards[0], "__name__", "") == "quick" else 2.0
 
     monkeypatch.setattr(timing, "seconds", seconds)
 
