@@ -9,7 +9,6 @@ its own rounded weights. Calls of more rows, such as prompts, take the layer as 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -122,7 +121,5 @@ def _most_rows(layers: Sequence[Linear], rows: Sequence[int]) -> int:
     if not all(one.is_right() for one in rounded):
         return 0
     before, after = [layer.forward for layer in some], [one.quick for one in rounded]
-    faster = itertools.takewhile(
-        lambda count: timing.gain(some, before, after, count) > _WORTH, sorted(rows)
-    )
+    faster = [one for one in rows if timing.gain(some, before, after, one) > _WORTH]
     return max(faster, default=0)
