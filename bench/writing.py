@@ -1,6 +1,6 @@
 """Streaming chat over HTTP against ``model.generate`` in this process, interleaved in one run.
 
-``python -m bench.writing [--rounds N] [--dtype float32]``
+``python -m bench.writing [--rounds N] [--dtype float32] [--options --optimize]``
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -24,33 +25,76 @@ from tests.e2e.instance import Instance
 from tests.models import smollm2
 
 CLIENTS = (1, 4, 8)
-NEW = 48
+NEW = 64
 PROMPT = "Tell me a long story about a small town by the sea, please."
 _SYSTEM = "You answer in whole sentences, you are kind, and you never make things up. " * 25
+_COMING = 15.0  # seconds of clients that come and go
+_FEWEST, _MOST = 16, 96  # tokens that each of these asks for
+_STREAMS = 7  # that go on while a long prompt is read
+_DECODING = 120
 
 
-async def _stream(port: int, messages: list[dict[str, str]]) -> Streamed:
-    body = {"model": "m", "messages": messages, "max_tokens": NEW, "stream": True, "temperature": 0}
+def _user(text: str, system: str = "") -> list[dict[str, str]]:
+    told = [{"role": "system", "content": system}] if system else []
+    return [*told, {"role": "user", "content": text}]
+
+
+async def _stream(port: int, messages: list[dict[str, str]], new: int = NEW) -> Streamed:
+    body = {"model": "m", "messages": messages, "max_tokens": new, "stream": True, "temperature": 0}
     return await stream(port, "/v1/chat/completions", json.dumps(body).encode())
 
 
 async def _clients(port: int, count: int) -> tuple[float, float]:
     """Tokens a second of all, and the median time to the first token, in milliseconds."""
     begun = time.perf_counter()
-    told = [[{"role": "user", "content": f"{PROMPT} {n}"}] for n in range(count)]
+    told = [_user(f"{PROMPT} {n}") for n in range(count)]
     found = await asyncio.gather(*(_stream(port, one) for one in told))
     seconds = max(one.pieces[-1][0] for one in found) - begun
     tokens = sum(len(one.pieces) for one in found)
     return tokens / seconds, statistics.median(one.first for one in found) * 1000
 
 
-async def _first(port: int, system: str) -> float:
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": PROMPT}]
-    return (await _stream(port, messages)).first * 1000
+async def _coming_and_going(port: int, count: int) -> float:
+    """Tokens a second of so many clients, each of whom asks again for another number of tokens."""
+    begun = time.perf_counter()
+    lengths = random.Random(0)
+
+    async def client(number: int) -> int:
+        tokens = asked = 0
+        while time.perf_counter() - begun < _COMING:
+            asked += 1
+            told = _user(f"{PROMPT} {number} {asked}")
+            found = await _stream(port, told, lengths.randint(_FEWEST, _MOST))
+            tokens += sum(at < begun + _COMING for at, _ in found.pieces)
+        return tokens
+
+    return sum(await asyncio.gather(*map(client, range(count)))) / _COMING
+
+
+async def _gap(port: int, turn: int) -> float:
+    """The longest time between two tokens of streams while a stranger's long prompt is read, over
+    their median one."""
+    others = [
+        asyncio.create_task(_stream(port, _user(f"{PROMPT} {turn} {n}"), _DECODING))
+        for n in range(_STREAMS)
+    ]
+    await asyncio.sleep(_STREAMS * 0.5)
+    stranger = await _stream(port, _user(PROMPT, f"{turn}. {_SYSTEM}"), 2)
+    gaps: list[float] = []
+    for one in await asyncio.gather(*others):
+        times = [at for at, _ in one.pieces]
+        gaps += [
+            later - sooner for sooner, later in zip(times, times[1:]) if later > stranger.begun
+        ]
+    return max(gaps) / statistics.median(gaps)
+
+
+async def _first(port: int, messages: list[dict[str, str]]) -> float:
+    return (await _stream(port, messages, 2)).first * 1000
 
 
 def limit(snapshot: str, dtype: str) -> None:
-    """``generate``: prints tokens a second for each batch size on stdin."""
+    """``generate``: for each line "batch tokens" on stdin, prints the seconds that it takes."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -58,19 +102,66 @@ def limit(snapshot: str, dtype: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(snapshot, dtype=getattr(torch, dtype)).eval()
     print("ready", flush=True)
     for line in sys.stdin:
+        batch, new = map(int, line.split())
         texts = [
             tokenizer.apply_chat_template(
-                [{"role": "user", "content": f"{PROMPT} {n}"}],
-                tokenize=False,
-                add_generation_prompt=True,
+                _user(f"{PROMPT} {n}"), tokenize=False, add_generation_prompt=True
             )
-            for n in range(int(line))
+            for n in range(batch)
         ]
-        given = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         begun = time.perf_counter()
+        given = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         with torch.inference_mode():
-            model.generate(**given, do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW)
-        print(f"{len(texts) * NEW / (time.perf_counter() - begun):.2f}", flush=True)
+            model.generate(**given, do_sample=False, min_new_tokens=new, max_new_tokens=new)
+        print(f"{time.perf_counter() - begun:.4f}", flush=True)
+
+
+class _Generate:
+    """The limit, in a process of its own."""
+
+    def __init__(self, snapshot: Path, dtype: str) -> None:
+        script = f"import bench.writing as b; b.limit({str(snapshot)!r}, {dtype!r})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def seconds(self, batch: int, new: int) -> float:
+        assert self._process.stdin is not None
+        print(batch, new, file=self._process.stdin, flush=True)
+        return float(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _round(generate: _Generate, port: int, turn: int) -> dict[str, float]:
+    taken: dict[str, float] = {}
+    for count in CLIENTS:
+        taken[f"generate, batch {count}"] = count * NEW / generate.seconds(count, NEW)
+        rate, first = asyncio.run(_clients(port, count))
+        taken[f"{count} clients"] = rate
+        taken[f"{count} clients, first token ms"] = first
+    taken[f"{max(CLIENTS)} clients, coming and going"] = asyncio.run(
+        _coming_and_going(port, max(CLIENTS))
+    )
+    taken["generate, first token ms"] = generate.seconds(1, 1) * 1000
+    taken["first token ms"] = asyncio.run(_first(port, _user(f"{turn} {PROMPT}")))
+    taken["a long prompt joins: longest gap over step"] = asyncio.run(_gap(port, turn))
+    told = _user(PROMPT, f"Round {turn}. {_SYSTEM}")
+    for what in ("new", "seen"):
+        taken[f"long system prompt, {what}, ms"] = asyncio.run(_first(port, told))
+    return taken
 
 
 def main() -> None:
@@ -78,45 +169,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--snapshot", type=Path)
+    parser.add_argument("--options", default="", help="of our deploy, such as --optimize")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         snapshot = asked.snapshot or smollm2.convert(folder / "m")
-        script = f"import bench.writing as b; b.limit({str(snapshot)!r}, {asked.dtype!r})"
-        generate = subprocess.Popen(
-            [sys.executable, "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert generate.stdin is not None
-        assert generate.stdout is not None
-        generate.stdout.readline()
+        generate = _Generate(snapshot, asked.dtype)
         instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
-        taken: dict[str, list[float]] = {}
         try:
-            shown = instance.deploy(str(snapshot), "--name", "m", "--dtype", asked.dtype)
-            port = int(shown["port"])
-            for turn in range(asked.rounds):
-                for count in CLIENTS:
-                    print(count, file=generate.stdin, flush=True)
-                    rate = float(generate.stdout.readline())
-                    taken.setdefault(f"generate, batch {count}", []).append(rate)
-                    rate, first = asyncio.run(_clients(port, count))
-                    taken.setdefault(f"{count} clients", []).append(rate)
-                    taken.setdefault(f"{count} clients, first token ms", []).append(first)
-                system = f"Round {turn}. {_SYSTEM}"
-                for what in ("new", "seen"):
-                    first = asyncio.run(_first(port, system))
-                    taken.setdefault(f"long system prompt, {what}, ms", []).append(first)
+            options = ["--name", "m", "--dtype", asked.dtype, *asked.options.split()]
+            port = int(instance.deploy(str(snapshot), *options)["port"])
+            rounds = [_round(generate, port, turn) for turn in range(asked.rounds)]
         finally:
-            generate.stdin.close()
-            generate.wait()
+            generate.close()
             instance.close()
-    print(f"SmolLM2-135M, {asked.dtype} ({asked.rounds} rounds, medians)")
-    for title, values in taken.items():
-        print(f"  {title:<34} {statistics.median(values):9.1f}")
+    print(f"SmolLM2-135M, {asked.dtype} {asked.options} ({asked.rounds} rounds, medians)")
+    for title in rounds[0]:
+        print(f"  {title:<44} {statistics.median(one[title] for one in rounds):9.1f}")
 
 
 if __name__ == "__main__":
