@@ -84,7 +84,7 @@ async def _gap(port: int, turn: int) -> float:
     for one in await asyncio.gather(*others):
         times = [at for at, _ in one.pieces]
         gaps += [
-            later - sooner for sooner, later in zip(times, times[1:]) if later > stranger.begun
+            later - sooner for sooner, later in itertools.pairwise(times) if later > stranger.begun
         ]
     return max(gaps) / statistics.median(gaps)
 
