@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+import urllib.request
 from collections.abc import Sequence
 
 from bench.peers import asking
 from modeldeploy.client import load
+
+_SETTLED_SECONDS = 300.0
+_BEGUN_SECONDS = 15.0  # within which a graph is begun, if ever
 
 
 def requests(port: int, kind: str, inputs: Sequence[Sequence[str]]) -> list[bytes]:
     """One for each group of inputs, as it stands on the wire."""
     asks = [asking.ours(kind, some) for some in inputs]
     return [load.post("127.0.0.1", port, one.path, one.body, one.content_type) for one in asks]
+
+
+def settle(port: int, wire: Sequence[bytes]) -> None:
+    """Ask until the model's graph is made and tried, or it is clear that there will be none: it is kept,
+    and what a deployment does in its first minute is not what is measured."""
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < _SETTLED_SECONDS:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/info") as answer:
+            graph = json.load(answer)["runs"].get("graph")
+        if (graph is None and waited > _BEGUN_SECONDS) or (graph and "being made" not in graph):
+            return
+        asyncio.run(load.measure("127.0.0.1", port, wire, 4, seconds=1.0))
 
 
 async def together(

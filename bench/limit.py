@@ -8,22 +8,23 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from bench import workload
 
-_BUDGETS = (128, 256, 512)
+_BUDGETS = (128, 256, 512, 1024)
 
 
-def main(snapshot: str, task: str, how: str) -> None:
+def main(snapshot: str, task: str, how: str, graphs: str) -> None:
     import torch
 
     from modeldeploy.schema.computing import Optimize
     from modeldeploy.schema.tasks import TASKS
     from modeldeploy.worker.adapter import Item, Source
-    from modeldeploy.worker.compute import settling
+    from modeldeploy.worker.compute import graph_cache, settling
     from modeldeploy.worker.loader import warm_up
     from modeldeploy.worker.tasks import adapter_of
 
@@ -41,7 +42,13 @@ def main(snapshot: str, task: str, how: str) -> None:
     adapter.load(source)
     adapter.prepare(source)
     optimize: Optimize = "equal" if how == "auto" else "no"
-    settling.settle(adapter, lambda: warm_up(adapter, TASKS[task]), optimize=optimize)
+    place = graph_cache.place(Path(graphs), [snapshot], task, "float32")
+    settling.settle(
+        adapter,
+        lambda: warm_up(adapter, TASKS[task]),
+        optimize=optimize,
+        graph=graph_cache.find(place),
+    )
     parameters = TASKS[task].parameters()
     items = sorted(
         (adapter.pre(TASKS[task].inputs(text), parameters)[0] for text in workload.texts()),

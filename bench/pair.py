@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from bench import results, workload
-from bench.deployed import together
+from bench.deployed import requests, settle, together
 from bench.peers.measuring import Alone
 from tests.e2e.instance import Instance
 
@@ -47,6 +47,10 @@ def measure(rounds: int, clients: int, seconds: float) -> dict[str, list[float]]
                 int(instance.deploy(model, "--name", one, "--task", "feature-extraction")["port"])
                 for one in ("first", "second")
             ]
+            wire = requests(ports[0], "embeddings", [[text] for text in texts])
+            settle(ports[0], wire)
+            for name in ("first", "second"):  # both on the graph that the first one made
+                instance.run("restart", name)
             for turn in range(rounds):
                 single = asyncio.run(together([ports[turn % 2]], texts, clients, seconds))
                 found["one"].append(single)

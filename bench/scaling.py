@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from bench import results, workload
-from bench.deployed import requests
+from bench.deployed import requests, settle
 from bench.peers.measuring import Alone
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, post
@@ -110,6 +110,7 @@ class _Deployed:
             raise
         shown = self._instance.inspect("m")
         self.port, self.url = int(shown["port"]), str(shown["url"])
+        settle(self.port, requests(self.port, "embeddings", [["a text"]]))
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from bench import workload
+from bench.deployed import requests, settle
 from modeldeploy.client import load
 from tests.e2e.instance import Instance
 
@@ -25,8 +25,8 @@ SECONDS = 8.0
 class Limit:
     """The in-process loop, in a process of its own."""
 
-    def __init__(self, snapshot: Path, task: str, how: str) -> None:
-        command = [sys.executable, "-m", "bench.limit", str(snapshot), task, how]
+    def __init__(self, snapshot: Path, task: str, how: str, graphs: Path) -> None:
+        command = [sys.executable, "-m", "bench.limit", str(snapshot), task, how, str(graphs)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -56,28 +56,20 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
     make, task = workload.MODELS[kind]
     snapshot = make(folder / kind)
     instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
-    limits = {how: Limit(snapshot, task, how) for how in ("auto", "plain")}
+    limits: dict[str, Limit] = {}
     try:
         shown = instance.deploy(str(snapshot), "--name", "m", "--task", task)
         port = int(shown["port"])
-        requests = [
-            load.post(
-                "127.0.0.1",
-                port,
-                "/predict",
-                json.dumps({"text": text}).encode(),
-                "application/json",
-            )
-            for text in workload.texts()
-        ]
+        wire = requests(port, kind, [[text] for text in workload.texts()])
+        settle(port, wire)
+        graphs = Path(shown["spec"]["cache_dir"]) / ".modeldeploy-graphs"
+        limits = {how: Limit(snapshot, task, how, graphs) for how in ("auto", "plain")}
         taken: dict[str, list[float]] = {}
         for _ in range(rounds):
             for how, limit in limits.items():
                 taken.setdefault(f"in process, {how}", []).append(limit.rate())
             for clients in CLIENTS:
-                found = asyncio.run(
-                    load.measure("127.0.0.1", port, requests, clients, seconds=SECONDS)
-                )
+                found = asyncio.run(load.measure("127.0.0.1", port, wire, clients, seconds=SECONDS))
                 taken.setdefault(f"{clients} clients", []).append(found.rate)
                 taken.setdefault(f"{clients} clients, p50 ms", []).append(
                     found.quantile(0.5) * 1000

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import psutil
 
+from bench.deployed import requests, settle
 from bench.peers import asking
 from bench.peers.asking import Ask
 from bench.peers.catalog import Job, Peer
 from bench.peers.process import Problem, Process
-from modeldeploy.client import load
 from tests.e2e.instance import Instance, free_ports
 
 OURS = "modeldeploy"
 READY_SECONDS = 90.0
-_SETTLED_SECONDS, _BEGUN_SECONDS = 300.0, 15.0
 _PORTS_EACH = 3
 _TASKS = {
     "classification": "text-classification",
@@ -75,7 +71,8 @@ class Ours:
             task = _TASKS[self._workload]
             self._run("deploy", str(self._model), "--name", "m", "--task", task, *self._options)
             self._deployed = True
-            self._settle(first)
+            port = int(self._instance.inspect("m")["port"])
+            settle(port, requests(port, self._workload, [first]))
             self._run("stop", "m")
             begun = time.monotonic()
         self._run("start", "m")
@@ -86,20 +83,6 @@ class Ours:
         done = self._instance.run(*arguments, ok=False)
         if done.returncode:
             raise Problem(done.stderr.strip().replace("\n", " / "))
-
-    def _settle(self, inputs: Sequence[str]) -> None:
-        """Ask until the model's graph is made and tried, or it is clear that there will be none: it is
-        kept, and what a deployment does in its first minute is not what is measured."""
-        self.port = int(self._instance.inspect("m")["port"])
-        ask = self.ask(inputs)
-        wire = [load.post("127.0.0.1", self.port, ask.path, ask.body, ask.content_type)]
-        begun = time.monotonic()
-        while (waited := time.monotonic() - begun) < _SETTLED_SECONDS:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/info") as answer:  # loopback
-                graph = json.load(answer)["runs"].get("graph")
-            if (graph is None and waited > _BEGUN_SECONDS) or (graph and "being made" not in graph):
-                return
-            asyncio.run(load.measure("127.0.0.1", self.port, wire, 4, seconds=1.0))
 
     def ask(self, inputs: Sequence[str]) -> Ask:
         return asking.ours(self._workload, inputs)
