@@ -41,7 +41,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     # Tokens of the calls that are to be fast.
     typical_rows: ClassVar[tuple[int, ...]] = (16, 128)
     # Whether a graph may stand for the model.
-    exports: ClassVar[bool] = False
+    exports: bool = False
     model: Any
     config: Any
 

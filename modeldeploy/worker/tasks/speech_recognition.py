@@ -16,6 +16,7 @@ from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.audio import MAX_SECONDS
 from modeldeploy.worker.tasks.hearing import Hearing
 from modeldeploy.worker.tasks.speech_ctc import Ctc
+from modeldeploy.worker.tasks.speech_listening import Listener
 from modeldeploy.worker.tasks.speech_whisper import Whisper
 from modeldeploy.worker.tasks.speech_writing import Writing
 
@@ -26,6 +27,7 @@ class SpeechRecognition(Hearing[Audio, SpeechRecognitionParameters]):
     generates = True
     longest = MAX_SECONDS
     batch = BatchLimits(items=8, size=240)
+    _listener: Listener | None = None
 
     def auto_class(self, source: Source) -> str:
         is_ctc = any(
@@ -38,6 +40,7 @@ class SpeechRecognition(Hearing[Audio, SpeechRecognitionParameters]):
     def prepare(self, source: Source) -> None:
         super().prepare(source)
         self.recogniser = self._kind()(self, checkpoint.load_tokenizer(source))
+        self.exports = isinstance(self.recogniser, Whisper)
 
     def _kind(self) -> type[Ctc | Writing]:
         if self.config.model_type == "whisper":
@@ -51,12 +54,32 @@ class SpeechRecognition(Hearing[Audio, SpeechRecognitionParameters]):
             )
         return Writing
 
+    def arrange(self, *, optimize: bool, layout: str = "") -> None:
+        self._listener = None
+        if isinstance(self.recogniser, Whisper):
+            vars(self.graphed).pop("forward", None)
+            if optimize:
+                self._listener = self.graphed.forward = Listener(self.graphed)
+
+    @property
+    def graphed(self) -> Any:
+        """Of what writes the encoder, most of the work: its steps are small."""
+        return self.model.get_encoder() if self.exports else self.model
+
+    @property
+    def holder(self) -> Any:
+        return self._listener or self.graphed
+
     def pre(self, inputs: Audio, parameters: SpeechRecognitionParameters) -> list[Item]:
         self.recogniser.check(parameters)
         return self.recogniser.items(self.samples(inputs.audio), parameters)
 
     def forward(self, items: list[Item]) -> list[Any]:
-        return self.recogniser.run(items)
+        try:
+            return self.recogniser.run(items)
+        finally:
+            if self._listener:
+                self._listener.forget()
 
     def post(
         self, raws: list[Any], inputs: Audio, parameters: SpeechRecognitionParameters
