@@ -130,7 +130,11 @@ def _transformers(*more: str) -> Command:
         options = ["--host", "127.0.0.1", "--port", str(job.port), "--device", "cpu"]
         options += ["--dtype", job.dtype, *more]
         program = "from transformers.cli.transformers import main; main()"
-        return [job.python, "-c", program, "serve", str(job.snapshot), *options]
+        # It answers for the name that it was started with only.
+        link = job.folder / asking.MODEL
+        if not link.exists():
+            link.symlink_to(Path(str(job.snapshot)).resolve())
+        return [job.python, "-c", program, "serve", asking.MODEL, *options]
 
     return command
 
