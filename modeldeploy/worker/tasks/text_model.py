@@ -16,7 +16,7 @@ from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, So
 from modeldeploy.worker.compute import company
 from modeldeploy.worker.compute.company import Layout, looks_far
 from modeldeploy.worker.compute.graphs import Graph, original
-from modeldeploy.worker.compute.unpadded import ROW, Unpadded
+from modeldeploy.worker.compute.unpadded import Unpadded
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter, arguments
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens, first_position, plain
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # Tokens of one call, counted without padding: more of them are hardly faster for each of them.
 _UNPADDED = BatchLimits(items=64, size=256, padded=False)
-_LONGEST = 300  # tokens that a graph is tried with: more than a row
+_LONGEST = 300  # tokens that a graph is tried with
 _CAUSAL = " causal"
 _WORDS: dict[Layout, str] = {
     "unpadded": "end to end, without padding",
@@ -119,7 +119,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
 def _exercises(config: Any, window: int | None) -> list[list[list[int]]]:
     """Tokens of one text and of several, some in a row and some in many."""
     most = (window or _LONGEST) - 2
-    lengths = ((11, 6, 7), (5,), (_LONGEST, 3 * ROW // 4, ROW // 2), (40, 30))
+    lengths = ((11, 6, 7), (5,), (_LONGEST, 192, 128), (40, 30))
     return [company.texts(config, [min(most, size) for size in group]) for group in lengths]
 
 
