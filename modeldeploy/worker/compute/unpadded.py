@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ import torch
 # Widths of rows that are tried, in longest texts: more of them pack better, and pay more for attention.
 _WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
 _USUAL = 512  # hidden sizes
+NARROW, WIDE = 64, 256  # rows whose times tell what attention costs
+_DOUBT = 3  # times what is expected: a measurement that says more or less was disturbed
 
 Rows = list[list[int]]
 
@@ -109,7 +112,8 @@ class Unpadded:
         self.causal = causal
         self._accepted = frozenset(inspect.signature(self.forward).parameters)
         self._offset = offset
-        self.attention = 1 / (6 * getattr(encoder.config, "hidden_size", _USUAL))
+        self._expected = 1 / (6 * getattr(encoder.config, "hidden_size", _USUAL))
+        self.attention = self._expected
         self._width: int | None = None
 
     @contextlib.contextmanager
@@ -120,6 +124,13 @@ class Unpadded:
             yield
         finally:
             self._width = None
+
+    def weigh(self, narrow: float, wide: float) -> None:
+        """Take attention's cost from the seconds of the same texts in rows of NARROW and of WIDE."""
+        more = wide / narrow
+        found = (more - 1) / (WIDE - NARROW * more) if more < WIDE / NARROW else math.inf
+        most, least = self._expected * _DOUBT, self._expected / _DOUBT
+        self.attention = min(most, max(least, found))
 
     def __call__(
         self,

@@ -16,6 +16,7 @@ from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.worker import exporter, improving, loader
 from modeldeploy.worker.compute import graph_cache, graphs
 from modeldeploy.worker.compute.export import NotExportable
+from modeldeploy.worker.state import WorkerState
 from tests.models import common, sounds, tiny, vision
 from tests.worker.adapters import inputs, loaded, parameters
 from tests.worker.specs import worker_spec
@@ -148,7 +149,7 @@ def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
 
     async def serve() -> list[Any]:
         front = adapter.front(10, lambda count: None)
-        improving.start(spec, adapter, front)
+        improving.start(WorkerState(spec), adapter, front)
         found = [(await front.run(items)).raws]
         while adapter.runs.get("graph", "torch; ").startswith("torch; "):
             await asyncio.sleep(0.1)
@@ -179,7 +180,7 @@ def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
 
     async def begin() -> None:
         front = plain.front(10, lambda count: None)
-        improving.start(spec, plain, front)
+        improving.start(WorkerState(spec), plain, front)
         while place.exists():
             await asyncio.sleep(0.01)
         front.close()
