@@ -8,6 +8,7 @@ it would not pay.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import logging
 import os
@@ -104,6 +105,7 @@ def _measure(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
     assert task is not None
     try:
         Measuring(adapter, front, example_items(adapter, task), wanted).run()
+        _give_back()
         log.info("calls are %s", front.calls)
     except CancelledError:
         raise
@@ -131,6 +133,12 @@ def _folder(spec: WorkerSpec, adapter: AnyAdapter) -> Path:
     assert spec.graphs is not None
     snapshots = [one for one in (spec.snapshot, spec.companion) if one]
     return graph_cache.place(Path(spec.graphs), snapshots, spec.task, adapter.info().dtype)
+
+
+def _give_back() -> None:
+    """Have the allocator return what large calls took: who is not asked stays small."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
 
 
 class _Traffic:

@@ -21,7 +21,8 @@ from modeldeploy.worker.batching.batcher import Batcher
 
 _ROUNDS = 2  # of which the faster counts: whatever disturbs makes it slower
 _LONG = 0.25  # seconds that a call may hold up others for what it saves
-_GAIN = 1.04  # times the rate of the size before: with less it grows no further
+_GAIN = 1.04  # times the best rate: where sizes bring less it grows no further
+_IN_VAIN = 2  # one alone may have been disturbed
 _NEAR = 0.97  # of the best rate
 
 
@@ -40,12 +41,14 @@ class Point(NamedTuple):
 def grown(sizes: Iterable[int], seconds: Callable[[int], float]) -> list[Point]:
     """The points of those ``sizes`` that are worth trying, one after the other."""
     found: list[Point] = []
+    most, in_vain = 0.0, 0
     for size in sizes:
-        found.append(Point(size, seconds(size)))
-        if found[-1].seconds > _LONG:
+        point = Point(size, seconds(size))
+        found.append(point)
+        in_vain = in_vain + 1 if point.rate < _GAIN * most else 0
+        if point.seconds > _LONG or in_vain == _IN_VAIN:
             break
-        if len(found) > 1 and found[-1].rate < _GAIN * found[-2].rate:
-            break
+        most = max(most, point.rate)
     return found
 
 
