@@ -80,7 +80,7 @@ MODEL is one of
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1, 10**6),
-    help="Tokens of one call, where calls are counted in tokens.  [default: measured]",
+    help="Tokens of one call, for models that read texts; others refuse it.  [default: measured]",
 )
 @click.option(
     "--batch-window",

@@ -287,7 +287,7 @@ async def _until(true: Callable[[], bool]) -> None:
 
 async def _asked(batcher: Batcher, *requests: list[Item]) -> list[asyncio.Future[Any]]:
     """Those requests, in that order, once all are queued or taken."""
-    found = []
+    found: list[asyncio.Future[Any]] = []
     for one in requests:
         queued = asyncio.Event()
         run = batcher.run(one, lambda ticket, queued=queued: queued.set())  # type: ignore[misc]  # bound now

@@ -210,7 +210,7 @@ def test_it_ends_with_the_front() -> None:
     ],
 )
 def test_what_is_fixed_is_not_measured(
-    limits: BatchLimits, fixed: dict[str, int], told: str
+    limits: BatchLimits, fixed: dict[str, Any], told: str
 ) -> None:
     model = Model(limits)
 
