@@ -264,3 +264,31 @@ def test_a_graph_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_damaged_note_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "graph.json").write_text("{")
     assert graph_cache.find(tmp_path) is None
+
+
+@pytest.mark.parametrize(("speed", "told"), [(2.0, ["graph", "measured"]), (0.9, [])])
+def test_calls_are_measured_again_once_a_graph_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, told: list[str]
+) -> None:
+    model = tiny.classifier(tmp_path / "model")
+    adapter: Any = loaded(model, "text-classification")
+    spec = worker_spec(
+        model, "text-classification", 1, dtype="float32", graphs=str(tmp_path / "graphs")
+    )
+    happened: list[str] = []
+    monkeypatch.setattr(adapter, "run_on", lambda graph: happened.append("graph"))
+    monkeypatch.setattr(graphs, "Graph", lambda *which: None)
+
+    async def improve() -> None:
+        front = adapter.front(10, lambda count: None)
+        one = improving._Improvement(spec, adapter, front, lambda: happened.append("measured"))
+        one._folder.mkdir(parents=True)
+        stored = StoredGraph(one._folder, GraphNote())
+        monkeypatch.setattr(one, "_traffic", list)
+        monkeypatch.setattr(one, "_made", lambda: stored)
+        monkeypatch.setattr(one, "_tried", lambda *how: GraphNote(speed=speed))
+        await asyncio.to_thread(one.run)
+        front.close()
+
+    asyncio.run(asyncio.wait_for(improve(), 20))
+    assert happened == told
