@@ -74,17 +74,20 @@ MODEL is one of
     type=click.Choice(get_args(Backend)),
     help="What computes.  [default: auto, the fastest with equal results]",
 )
-@click.option("--max-batch-size", type=click.IntRange(1, 4096), help="Inputs of one call.")
+@click.option(
+    "--max-batch-size", type=click.IntRange(1, 4096), help="At most so many inputs in one call."
+)
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1, 10**6),
-    help="Tokens of one call, for models that read texts.  [default: measured]",
+    help="Tokens of one call, for models that read texts; others refuse it.  [default: measured]",
 )
 @click.option(
     "--batch-window",
     type=click.FloatRange(0, 10),
     metavar="SECONDS",
-    help="How long a call waits for company.  [default: not at all]",
+    help="How long a call that is not full waits for company; texts are written on a running "
+    "batch, which waits for nobody.  [default: not at all]",
 )
 @click.option(
     "--threads",

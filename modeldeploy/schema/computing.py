@@ -20,10 +20,18 @@ BatchWindow = Annotated[float, Meta(ge=0, le=10, description="Seconds to wait fo
 class Batching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is fixed of how inputs share a call of the model; None: what measures best.
 
-    ``max_tokens`` is for models that read texts. ``window`` is how many seconds to wait for company
-    when fewer than fit are there.
+    ``max_size`` lowers what would be the most; ``max_tokens`` is for calls that are counted in
+    tokens. ``window`` is how many seconds after the first a call waits for company when fewer than
+    fit are there. Where texts are written, rows join a running batch: at most ``max_size`` of them,
+    with ``max_tokens`` read and to be written in all, and none waits.
     """
 
     max_size: BatchSize | None = None
     max_tokens: BatchTokens | None = None
     window: BatchWindow = 0.0
+
+    @property
+    def fixed(self) -> list[str]:
+        """Which of the limits are, by the names of the options."""
+        limits = {"max_batch_size": self.max_size, "max_batch_tokens": self.max_tokens}
+        return [name for name, value in limits.items() if value is not None]

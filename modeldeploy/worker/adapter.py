@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
+from modeldeploy.schema.computing import Batching, Optimize
 from modeldeploy.schema.tasks import TaskSchema
 
 if TYPE_CHECKING:
-    from modeldeploy.schema.computing import Optimize
     from modeldeploy.schema.graph import StoredGraph
     from modeldeploy.worker.batching.front import Front
 
@@ -50,12 +50,26 @@ class Dropped(Exception):
 class BatchLimits:
     """At most ``items`` in a call of ``core``, and at most ``size`` (a single item may be larger):
     where items are ``padded``, the number of them times the size of the largest, else the sum.
-    ``equal``: only items of one size share a call."""
+    ``equal``: only items of one size share a call. ``unit`` is what sizes are counted in."""
 
     items: int = 32
     size: int = 2048
     padded: bool = True
     equal: bool = False
+    unit: str = ""
+
+    def within(self, batching: Batching) -> BatchLimits:
+        """These, or what a deployment fixes instead."""
+        return replace(
+            self,
+            items=min(self.items, batching.max_size or self.items),
+            size=batching.max_tokens or self.size,
+        )
+
+    def __str__(self) -> str:
+        items = self.items if self.unit else min(self.items, self.size)
+        inputs = f"{items} input{'s' * (items > 1)}"
+        return f"{inputs} and {self.size:,} {self.unit}" if self.unit and items > 1 else inputs
 
 
 @dataclass(frozen=True)
@@ -146,11 +160,28 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         """Compute with so many CPU threads from now on. Called in the inference thread, between two
         calls of ``core``: OpenMP's number is each thread's own."""
 
-    def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
+    @property
+    def trials(self) -> tuple[int, ...]:
+        """Sizes of calls that are worth timing, growing; none where calls are as they are."""
+        return ()
+
+    def trial(self, size: int, example: list[Item]) -> None:
+        """A call of that size; ``example`` are an example's items. In the inference thread."""
+
+    def weigh(self, seconds: Callable[[Callable[[], None]], float]) -> None:
+        """Find out what depends on how fast things are; ``seconds`` tells it of a call that is made
+        in the inference thread."""
+
+    def front(
+        self,
+        max_queue: int,
+        on_batch: Callable[[int], None],
+        batching: Batching = Batching(),  # noqa: B008  # frozen
+    ) -> Front:
         """Where requests wait for this model. Called in the event loop, after ``prepare``."""
         from modeldeploy.worker.batching.batcher import Batcher
 
-        return Batcher(self.core, self.batch, max_queue, on_batch)
+        return Batcher(self.core, self.batch, max_queue, on_batch, batching)
 
     @abstractmethod
     def core(self, items: list[Item]) -> list[Any]:

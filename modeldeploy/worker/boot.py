@@ -97,7 +97,7 @@ class _Orders:
 
 async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     state = WorkerState(spec)
-    service = Service(state, loader.find_task(spec), partial(improving.start, spec))
+    service = Service(state, loader.find_task(spec), partial(improving.start, state))
     orders = _Orders(spec)
     public = servers.server(PublicApp(service), spec.drain_timeout)
     insider = servers.server(

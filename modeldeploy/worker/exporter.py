@@ -22,6 +22,7 @@ from modeldeploy.schema.graph import GraphNote
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import loader
 from modeldeploy.worker.compute import export, graph_cache
+from modeldeploy.worker.http.requests import example_items
 from modeldeploy.worker.tasks.model import ModelAdapter
 
 _NICEST = 19
@@ -66,7 +67,7 @@ def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path) -> GraphNot
     """
     if not isinstance(adapter, ModelAdapter) or not adapter.exports:
         raise export.NotExportable("this task's models are not run as one graph")
-    items = loader.example_items(adapter, loader.find_task(spec))
+    items = example_items(adapter, loader.find_task(spec))
     adapter.arrange(optimize=True)
     with export.recorded(adapter.holder, adapter.graphed) as calls:
         adapter.exercise(items)

@@ -1,5 +1,5 @@
-"""A deployment that gets faster while it serves: once its model has computed for a while, a graph of it
-is made in a process beside it, tried on the batches that came, and swapped in between two of them.
+"""A deployment that gets faster while it serves: how much goes into a call of its model is measured, and
+once the model has computed for a while, a graph of it is made in a process beside it, tried on the batches that came, and swapped in between two of them.
 
 What was found is kept with the graph: the next deployment of that model starts on it, or knows that
 it would not pay.
@@ -7,6 +7,8 @@ it would not pay.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
 import logging
 import os
@@ -15,17 +17,25 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
 
+from modeldeploy.schema import tasks
 from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker.adapter import Adapter, Item
+from modeldeploy.worker.batching.batcher import Batcher
+from modeldeploy.worker.batching.curve import Measuring
 from modeldeploy.worker.batching.front import Front
+from modeldeploy.worker.http.requests import example_items
+from modeldeploy.worker.state import WorkerState
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +48,7 @@ log = logging.getLogger(__name__)
 AnyAdapter = Adapter[Any, Any]
 
 _PACKAGES = ("onnxruntime", "onnxscript")
+_LATER = 1.0  # seconds after requests may come: who deployed is answered first
 _BATCHES = 6  # that a graph is tried on
 _ROUNDS = 2
 _WORTH = 1.05  # times torch's speed
@@ -59,11 +70,47 @@ def _pays(stored: StoredGraph) -> bool:
     return (stored.note.speed or 0.0) >= _WORTH
 
 
-def start(spec: WorkerSpec, adapter: AnyAdapter, front: Front) -> None:
+def start(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
     """Begin to look for something faster, if there may be any. Called when requests may come."""
-    if _fits(spec, adapter):
-        improvement = _Improvement(spec, adapter, front)  # type: ignore[arg-type]  # it fits
-        threading.Thread(target=improvement.run, name="improving", daemon=True).start()
+    if state.spec.optimize == "no":
+        return
+    measure = partial(_measure, state, adapter, front)
+    improvement: _Improvement | None = None
+    if _fits(state.spec, adapter):
+        improvement = _Improvement(state.spec, adapter, front, measure)  # type: ignore[arg-type]  # it fits
+    if improvement or adapter.trials:
+        run = partial(_live, front, measure, improvement)
+        threading.Thread(target=run, name="improving", daemon=True).start()
+
+
+def _live(front: Front, measure: Callable[[], None], improvement: _Improvement | None) -> None:
+    """A thread's whole life."""
+    if front.closing.wait(_LATER):
+        return
+    with contextlib.suppress(CancelledError):  # the deployment is ending
+        measure()
+        if improvement:
+            improvement.run()
+
+
+def _measure(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
+    """Choose how much goes into a call; where the model cannot be timed it stays as it is."""
+    if not isinstance(front, Batcher):
+        return
+
+    def wanted() -> bool:
+        return state.now.phase not in {"draining", "failed"}
+
+    task = tasks.find(state.spec.task)
+    assert task is not None
+    try:
+        Measuring(adapter, front, example_items(adapter, task), wanted).run()
+        _give_back()
+        log.info("calls are %s", front.calls)
+    except CancelledError:
+        raise
+    except Exception:  # a made-up text or the example may be too much for a model
+        log.info("how much goes into a call could not be measured", exc_info=True)
 
 
 def _fits(spec: WorkerSpec, adapter: AnyAdapter) -> bool:
@@ -86,6 +133,12 @@ def _folder(spec: WorkerSpec, adapter: AnyAdapter) -> Path:
     assert spec.graphs is not None
     snapshots = [one for one in (spec.snapshot, spec.companion) if one]
     return graph_cache.place(Path(spec.graphs), snapshots, spec.task, adapter.info().dtype)
+
+
+def _give_back() -> None:
+    """Have the allocator return what large calls took: who is not asked stays small."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
 
 
 class _Traffic:
@@ -111,14 +164,25 @@ class _Traffic:
 
 
 class _Improvement:
-    def __init__(self, spec: WorkerSpec, adapter: ModelAdapter[Any, Any], front: Front) -> None:
+    """``measure`` is called when the model computes in another way."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        adapter: ModelAdapter[Any, Any],
+        front: Front,
+        measure: Callable[[], None],
+    ) -> None:
         self._spec, self._adapter, self._front = spec, adapter, front
+        self._measure = measure
         self._folder = _folder(spec, adapter)
 
     def run(self) -> None:
-        """A thread's whole life."""
+        """Make the graph, try it, and have the model run on it where it pays."""
         try:
             self._run()
+        except CancelledError:
+            raise
         except Exception:  # the thread's boundary: the model serves as it did
             log.exception("looking for a faster form of the model has failed")
             self._say("torch: a graph could not be tried, see the log")
@@ -146,6 +210,7 @@ class _Improvement:
             graph_cache.write_note(self._folder, stored.note)
             if _pays(stored):
                 self._front.between(lambda: self._adapter.run_on(graph)).result()
+                self._measure()
         self._say(graphs.words(stored.note, _WORTH))
         log.info("how the model runs: %s", self._adapter.runs["graph"])
 

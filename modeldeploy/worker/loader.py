@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from modeldeploy.errors import ModelDeployError, ModelError, UnsupportedTask
+from modeldeploy.errors import InvalidRequest, ModelDeployError, ModelError, UnsupportedTask
 from modeldeploy.schema import tasks
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import improving
-from modeldeploy.worker.adapter import Adapter, Item, Source
+from modeldeploy.worker.adapter import Adapter, Source
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.http.requests import example
 from modeldeploy.worker.loading.gguf import convert_once
@@ -73,7 +73,8 @@ def load(state: WorkerState) -> AnyAdapter:
     """An adapter that has made its first prediction.
 
     Raises:
-        ModelError, DeviceUnavailable: with one line of cause.
+        ModelError, DeviceUnavailable: with one line of cause. InvalidRequest: the deployment asks for
+            what this task does not have.
     """
     spec, task = state.spec, find_task(state.spec)
 
@@ -84,6 +85,7 @@ def load(state: WorkerState) -> AnyAdapter:
 
     state.update(stage=Stage.LOAD, message="starting torch and transformers")
     adapter, source = adapter_of(task), source_of(spec, progress)
+    _check_batching(adapter, spec)
     if spec.gguf is not None:
         state.update(message="making safetensors of the GGUF file, once")
         convert_once(Path(spec.gguf), Path(spec.snapshot))
@@ -112,6 +114,14 @@ def load(state: WorkerState) -> AnyAdapter:
     return adapter
 
 
+def _check_batching(adapter: AnyAdapter, spec: WorkerSpec) -> None:
+    if spec.batching.max_tokens is not None and adapter.batch.unit != "tokens":
+        raise InvalidRequest(
+            f"max_batch_tokens: calls of a model for {spec.task} are not counted in tokens",
+            hint="deploy it without --max-batch-tokens; --max-batch-size bounds the inputs of a call",
+        )
+
+
 def source_of(spec: WorkerSpec, progress: Callable[[int, int], None]) -> Source:
     """What the spec says is to be loaded."""
     return Source(
@@ -137,12 +147,6 @@ def opened(spec: WorkerSpec) -> AnyAdapter:
     adapter.load(source)
     adapter.prepare(source)
     return adapter
-
-
-def example_items(adapter: AnyAdapter, task: TaskSchema) -> list[Item]:
-    """Those of the task's own example."""
-    request = example(task, task.smoke_body())
-    return adapter.pre(request.inputs[0], request.parameters)
 
 
 def warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:

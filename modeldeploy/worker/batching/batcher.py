@@ -1,18 +1,20 @@
 """Requests to batches and back: whole calls of the model.
 
-The thread never waits for company. Whenever the model is free it takes what is queued with the
-same key, of about the same size (padding is paid in full on a CPU), up to the adapter's limits.
-The request at the head of the queue is always served and then goes to its end, so a long list
+Whenever the model is free the thread takes what is queued with the same key, of about the same size
+(padding is paid in full on a CPU), up to the limits, which may change between two calls; it waits for
+company only where a deployment says for how long. The request at the head of the queue is always served and then goes to its end, so a long list
 does not hold up a short question, and nobody starves.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import BatchLimits, Dropped, Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 
@@ -24,7 +26,8 @@ _Chosen = tuple[Ticket, int]
 
 class Batcher(Front):
     """``core`` runs in the inference thread, and there ``on_batch`` hears how many items each
-    call takes."""
+    call takes. What ``batching`` fixes holds whatever the limits: for as many seconds as its window
+    after the first arrival a call that is not full waits for company."""
 
     def __init__(
         self,
@@ -32,12 +35,28 @@ class Batcher(Front):
         limits: BatchLimits,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda items: None,
+        batching: Batching = Batching(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__(max_queue)
         self._core = core
         self._on_batch = on_batch
-        self._limits = limits
+        self.batching = batching
+        self.use(limits)
         self._thread.start()
+
+    @property
+    def limits(self) -> BatchLimits:
+        return self._limits
+
+    def use(self, limits: BatchLimits, why: str = "") -> None:
+        """From the next call on. ``why`` says where they come from. From any thread."""
+        window, fixed = self.batching.window, self.batching.fixed
+        waits = f", waiting {window:g} s for company" if window else ""
+        told = "; ".join(one for one in (f"set: {', '.join(fixed)}" if fixed else "", why) if one)
+        with self._some:
+            self._limits = limits.within(self.batching)
+            self.calls = f"of up to {self._limits}{waits}{f' ({told})' if told else ''}"
+            self._some.notify()  # one that waits for company may be full
 
     # In the inference thread.
 
@@ -45,30 +64,47 @@ class Batcher(Front):
         while True:
             self._do_jobs()
             with self._some:
-                while not (self._jobs or (chosen := self._take())):
-                    if self._closed:
+                chosen = self._take()
+                while not (chosen or self._jobs):
+                    if self.closing.is_set():
                         return
-                    self._some.wait()
-                if self._jobs:
-                    continue
-            self._run(chosen)
+                    self._some.wait(self._patience() if self._queue else None)
+                    chosen = [] if self._jobs else self._take()
+            if chosen:
+                self._run(chosen)
 
     def _take(self) -> list[_Chosen]:
-        """The next batch, taken off the queue. Called with the lock held."""
-        while self._queue and not self._queue[0].waiting:
-            self._queue.popleft()
-        if not self._queue:
-            return []
-        head = self._queue[0]
-        lead = head.items[head.waiting[0]]
-        chosen = self._company(lead)
-        self._remove(chosen)
-        self._queue.rotate(-1)
+        """The next batch, taken off the queue; none where it waits for company. Called with the
+        lock held."""
         self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
-        return chosen
+        for lead in self._leads():
+            chosen, is_full = self._company(lead)
+            if is_full or not self._patience():
+                self._remove(chosen)
+                self._queue.rotate(-1)
+                self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
+                return chosen
+        return []
 
-    def _company(self, lead: Item) -> list[_Chosen]:
-        """``lead`` and those that cost least beside it."""
+    def _leads(self) -> Iterator[Item]:
+        """The first item in the queue, and of each other key the first: while one waits for company
+        another's call may be full."""
+        keys = set()
+        for ticket in self._queue:
+            item = ticket.items[ticket.waiting[0]]
+            if item.key not in keys:
+                keys.add(item.key)
+                yield item
+
+    def _patience(self) -> float:
+        """Seconds for which what is queued may wait for company."""
+        if not self.batching.window or self.closing.is_set():
+            return 0.0
+        first = min(ticket.entered for ticket in self._queue)
+        return max(0.0, first + self.batching.window - time.monotonic())
+
+    def _company(self, lead: Item) -> tuple[list[_Chosen], bool]:
+        """``lead`` and those that cost least beside it, and whether there is no room for more."""
         candidates = list(islice(self._beside(lead), _LOOK_AHEAD))
         if self._limits.padded:
             candidates.sort(key=lambda one: abs(one[0].items[one[1]].size - lead.size))
@@ -88,7 +124,7 @@ class Batcher(Front):
                         break
             queues = left
 
-    def _within_limits(self, candidates: list[_Chosen]) -> list[_Chosen]:
+    def _within_limits(self, candidates: list[_Chosen]) -> tuple[list[_Chosen], bool]:
         chosen: list[_Chosen] = []
         largest = total = 0
         for ticket, index in candidates:
@@ -96,11 +132,11 @@ class Batcher(Front):
             total, largest = total + size, max(largest, size)
             cost = largest * (len(chosen) + 1) if self._limits.padded else total
             if chosen and cost > self._limits.size:
-                break
+                return chosen, True
             chosen.append((ticket, index))
-            if len(chosen) == self._limits.items:
-                break
-        return chosen
+            if len(chosen) >= self._limits.items or cost >= self._limits.size:
+                return chosen, True
+        return chosen, False
 
     def _remove(self, chosen: list[_Chosen]) -> None:
         taken: dict[Ticket, set[int]] = {}

@@ -112,9 +112,10 @@ class Front(ABC):
         self._some = threading.Condition()
         self._queue: deque[Ticket] = deque()
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self.calls = ""  # what goes into one call, in words
         self._pace = Pace()
         self.longest_retry = _LONGEST_RETRY
-        self._closed = False
+        self.closing = threading.Event()
         self._thread = threading.Thread(target=self._live, name="inference", daemon=True)
 
     @property
@@ -134,15 +135,20 @@ class Front(ABC):
 
     def close(self) -> None:
         with self._some:
-            self._closed = True
+            self.closing.set()
             self._some.notify()
 
     def between(self, job: Callable[[], T]) -> Future[T]:
-        """Have the inference thread do this before its next call. From any thread."""
+        """Have the inference thread do this soon, between two calls: however many jobs come, after
+        each that is waited for a request has its turn. From any thread; cancelled where the front
+        is closed before."""
         future: Future[T] = Future()
         with self._some:
-            self._jobs.append((job, future))
-            self._some.notify()
+            if self.closing.is_set():
+                future.cancel()
+            else:
+                self._jobs.append((job, future))
+                self._some.notify()
         return future
 
     def full(self, depth: int) -> QueueFull:
@@ -199,6 +205,7 @@ class Front(ABC):
     def _live(self) -> None:
         try:
             self._work()
+            self._drop_jobs()
         except BaseException:  # a bug of ours, or a device that is gone: nobody could be answered
             log.critical("the inference thread has died, and the worker with it", exc_info=True)
             logging.shutdown()
@@ -206,15 +213,21 @@ class Front(ABC):
 
     @abstractmethod
     def _work(self) -> None:
-        """Serve the queue until ``_closed`` is set, with :meth:`_do_jobs` between two calls."""
+        """Serve the queue until ``closing`` is set, with :meth:`_do_jobs` between two calls."""
 
     def _do_jobs(self) -> None:
-        while self._jobs:
+        for _ in range(len(self._jobs)):  # what is given meanwhile lets a call go first
             job, future = self._jobs.popleft()
             try:
                 future.set_result(job())
             except Exception as error:  # it is for whoever gave the job
                 future.set_exception(error)
+
+    def _drop_jobs(self) -> None:
+        with self._some:
+            for _, future in self._jobs:
+                future.cancel()
+            self._jobs.clear()
 
     def _settled(self, over: Iterable[Ticket]) -> None:
         """These requests are over."""

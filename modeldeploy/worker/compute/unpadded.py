@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-ROW = 256  # tokens; attention costs the square of a row, and each call its overhead
+# Widths of rows that are tried, in longest texts: more of them pack better, and pay more for attention.
+_WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
+_USUAL = 512  # hidden sizes
+NARROW, WIDE = 64, 256  # rows whose times tell what attention costs
+_DOUBT = 3  # times what is expected: a measurement that says more or less was disturbed
+
+Rows = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -32,29 +39,58 @@ class Layout:
     texts: torch.Tensor
 
 
-def lay(mask: torch.Tensor, width: int) -> Layout:
-    """The layout of a batch with that attention mask, first fit, the longest first; a text longer
-    than ``width`` makes all rows that long."""
-    lengths = mask.sum(dim=1).tolist()
+def fill(lengths: Sequence[int], width: int) -> Rows:
+    """Which texts go into which row, first fit, the longest first; a text longer than ``width`` makes
+    all rows that long."""
     width = max(width, *lengths)
+    rows: Rows = []
     free: list[int] = []
-    starts = [0] * len(lengths)
     for text in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
         row = next((at for at, left in enumerate(free) if left >= lengths[text]), None)
         if row is None:
             row = len(free)
+            rows.append([])
             free.append(width)
-        starts[text] = (row + 1) * width - free[row]
+        rows[row].append(text)
         free[row] -= lengths[text]
-    used = width - min(free) if len(free) == 1 else width
+    return rows
+
+
+def cheapest(lengths: Sequence[int], attention: float) -> Rows:
+    """The rows that cost least, where attention costs a token ``attention`` times the width of its
+    row, in what the rest costs it."""
+    total, longest = sum(lengths), max(lengths)
+
+    def cost(rows: Rows) -> float:
+        used = _used(rows, lengths)
+        return len(rows) * used * (1 + attention * used)
+
+    widths = {min(total, int(longest * times)) for times in _WIDTHS} | {total}
+    return min((fill(lengths, width) for width in sorted(widths)), key=cost)
+
+
+def _used(rows: Rows, lengths: Sequence[int]) -> int:
+    return max(sum(lengths[text] for text in row) for row in rows)
+
+
+def lay(mask: torch.Tensor, rows: Rows) -> Layout:
+    """The layout of a batch with that attention mask."""
+    lengths = mask.sum(dim=1).tolist()
+    used = _used(rows, lengths)
+    starts = [0] * len(lengths)
+    for at, row in enumerate(rows):
+        start = at * used
+        for text in row:
+            starts[text] = start
+            start += lengths[text]
     within = torch.cat([torch.arange(length) for length in lengths])
     texts = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     target = torch.tensor(starts)[texts] + within
-    positions = torch.zeros(len(free) * used, dtype=torch.long)
+    positions = torch.zeros(len(rows) * used, dtype=torch.long)
     positions[target] = within
-    owners = torch.full((len(free) * used,), -1)
+    owners = torch.full((len(rows) * used,), -1)
     owners[target] = texts
-    shape = (len(free), used)
+    shape = (len(rows), used)
     source = mask.flatten().nonzero().squeeze(1)
     return Layout(source, target, positions.view(shape), owners.view(shape))
 
@@ -64,7 +100,9 @@ class Unpadded:
     a token sees those before it only.
 
     ``forward`` is what computes the rows; with ``always`` it is given texts that need no padding
-    in the same form, as one that knows no other (a graph) must be.
+    in the same form, as one that knows no other (a graph) must be. ``attention`` is what
+    :func:`cheapest` says: until it is measured, by the multiplications of a layer, which are 12 times
+    the hidden size's square for a token, and twice the hidden size for a token and each of its row.
     """
 
     def __init__(self, encoder: Any, offset: int, *, causal: bool) -> None:
@@ -74,16 +112,25 @@ class Unpadded:
         self.causal = causal
         self._accepted = frozenset(inspect.signature(self.forward).parameters)
         self._offset = offset
-        self._width = ROW
+        self._expected = 1 / (6 * getattr(encoder.config, "hidden_size", _USUAL))
+        self.attention = self._expected
+        self._width: int | None = None
 
     @contextlib.contextmanager
     def rows_of(self, width: int) -> Iterator[None]:
         """For now, rows of so many tokens."""
-        before, self._width = self._width, width
+        self._width = width
         try:
             yield
         finally:
-            self._width = before
+            self._width = None
+
+    def weigh(self, narrow: float, wide: float) -> None:
+        """Take attention's cost from the seconds of the same texts in rows of NARROW and of WIDE."""
+        more = wide / narrow
+        found = (more - 1) / (WIDE - NARROW * more) if more < WIDE / NARROW else math.inf
+        most, least = self._expected * _DOUBT, self._expected / _DOUBT
+        self.attention = min(most, max(least, found))
 
     def __call__(
         self,
@@ -93,7 +140,9 @@ class Unpadded:
     ) -> Any:
         if input_ids is None or attention_mask is None or not self._is_ours(attention_mask, more):
             return self.forward(input_ids=input_ids, attention_mask=attention_mask, **more)
-        layout = lay(attention_mask, self._width)
+        lengths = attention_mask.sum(dim=1).tolist()
+        rows = fill(lengths, self._width) if self._width else cheapest(lengths, self.attention)
+        layout = lay(attention_mask, rows)
         tensors = {
             name: _moved(value, layout)
             for name, value in {"input_ids": input_ids, **more}.items()
@@ -103,9 +152,9 @@ class Unpadded:
             tensors["position_ids"] = layout.positions + self._offset
         plain = {name: value for name, value in more.items() if name not in tensors}
         found = self.forward(attention_mask=self._mask(layout), **{**plain, **tensors})
-        rows = found.last_hidden_state
-        hidden = rows.new_zeros(*input_ids.shape, rows.shape[-1])
-        hidden.view(-1, rows.shape[-1])[layout.source] = rows.reshape(-1, rows.shape[-1])[
+        laid = found.last_hidden_state
+        hidden = laid.new_zeros(*input_ids.shape, laid.shape[-1])
+        hidden.view(-1, laid.shape[-1])[layout.source] = laid.reshape(-1, laid.shape[-1])[
             layout.target
         ]
         found.last_hidden_state = hidden

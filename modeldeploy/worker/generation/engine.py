@@ -71,6 +71,7 @@ class Engine(Front):
         self._ends = ends
         self._most_rows = most_rows
         self._most_places = most_places
+        self.calls = f"steps of up to {most_rows} texts, which join and leave between two"
         self._prefixes = Prefixes(prefix_bytes)
         self._on_batch = on_batch
         self._reading: Job | None = None
@@ -81,7 +82,7 @@ class Engine(Front):
 
     def _work(self) -> None:
         with torch.inference_mode():
-            while not self._closed:
+            while not self.closing.is_set():
                 self._do_jobs()
                 self._drop()
                 self._reading = self._reading or self._next()
@@ -93,7 +94,7 @@ class Engine(Front):
     def _next(self) -> Job | None:
         """The next item of the queue if it fits; waits for one where there is nothing to write."""
         with self._some:
-            while not (self._closed or self._jobs or self._rows or self._waiting()):
+            while not (self.closing.is_set() or self._jobs or self._rows or self._waiting()):
                 self._some.wait()
             ticket = self._waiting()
             if ticket is None or not self._fits(ticket):

@@ -88,7 +88,9 @@ class Service:
 
     def _go_live(self, adapter: AnyAdapter) -> None:
         self.adapter = adapter
-        front = self.batcher = adapter.front(self.limits.max_queue, self.metrics.batch)
+        front = self.batcher = adapter.front(
+            self.limits.max_queue, self.metrics.batch, self.state.spec.batching
+        )
         longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
         self.batcher.longest_retry = longest
         self.state.busy_seconds = lambda: front.busy_seconds
@@ -290,7 +292,7 @@ def _post(
 
 
 def _tell_of_failure(done: Future[None]) -> None:
-    if error := done.exception():
+    if not done.cancelled() and (error := done.exception()):
         log.error("the number of threads could not be changed", exc_info=error)
 
 

@@ -13,7 +13,7 @@ from modeldeploy.worker.tasks.scores import default_function, labels
 
 class AudioClassification(Hearing[Audio, ClassificationParameters]):
     exports = True
-    batch = BatchLimits(items=8, size=120)
+    batch = BatchLimits(items=8, size=120, unit="seconds of sound")
 
     def exercise(self, items: list[Item]) -> None:
         super().exercise(items)

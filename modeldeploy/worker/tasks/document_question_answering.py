@@ -73,7 +73,7 @@ class Page:
 
 class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParameters]):
     quick_pre = False
-    batch = BatchLimits(items=8, size=4096)
+    batch = BatchLimits(items=8, size=4096, unit="tokens")
 
     def auto_class(self, source: Source) -> str:
         self._writes = self.config.model_type == _WRITING

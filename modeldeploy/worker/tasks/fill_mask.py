@@ -30,6 +30,9 @@ class Gaps:
 
 
 class FillMask(TextModel[Text, FillMaskParameters]):
+    # Every place of the padded batch gets a vocabulary of logits: larger calls would take gigabytes.
+    trials = ()
+
     def prepare(self, source: Source) -> None:
         super().prepare(source)
         self._mask = self.tokens.tokenizer.mask_token

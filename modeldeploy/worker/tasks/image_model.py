@@ -19,6 +19,7 @@ from modeldeploy.worker.tasks.model import ModelAdapter
 Features = dict[str, torch.Tensor]
 Size = tuple[int, int]  # height, width
 
+_TRIALS = (1, 2, 4, 8)  # images of calls that are timed
 # What the planes that are scaled up to an image's own size may take, in bytes.
 _PLANES = 4 * 1024**3
 
@@ -30,6 +31,14 @@ class ImageAdapter(ModelAdapter[Inputs, Parameters]):
     exports = True
     quick_pre = False
     batch = BatchLimits(items=8, size=8)
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        return _TRIALS if self.device.type == "cpu" else ()
+
+    def trial(self, size: int, example: list[Item]) -> None:
+        with torch.inference_mode():
+            self.forward(example[:1] * size)
 
     def prepare(self, source: Source) -> None:
         self.processor = processors.load_image_processor(source)

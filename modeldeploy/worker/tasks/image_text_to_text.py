@@ -53,7 +53,7 @@ class ImageTextToText(TextGeneration):
 
     quick_pre = False
     searches = False
-    batch = BatchLimits(items=8, size=16384)
+    batch = BatchLimits(items=8, size=16384, unit="tokens")
 
     def load(self, source: Source) -> None:
         super().load(source)

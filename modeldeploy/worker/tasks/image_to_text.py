@@ -26,7 +26,7 @@ class Caption:
 class ImageToText(ModelAdapter[Image, ImageToTextParameters]):
     quick_pre = False
     generates = True
-    batch = BatchLimits(items=8, size=8192)
+    batch = BatchLimits(items=8, size=8192, unit="tokens")
 
     def prepare(self, source: Source) -> None:
         self.processor = processors.load_image_processor(source)

@@ -36,6 +36,7 @@ class _Work:
 
 class MaskGeneration(ImageAdapter[Image, MaskGenerationParameters]):
     batch = BatchLimits(items=4, size=4)
+    trials = ()  # what a call takes depends on what is asked of an image
 
     def pre(self, inputs: Image, parameters: MaskGenerationParameters) -> list[Item]:
         image = images.decode(inputs.image)

@@ -7,6 +7,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,6 @@ from modeldeploy.schema.computing import Optimize
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.adapter import (
     Adapter,
-    BatchLimits,
     Inputs,
     Item,
     ModelInfo,
@@ -60,7 +60,8 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         self.threads = source.threads
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
-            self.batch = BatchLimits(self.batch.items * 2, self.batch.size * _ON_GPU)
+            items, size = self.batch.items * 2, self.batch.size * _ON_GPU
+            self.batch = replace(self.batch, items=items, size=size)
 
     def auto_class(self, source: Source) -> str:
         """The class that loads the model; ``config`` is known by now."""

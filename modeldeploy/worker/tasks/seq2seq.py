@@ -38,7 +38,7 @@ class Seq2Seq(ModelAdapter[Text, How], Generic[How]):
     """What the tasks on an encoder-decoder share."""
 
     generates = True
-    batch = BatchLimits(items=16, size=16384)
+    batch = BatchLimits(items=16, size=16384, unit="tokens")
 
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)

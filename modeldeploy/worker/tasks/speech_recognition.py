@@ -26,7 +26,7 @@ class SpeechRecognition(Hearing[Audio, SpeechRecognitionParameters]):
 
     generates = True
     longest = MAX_SECONDS
-    batch = BatchLimits(items=8, size=240)
+    batch = BatchLimits(items=8, size=240, unit="seconds of sound")
     _listener: Listener | None = None
 
     def auto_class(self, source: Source) -> str:

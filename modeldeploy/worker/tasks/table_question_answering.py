@@ -18,7 +18,7 @@ from modeldeploy.schema.tasks.tables import (
     TableQuestion,
     TableQuestionAnsweringParameters,
 )
-from modeldeploy.worker.adapter import Item, Source
+from modeldeploy.worker.adapter import BatchLimits, Item, Source
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter
@@ -48,6 +48,7 @@ class Scored:
 
 class TableQuestionAnswering(ModelAdapter[TableQuestion, TableQuestionAnsweringParameters]):
     quick_pre = False  # its tokenizer is written in Python
+    batch = BatchLimits(unit="tokens")
 
     def load(self, source: Source) -> None:
         if importlib.util.find_spec("pandas") is None:

@@ -11,6 +11,7 @@ import msgspec
 import torch
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
+from modeldeploy.schema.computing import Batching
 from modeldeploy.schema.tasks.generation import (
     Conversation,
     Details,
@@ -51,7 +52,7 @@ Asked = Text | Conversation
 class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     generates = True
     searches: ClassVar[bool] = True  # with beams, where the model's generation_config says so
-    batch = BatchLimits(items=16, size=16384)
+    batch = BatchLimits(items=16, size=16384, unit="tokens")
     typical_rows = (1, 8, 64)  # steps of one and of several texts, and a prompt
 
     def load(self, source: Source) -> None:
@@ -85,7 +86,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             who = companions(self.model, self.tokens.pad_id or 0)
             self._by_length = who != "any"
             if who == "none":
-                self.batch = BatchLimits(items=1)
+                self.batch = replace(self.batch, items=1)
 
     def approximate(self) -> None:
         if self.device.type != "cpu":
@@ -99,12 +100,19 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     def _fitting_slab(self) -> Slab | None:
         return None if self.rules.beams > 1 else fitting_slab(self.model)
 
-    def front(self, max_queue: int, on_batch: Callable[[int], None]) -> Front:
+    def front(
+        self,
+        max_queue: int,
+        on_batch: Callable[[int], None],
+        batching: Batching = Batching(),  # noqa: B008  # frozen
+    ) -> Front:
         if self._slab is None:
-            return super().front(max_queue, on_batch)
+            return super().front(max_queue, on_batch, batching)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
+        rows = min(rows, batching.max_size or rows)
         most = kept_bytes(self.device)
         places = most // self._place_bytes
+        places = min(places, batching.max_tokens or places)
         prefixes = most // _SHARE_OF_PREFIXES
         return Engine(self._slab, self.text, self.ends, rows, places, prefixes, max_queue, on_batch)
 

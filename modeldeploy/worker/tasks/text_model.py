@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import cycle
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,16 +18,19 @@ from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, So
 from modeldeploy.worker.compute import company
 from modeldeploy.worker.compute.company import Layout, looks_far
 from modeldeploy.worker.compute.graphs import Graph, original
-from modeldeploy.worker.compute.unpadded import ROW, Unpadded
+from modeldeploy.worker.compute.unpadded import NARROW, WIDE, Unpadded
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter, arguments
 from modeldeploy.worker.tasks.tokens import Encoded, Tokens, first_position, plain
 
 log = logging.getLogger(__name__)
 
-# Tokens of one call, counted without padding: more of them are hardly faster for each of them.
-_UNPADDED = BatchLimits(items=64, size=256, padded=False)
-_LONGEST = 300  # tokens that a graph is tried with: more than a row
+# Tokens of one call, counted without padding, until it is measured how many are best.
+_UNPADDED = BatchLimits(items=64, size=256, padded=False, unit="tokens")
+_TRIALS = (64, 128, 256, 512, 1024, 2048)  # tokens of calls that are timed
+# Tokens of the texts that they are made of: as they come, and where they are padded, of one length.
+_MIXED, _ALIKE = (12, 45, 7, 80, 25, 60, 18, 100, 33, 9, 51, 72), (32,)
+_LONGEST = 300  # tokens that a graph is tried with
 _CAUSAL = " causal"
 _WORDS: dict[Layout, str] = {
     "unpadded": "end to end, without padding",
@@ -40,6 +45,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
     padding; None: the tokenizer's own."""
 
     exports = True
+    batch = BatchLimits(unit="tokens")
     left: ClassVar[bool | None] = None
 
     def prepare(self, source: Source) -> None:
@@ -59,7 +65,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
         elif kind == "equal":
             self.batch = replace(self.batch, equal=True)
         elif kind == "alone":
-            self.batch = BatchLimits(items=1)
+            self.batch = replace(self.batch, items=1)
 
     @property
     def layout(self) -> str:
@@ -106,6 +112,40 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
         if self._unpadded is not None:
             self._unpadded.always = graph is not None
 
+    @property
+    def trials(self) -> tuple[int, ...]:
+        return _TRIALS if self.device.type == "cpu" else ()
+
+    def trial(self, size: int, example: list[Item]) -> None:
+        kinds = cycle(_MIXED if self._unpadded is not None else _ALIKE)
+        lengths: list[int] = []
+        while (left := size - sum(lengths)) > 0:
+            lengths.append(min(next(kinds), left, self.tokens.window or left))
+        self._read(lengths)
+
+    def weigh(self, seconds: Callable[[Callable[[], None]], float]) -> None:
+        if self._unpadded is None or (self.tokens.window or NARROW) < NARROW:
+            return
+        narrow, wide = (seconds(partial(self._read_in_rows, width)) for width in (NARROW, WIDE))
+        self._unpadded.weigh(narrow, wide)
+
+    def _read_in_rows(self, width: int) -> None:
+        assert self._unpadded is not None
+        with self._unpadded.rows_of(width):
+            alike = [NARROW] * (WIDE // NARROW)
+            self._read([*alike[1:], NARROW - 1])  # were all alike, they would not be laid out
+
+    def _read(self, lengths: Sequence[int]) -> None:
+        """A call with texts of so many tokens each, which end as the model's texts do."""
+        end = self.config.get_text_config().eos_token_id
+        ends = [end] if isinstance(end, int) else []
+        texts = [
+            [*ids, *ends][-size:]
+            for ids, size in zip(company.texts(self.config, lengths), lengths, strict=True)
+        ]
+        with torch.inference_mode():
+            self.call(**self.tokens.pad([plain(ids) for ids in texts]))
+
     def exercise(self, items: list[Item]) -> None:
         if self._unpadded is not None:
             self._unpadded.always = True
@@ -119,7 +159,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
 def _exercises(config: Any, window: int | None) -> list[list[list[int]]]:
     """Tokens of one text and of several, some in a row and some in many."""
     most = (window or _LONGEST) - 2
-    lengths = ((11, 6, 7), (5,), (_LONGEST, 3 * ROW // 4, ROW // 2), (40, 30))
+    lengths = ((11, 6, 7), (5,), (_LONGEST, 192, 128), (40, 30))
     return [company.texts(config, [min(most, size) for size in group]) for group in lengths]
 
 

@@ -31,7 +31,7 @@ class Asked:
 
 class VisualQuestionAnswering(ModelAdapter[ImageQuestion, VisualAnswersParameters]):
     quick_pre = False
-    batch = BatchLimits(items=8, size=4096)
+    batch = BatchLimits(items=8, size=4096, unit="tokens")
 
     def prepare(self, source: Source) -> None:
         self.processor = processors.load_processor(source)

@@ -25,7 +25,7 @@ class Question:
 
 
 class ZeroShotAudioClassification(Hearing[Audio, ZeroShotAudioParameters]):
-    batch = BatchLimits(items=8, size=120)
+    batch = BatchLimits(items=8, size=120, unit="seconds of sound")
 
     def load(self, source: Source) -> None:
         super().load(source)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.batching.batcher import Batcher
 
@@ -34,11 +35,12 @@ def run(
     story: Callable[[Model, Batcher], Awaitable[None]],
     limits: BatchLimits = BatchLimits(),  # noqa: B008  # frozen
     max_queue: int = 100,
+    **fixed: Any,
 ) -> Model:
     model = Model()
 
     async def tell() -> None:
-        batcher = Batcher(model.core, limits, max_queue)
+        batcher = Batcher(model.core, limits, max_queue, batching=Batching(**fixed))
         try:
             await asyncio.wait_for(story(model, batcher), 20)
         finally:
@@ -274,5 +276,172 @@ def test_a_job_that_fails_is_its_givers_affair() -> None:
         with pytest.raises(ZeroDivisionError):
             await asyncio.wrap_future(batcher.between(lambda: 1 // 0))
         assert (await batcher.run(items("after"))).raws == ["after"]
+
+    run(story)
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.001)
+
+
+async def _asked(batcher: Batcher, *requests: list[Item]) -> list[asyncio.Future[Any]]:
+    """Those requests, in that order, once all are queued or taken."""
+    found: list[asyncio.Future[Any]] = []
+    for one in requests:
+        queued = asyncio.Event()
+        run = batcher.run(one, lambda ticket, queued=queued: queued.set())  # type: ignore[misc]  # bound now
+        found.append(asyncio.ensure_future(run))
+        await queued.wait()
+    return found
+
+
+def test_a_list_of_a_thousand_shares_the_next_call_with_a_single_one() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        many, one = await _asked(batcher, items(*range(1000), size=20), items("one", size=20))
+        model.gate.set()
+        await asyncio.gather(first, many, one)
+
+    batches = run(story, BatchLimits(items=64, size=256, padded=False)).batches
+    assert "one" in batches[1]
+    assert len(batches) == 1 + -(-1001 // 12)
+
+
+def test_what_a_deployment_fixes_holds_whatever_the_limits() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        asked = await _asked(batcher, items(*range(6), size=10))
+        batcher.use(BatchLimits(items=64, size=1000))
+        model.gate.set()
+        await asyncio.gather(first, *asked)
+
+    assert run(story, max_size=4).batches[1:] == [[0, 1, 2, 3], [4, 5]]
+    assert run(story, max_tokens=20).batches[1:] == [[0, 1], [2, 3], [4, 5]]
+    assert run(story).batches[1:] == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_limits_change_between_two_calls() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await _busy(model, batcher)
+        asked = await _asked(batcher, items(*range(4), size=10))
+        batcher.use(BatchLimits(size=20), "measured")
+        assert batcher.calls == "of up to 20 inputs (measured)"
+        model.gate.set()
+        await asyncio.gather(first, *asked)
+
+    assert run(story).batches[1:] == [[0, 1], [2, 3]]
+
+
+LONG = 10.0  # seconds of a window: who waits for its end fails the test
+
+
+def test_within_the_window_a_call_waits_until_it_is_full() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        begun = time.monotonic()
+        asked = await _asked(batcher, items("one"), items("two"))
+        await asyncio.sleep(0.05)
+        assert not model.batches
+        assert batcher.calls == "of up to 3 inputs, waiting 10 s for company"
+        await asyncio.gather(*asked, *await _asked(batcher, items("three"), items(*range(3))))
+        assert time.monotonic() - begun < LONG
+
+    found = run(story, BatchLimits(items=3), window=LONG).batches
+    assert found == [["one", "two", "three"], [0, 1, 2]]
+
+
+def test_a_full_call_does_not_wait_for_the_company_of_another() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        begun = time.monotonic()
+        (alone,) = await _asked(batcher, items("alone"))
+        await asyncio.gather(*await _asked(batcher, items(1, 2, key="other")))
+        assert model.batches == [[1, 2]]
+        assert time.monotonic() - begun < LONG
+        alone.cancel()
+
+    run(story, BatchLimits(items=2), window=LONG)
+
+
+@pytest.mark.parametrize("sizes", [{"size": 30, "padded": False}, {"items": 1}, {"size": 25}])
+def test_a_call_that_no_other_fits_into_is_full(sizes: dict[str, Any]) -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        begun = time.monotonic()
+        await asyncio.gather(*await _asked(batcher, items(1, 2, 3, size=10)))
+        assert time.monotonic() - begun < LONG
+
+    run(story, BatchLimits(**{"items": 32, **sizes}), window=LONG if "items" in sizes else 0.3)
+
+
+def test_who_found_no_company_is_served_at_the_end_of_the_window() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        begun = time.monotonic()
+        await batcher.run(items("alone"))
+        assert time.monotonic() - begun >= 0.1
+
+    assert run(story, window=0.1).batches == [["alone"]]
+
+
+def test_the_time_behind_another_call_counts_as_waiting() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        model.gate.clear()
+        asked = await _asked(batcher, items(1, 2))
+        await _until(lambda: bool(model.batches))
+        (late,) = await _asked(batcher, items("late"))
+        await asyncio.sleep(0.3)
+        begun = time.monotonic()
+        model.gate.set()
+        await asyncio.gather(*asked, late)
+        assert time.monotonic() - begun < 0.3
+
+    run(story, BatchLimits(items=2), window=0.3)
+
+
+def test_a_window_holds_up_neither_jobs_nor_the_end() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        begun = time.monotonic()
+        (asked,) = await _asked(batcher, items("alone"))
+        job = asyncio.wrap_future(batcher.between(lambda: list(model.batches)))
+        assert await job == []
+        batcher.close()
+        assert (await asked).raws == ["alone"]
+        assert time.monotonic() - begun < LONG
+
+    run(story, window=LONG)
+
+
+def test_a_window_that_a_change_of_limits_fills_is_over() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        begun = time.monotonic()
+        asked = await _asked(batcher, items("one"), items("two"))
+        batcher.use(BatchLimits(items=2))
+        await asyncio.gather(*asked)
+        assert time.monotonic() - begun < LONG
+
+    assert run(story, window=LONG).batches == [["one", "two"]]
+
+
+def test_jobs_that_follow_each_other_let_a_request_between_them() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        told: list[Any] = []
+
+        def job(left: int) -> None:
+            told.append(len(model.batches))
+            if left:
+                batcher.between(lambda: job(left - 1))
+
+        first = await _busy(model, batcher)
+        asked = await _asked(batcher, *(items(n, key=n) for n in range(3)))
+        batcher.between(lambda: job(2))
+        model.gate.set()
+        await asyncio.gather(first, *asked)
+        assert told == [1, 2, 3]
+
+    run(story)
+
+
+def test_a_job_for_a_front_that_is_closed_is_cancelled() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        batcher.close()
+        assert batcher.between(lambda: None).cancelled()
 
     run(story)

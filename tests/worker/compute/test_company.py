@@ -137,7 +137,7 @@ def test_tokens_of_texts_in_one_row_are_told_apart(tmp_path: Path) -> None:
 )
 def test_rows_are_filled_first_fit(lengths: list[int], width: int, shape: tuple[int, int]) -> None:
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    layout = unpadded.lay(mask, width)
+    layout = unpadded.lay(mask, unpadded.fill(lengths, width))
     assert tuple(layout.texts.shape) == shape
     flat = layout.texts.flatten()
     assert sorted(flat[flat >= 0].tolist()) == [
@@ -146,3 +146,40 @@ def test_rows_are_filled_first_fit(lengths: list[int], width: int, shape: tuple[
     for text, length in enumerate(lengths):
         row = layout.positions[layout.texts == text]
         assert row.tolist() == list(range(length))
+
+
+def test_texts_of_one_length_need_no_padding_and_no_attention_to_each_other() -> None:
+    assert unpadded.cheapest([7] * 5, 1e-9) == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("attention", "rows"),
+    [
+        (0.0, [[0, 3, 1, 2]]),  # free: nothing but padding counts
+        (0.01, [[0, 2], [3, 1]]),
+        (1.0, [[0], [3, 1], [2]]),  # so dear that three rows of 100 cost less than two of 125
+    ],
+)
+def test_rows_are_as_wide_as_costs_least(attention: float, rows: list[list[int]]) -> None:
+    assert unpadded.cheapest([100, 30, 25, 50], attention) == rows
+
+
+def test_rows_that_were_given_a_width_have_it_and_all_others_their_own_length(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    adapter: Any = loaded(_saved(tmp_path, MODELS["bert"][0]()), "text-classification")
+    laid = adapter.holder
+    shapes: list[tuple[int, ...]] = []
+    forward = laid.forward
+
+    def seen(**tensors: Any) -> Any:
+        shapes.append(tuple(tensors["input_ids"].shape))
+        return forward(**tensors)
+
+    laid.forward, laid.always = seen, True
+    given = {"input_ids": torch.full((4, 8), 20), "attention_mask": torch.ones(4, 8)}
+    laid(**{name: tensor.long() for name, tensor in given.items()})
+    with laid.rows_of(16):
+        laid(**{name: tensor.long() for name, tensor in given.items()})
+    assert shapes == [(4, 8), (2, 16)]

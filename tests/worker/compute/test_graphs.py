@@ -16,6 +16,7 @@ from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.worker import exporter, improving, loader
 from modeldeploy.worker.compute import graph_cache, graphs
 from modeldeploy.worker.compute.export import NotExportable
+from modeldeploy.worker.state import WorkerState
 from tests.models import common, sounds, tiny, vision
 from tests.worker.adapters import inputs, loaded, parameters
 from tests.worker.specs import worker_spec
@@ -157,7 +158,7 @@ def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
 
     async def serve() -> list[Any]:
         front = adapter.front(10, lambda count: None)
-        improving.start(spec, adapter, front)
+        improving.start(WorkerState(spec), adapter, front)
         found = [(await front.run(items)).raws]
         while adapter.runs.get("graph", "torch; ").startswith("torch; "):
             await asyncio.sleep(0.1)
@@ -188,7 +189,7 @@ def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
 
     async def begin() -> None:
         front = plain.front(10, lambda count: None)
-        improving.start(spec, plain, front)
+        improving.start(WorkerState(spec), plain, front)
         while place.exists():
             await asyncio.sleep(0.01)
         front.close()
@@ -272,3 +273,31 @@ def test_a_graph_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_damaged_note_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "graph.json").write_text("{")
     assert graph_cache.find(tmp_path) is None
+
+
+@pytest.mark.parametrize(("speed", "told"), [(2.0, ["graph", "measured"]), (0.9, [])])
+def test_calls_are_measured_again_once_a_graph_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, told: list[str]
+) -> None:
+    model = tiny.classifier(tmp_path / "model")
+    adapter: Any = loaded(model, "text-classification")
+    spec = worker_spec(
+        model, "text-classification", 1, dtype="float32", graphs=str(tmp_path / "graphs")
+    )
+    happened: list[str] = []
+    monkeypatch.setattr(adapter, "run_on", lambda graph: happened.append("graph"))
+    monkeypatch.setattr(graphs, "Graph", lambda *which: None)
+
+    async def improve() -> None:
+        front = adapter.front(10, lambda count: None)
+        one = improving._Improvement(spec, adapter, front, lambda: happened.append("measured"))
+        one._folder.mkdir(parents=True)
+        stored = StoredGraph(one._folder, GraphNote())
+        monkeypatch.setattr(one, "_traffic", list)
+        monkeypatch.setattr(one, "_made", lambda: stored)
+        monkeypatch.setattr(one, "_tried", lambda *how: GraphNote(speed=speed))
+        await asyncio.to_thread(one.run)
+        front.close()
+
+    asyncio.run(asyncio.wait_for(improve(), 20))
+    assert happened == told

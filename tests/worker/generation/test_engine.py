@@ -12,6 +12,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.prefixes import Prefixes
@@ -236,3 +237,21 @@ def test_threads_are_changed_where_the_model_computes_while_it_writes(adapter: A
         run(adapter, story)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("fixed", [{"max_size": 2}, {"max_tokens": 40}])
+def test_a_deployment_says_how_many_write_at_a_time(adapter: Any, fixed: dict[str, int]) -> None:
+    rows: list[int] = []
+
+    async def tell() -> None:
+        engine = adapter.front(100, rows.append, Batching(**fixed, window=10.0))
+        try:
+            one = len(item(adapter, TEXTS[0]).data.ids) + 10
+            assert 2 * one <= 40 < 3 * one
+            asked = [item(adapter, TEXTS[0], max_new_tokens=10) for _ in range(5)]
+            await asyncio.wait_for(asyncio.gather(*(written(engine, one) for one in asked)), 9)
+        finally:
+            engine.close()
+
+    asyncio.run(tell())
+    assert max(rows) == 2

@@ -1,0 +1,124 @@
+"""How much goes into one call of the model: what measures best, of this model on this device.
+
+A larger call is cheaper for each of its tokens, up to a size that differs from model to model, and
+holds up whoever comes meanwhile for longer. So calls of growing sizes are timed, and the smallest that
+is nearly as cheap as the cheapest is chosen. It is done beside the requests, in calls that go between
+theirs: each of them waits for one at most.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from modeldeploy.worker.adapter import Adapter, Item
+from modeldeploy.worker.batching.batcher import Batcher
+
+_ROUNDS = 2  # of which the faster counts: whatever disturbs makes it slower
+_LONG = 0.25  # seconds that a call may hold up others for what it saves
+_GAIN = 1.04  # times the best rate: where sizes bring less it grows no further
+_IN_VAIN = 2  # one alone may have been disturbed
+_NEAR = 0.97  # of the best rate
+
+
+class Point(NamedTuple):
+    """A call of ``size`` took so many seconds."""
+
+    size: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Of what sizes are counted in, a second."""
+        return self.size / self.seconds
+
+
+def grown(sizes: Iterable[int], seconds: Callable[[int], float]) -> list[Point]:
+    """The points of those ``sizes`` that are worth trying, one after the other."""
+    found: list[Point] = []
+    most, in_vain = 0.0, 0
+    for size in sizes:
+        point = Point(size, seconds(size))
+        found.append(point)
+        in_vain = in_vain + 1 if point.rate < _GAIN * most else 0
+        if point.seconds > _LONG or in_vain == _IN_VAIN:
+            break
+        most = max(most, point.rate)
+    return found
+
+
+def best(points: Sequence[Point]) -> int:
+    """The smallest size that is nearly as cheap as the cheapest."""
+    enough = _NEAR * max(point.rate for point in points)
+    return min(point.size for point in points if point.rate >= enough)
+
+
+def words(points: Sequence[Point], unit: str) -> str:
+    """What was measured, for ``/info``."""
+    rates = [f"{one.size:,}: {_number(one.rate)}" for one in points]
+    rates[0] += f" {unit or 'inputs'}/s"
+    return f"measured: {', '.join(rates)}"
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}"
+
+
+class Measuring:
+    """Of an adapter whose requests wait in ``front``; ``example`` are an example's items. It goes on
+    while it is ``wanted``."""
+
+    def __init__(
+        self,
+        adapter: Adapter[Any, Any],
+        front: Batcher,
+        example: list[Item],
+        wanted: Callable[[], bool],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._adapter, self._front, self._example = adapter, front, example
+        self._wanted, self._clock = wanted, clock
+
+    def run(self) -> None:
+        """Find the best size and have the front use it. Not in the inference thread.
+
+        Raises:
+            CancelledError: it is not wanted any more. And whatever a call of the model raises.
+        """
+        self._adapter.weigh(self._seconds)
+        points = grown(self._sizes(), self._of_size)
+        if points:
+            limits = self._front.limits
+            self._front.use(replace(limits, size=best(points)), words(points, limits.unit))
+
+    def _sizes(self) -> list[int]:
+        """None where there is nothing to choose: the limit is fixed, or a call takes one alone."""
+        limits, batching = self._front.limits, self._front.batching
+        if limits.items == 1 or (batching.max_tokens if limits.unit else batching.max_size):
+            return []
+        most = math.inf if limits.unit else limits.items
+        return [size for size in self._adapter.trials if size <= most]
+
+    def _of_size(self, size: int) -> float:
+        return self._seconds(partial(self._adapter.trial, size, self._example))
+
+    def _seconds(self, call: Callable[[], None]) -> float:
+        """Those of the call, made between two of others."""
+        taken = math.inf
+        for _ in range(_ROUNDS):
+            if not self._wanted():
+                raise CancelledError
+            taken = min(taken, self._front.between(partial(self._timed, call)).result())
+            if taken > _LONG:
+                break
+        return taken
+
+    def _timed(self, call: Callable[[], None]) -> float:
+        begun = self._clock()
+        call()
+        return self._clock() - begun
