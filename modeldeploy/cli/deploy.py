@@ -72,7 +72,7 @@ MODEL is one of
 @click.option(
     "--backend",
     type=click.Choice(get_args(Backend)),
-    help="What computes.  [default: auto, the fastest with equal results]",
+    help="What computes: torch, or a graph in ONNX Runtime.  [default: auto, the faster one]",
 )
 @click.option(
     "--max-batch-size", type=click.IntRange(1, 4096), help="At most so many inputs in one call."
@@ -115,6 +115,10 @@ def deploy(file: str | None, **typed: Any) -> None:
 def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
     if wanted.model is None:
         raise click.UsageError("missing MODEL: a model id, a directory, or builtin/sentiment")
+    if wanted.backend == "onnx" and wanted.optimize == "no":
+        raise click.UsageError(
+            "--backend onnx and --no-optimize: a graph is not what transformers runs"
+        )
     model_id, revision = parse_model(wanted.model, wanted.revision)
     request = DeployRequest(
         name=None if wanted.name is None else paths.check_name(wanted.name),

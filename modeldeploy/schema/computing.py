@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 # "no": as transformers runs it. "equal": faster where results stay those of float32. "close": also
 # where they differ by no more than a stated tolerance.
 Optimize = Literal["no", "equal", "close"]
-Backend = Literal["auto", "torch", "onnx", "openvino"]
+Backend = Literal["auto", "torch", "onnx"]
 
 
 BatchSize = Annotated[int, Meta(ge=1, le=4096, description="Inputs of one call.")]

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 
+from modeldeploy.errors import ModelError
 from modeldeploy.schema import tasks
 from modeldeploy.schema.graph import GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
@@ -63,11 +64,36 @@ def known(spec: WorkerSpec, adapter: AnyAdapter) -> StoredGraph | None:
     from modeldeploy.worker.compute import graph_cache
 
     stored = graph_cache.find(_folder(spec, adapter))
-    return stored if stored and _pays(stored) else None
+    return stored if stored and _pays(spec, stored) else None
 
 
-def _pays(stored: StoredGraph) -> bool:
-    return (stored.note.speed or 0.0) >= _WORTH
+def require(spec: WorkerSpec, adapter: AnyAdapter) -> None:
+    """
+    Raises:
+        ModelError: a graph is asked for, and it is known without trying that there can be none.
+    """
+    if spec.backend != "onnx" or _fits(spec, adapter):
+        return
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"backend onnx: {' and '.join(missing)} not installed",
+            hint="pip install 'modeldeploy[onnx]', or deploy it without --backend",
+        )
+    info = adapter.info()
+    raise ModelError(
+        f"backend onnx: there is no graph for {spec.task} on {info.device} in {info.dtype}",
+        hint="there are some for models on a CPU in float32 that do not write text",
+    )
+
+
+def _worth(spec: WorkerSpec) -> float:
+    """How many times torch's speed a graph must have."""
+    return 0.0 if spec.backend == "onnx" else _WORTH
+
+
+def _pays(spec: WorkerSpec, stored: StoredGraph) -> bool:
+    return not stored.note.refused and (stored.note.speed or 0.0) >= _worth(spec)
 
 
 def start(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
@@ -115,7 +141,7 @@ def _measure(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
 
 def _fits(spec: WorkerSpec, adapter: AnyAdapter) -> bool:
     """Whether a graph may stand for this model, by what is known without trying."""
-    if spec.optimize == "no" or spec.graphs is None:
+    if spec.optimize == "no" or spec.backend == "torch" or spec.graphs is None:
         return False
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
         return False
@@ -193,14 +219,12 @@ class _Improvement:
     def _run(self) -> None:
         from modeldeploy.worker.compute import graph_cache, graphs
 
-        stored = graph_cache.find(self._folder)
-        if stored and _pays(stored) and self._adapter.graph is None:
-            graph_cache.forget(
-                self._folder
-            )  # it could not be opened, or the first prediction differed
+        worth, stored = _worth(self._spec), graph_cache.find(self._folder)
+        if stored and _pays(self._spec, stored) and self._adapter.graph is None:
+            graph_cache.forget(self._folder)  # it could not be opened, or gave something else
             stored = None
         if stored and (stored.note.refused or stored.note.speed is not None):
-            self._say(graphs.words(stored.note, _WORTH))
+            self._say(graphs.words(stored.note, worth))
             return
         batches = self._traffic()
         stored = stored or self._made()
@@ -208,14 +232,19 @@ class _Improvement:
             graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
             stored = replace(stored, note=self._tried(graph, stored.note, batches))
             graph_cache.write_note(self._folder, stored.note)
-            if _pays(stored):
+            if _pays(self._spec, stored):
                 self._front.between(lambda: self._adapter.run_on(graph)).result()
                 self._measure()
-        self._say(graphs.words(stored.note, _WORTH))
+        self._say(graphs.words(stored.note, worth))
         log.info("how the model runs: %s", self._adapter.runs["graph"])
 
     def _traffic(self) -> list[list[Item]]:
-        """The latest batches, once the model has computed for so long that a graph may pay."""
+        """The latest batches, once the model has computed for so long that a graph may pay; where one is
+        asked for the task's example, at once."""
+        if self._spec.backend == "onnx":
+            task = tasks.find(self._spec.task)
+            assert task is not None
+            return [example_items(self._adapter, task)[:1]]
         traffic = self._adapter.on_call = _Traffic(self._spec.optimize_after)
         traffic.enough.wait()
         self._adapter.on_call = None

@@ -100,6 +100,7 @@ def load(state: WorkerState) -> AnyAdapter:
         unit="",
     )
     adapter.prepare(source)
+    improving.require(spec, adapter)
     info = adapter.info()
     state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
     from modeldeploy.worker.compute import settling  # it imports torch

@@ -76,7 +76,7 @@ def test_every_option_reaches_the_supervisor(
         "--name n --task text-generation --type nlp --revision v1 --device cuda:1 --dtype float16 "
         "--port 9000 --cache-dir cache --trust-remote-code --allow-pickle --detach "
         "--allow-origin http://localhost:3000/ --allow-origin https://app.example "
-        "--allow-media-url Images.example --allow-media-url localhost:9000 --no-optimize --threads 3 "
+        "--allow-media-url Images.example --allow-media-url localhost:9000 --optimize --threads 3 "
         "--backend onnx --max-batch-size 8 --max-batch-tokens 512 --batch-window 0.01"
     )
     assert run("deploy", "org/name", *options.split()).code == 0
@@ -96,11 +96,25 @@ def test_every_option_reaches_the_supervisor(
         "download_timeout": 1800.0,
         "allow_origins": ["http://localhost:3000", "https://app.example"],
         "allow_media_urls": ["images.example", "localhost:9000"],
-        "optimize": "no",
+        "optimize": "close",
         "backend": "onnx",
         "batching": {"max_size": 8, "max_tokens": 512, "window": 0.01},
         "threads": 3,
     }
+
+
+@pytest.mark.parametrize(("option", "wanted"), [("--optimize", "close"), ("--no-optimize", "no")])
+def test_optimize_says_how_far_results_may_go(
+    fake: FakeSupervisor, run: Run, option: str, wanted: str
+) -> None:
+    assert run("deploy", "org/name", "-d", option).code == 0
+    assert asked(fake)["spec"]["optimize"] == wanted
+
+
+def test_a_graph_is_not_what_transformers_runs(run: Run) -> None:
+    done = run("deploy", "org/name", "-d", "--backend", "onnx", "--no-optimize")
+    assert done.code == 2
+    assert "--no-optimize" in done.err
 
 
 def test_the_users_own_variables_and_the_hub_token_reach_it(
