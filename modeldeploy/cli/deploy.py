@@ -61,7 +61,7 @@ MODEL is one of
     "--optimize",
     "optimize",
     flag_value="close",
-    help="Faster still, in a lower precision: results differ a little, /info tells how much.",
+    help="Write text faster in a lower precision; /info tells how far results are.",
 )
 @click.option(
     "--no-optimize",

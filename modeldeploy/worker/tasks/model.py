@@ -87,6 +87,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
             log.warning("the graph in %s cannot be opened", graph.folder, exc_info=True)
             return None
 
+    def approximate(self) -> None:
+        self.runs["precision"] = "as it was: there is nothing faster of a lower one for this task"
+
     def unsettle(self) -> None:
         self.run_on(None)
         packing.unpack(self.model)

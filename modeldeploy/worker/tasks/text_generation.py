@@ -90,6 +90,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     def approximate(self) -> None:
         if self.device.type != "cpu":
+            super().approximate()
             return
         ids = self.tokens.encode(rounding.TEXT).ids
         try:

@@ -50,6 +50,11 @@ def test_what_is_too_far_is_undone(snapshot: Path, monkeypatch: pytest.MonkeyPat
     assert adapter.info().runs["steps"].startswith("as before: int8 weights would be")
 
 
+def test_what_has_no_such_form_says_so(tmp_path: Path) -> None:
+    adapter: Any = loaded(tiny.classifier(tmp_path), "text-classification", optimize="close")
+    assert "nothing faster" in adapter.info().runs["precision"]
+
+
 def test_only_where_it_was_asked_for(snapshot: Path) -> None:
     adapter: Any = loaded(snapshot, TASK)
     assert _layers(adapter) == 0
