@@ -30,7 +30,10 @@ def settle(port: int, wire: Sequence[bytes]) -> None:
             graph = json.load(answer)["runs"].get("graph")
         if (graph is None and waited > _BEGUN_SECONDS) or (graph and "being made" not in graph):
             return
-        asyncio.run(load.measure("127.0.0.1", port, wire, 4, seconds=1.0))
+        if graph:
+            time.sleep(0.5)  # it is made faster by a machine that has nothing else to do
+        else:
+            asyncio.run(load.measure("127.0.0.1", port, wire, 4, seconds=1.0))
 
 
 async def together(
