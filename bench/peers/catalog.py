@@ -102,8 +102,8 @@ def _infinity(engine: str) -> Command:
             "--log-level": "warning",
         }
         flat = [word for option in options.items() for word in option]
-        program = "from infinity_emb.cli import cli; cli()"
-        return [job.python, "-c", program, "v2", *flat, "--no-bettertransformer"]
+        run = _module("infinity_cli", "v2", *flat, "--no-bettertransformer")
+        return run(job)
 
     return command
 
@@ -146,14 +146,7 @@ def _llama(job: Job) -> list[str]:
 
 
 _THREAD_EACH = {"OMP_NUM_THREADS": "1"}
-# optimum 2 finds no local file, 1 wants NumPy 1, for which the pyarrow must be
-_INFINITY = (
-    "infinity-emb[server,torch,optimum]",
-    "optimum[onnxruntime]<2",
-    "pyarrow<18",
-    "pandas<3",
-    "transformers<4.49",
-)
+_INFINITY = ("infinity-emb[server,torch,optimum]",)
 _SERVING = ("transformers[serving]",)
 
 PEERS: dict[str, Peer] = {
