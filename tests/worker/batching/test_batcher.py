@@ -3,65 +3,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from modeldeploy.errors import PredictionFailed, QueueFull
-from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.batching.batcher import Batcher
-
-
-class Model:
-    """Answers each item's data; waits for ``gate``; fails where the data is an exception."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[Any]] = []
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def core(self, items: list[Item]) -> list[Any]:
-        self.batches.append([item.data for item in items])
-        self.gate.wait(10)
-        for item in items:
-            if isinstance(item.data, BaseException):
-                raise item.data
-        return [item.data for item in items]
-
-
-def run(
-    story: Callable[[Model, Batcher], Awaitable[None]],
-    limits: BatchLimits = BatchLimits(),  # noqa: B008  # frozen
-    max_queue: int = 100,
-    **fixed: Any,
-) -> Model:
-    model = Model()
-
-    async def tell() -> None:
-        batcher = Batcher(model.core, limits, max_queue, batching=Batching(**fixed))
-        try:
-            await asyncio.wait_for(story(model, batcher), 20)
-        finally:
-            model.gate.set()
-            batcher.close()
-
-    asyncio.run(tell())
-    return model
-
-
-def items(*data: Any, size: int = 1, key: Any = None) -> list[Item]:
-    return [Item(one, size, key) for one in data]
-
-
-async def _busy(model: Model, batcher: Batcher) -> asyncio.Future[Any]:
-    """Keep the model busy with one item until its gate opens."""
-    model.gate.clear()
-    first = asyncio.ensure_future(batcher.run(items("first")))
-    while not model.batches:
-        await asyncio.sleep(0.001)
-    return first
+from tests.worker.batching.stories import Model, asked_of, busy, items, run
 
 
 def test_answers_come_back_in_order_whatever_the_sizes() -> None:
@@ -80,14 +29,14 @@ def batches_of(*requests: list[Item], **limits: Any) -> list[list[Any]]:
     busy with ``first``."""
 
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         others = [asyncio.ensure_future(batcher.run(one)) for one in requests]
         await asyncio.sleep(0.01)
         model.gate.set()
         await asyncio.gather(first, *others)
 
-    busy, *batches = run(story, BatchLimits(**limits)).batches
-    assert busy == ["first"]
+    first, *batches = run(story, BatchLimits(**limits)).batches
+    assert first == ["first"]
     return batches
 
 
@@ -129,7 +78,7 @@ def test_a_long_list_does_not_hold_up_a_short_question() -> None:
     order: list[str] = []
 
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
 
         async def ask(name: str, count: int) -> None:
             await batcher.run(items(*range(count)))
@@ -147,7 +96,7 @@ def test_a_long_list_does_not_hold_up_a_short_question() -> None:
 @pytest.mark.parametrize("poison", [RuntimeError("bad"), MemoryError(), KeyboardInterrupt()])
 def test_a_poisonous_item_fails_alone(poison: BaseException) -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         good = [asyncio.ensure_future(batcher.run(items(n))) for n in range(7)]
         bad = asyncio.ensure_future(batcher.run(items(poison)))
         await asyncio.sleep(0.01)
@@ -163,7 +112,7 @@ def test_a_poisonous_item_fails_alone(poison: BaseException) -> None:
 
 def test_a_full_queue_is_refused_at_once_and_recovers() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         waiting = [asyncio.ensure_future(batcher.run(items(n))) for n in range(2)]
         await asyncio.sleep(0.01)
         started = time.monotonic()
@@ -185,7 +134,7 @@ def test_a_refused_request_is_told_the_rate_while_there_was_work() -> None:
             await batcher.run(items(n))
             await asyncio.sleep(0.2)
         model.batches.clear()
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         waiting = [asyncio.ensure_future(batcher.run(items(n))) for n in range(50)]
         await asyncio.sleep(0.01)
         with pytest.raises(QueueFull) as refused:
@@ -199,7 +148,7 @@ def test_a_refused_request_is_told_the_rate_while_there_was_work() -> None:
 
 def test_a_slow_models_queue_is_told_by_its_length_within_a_bound() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         await asyncio.sleep(0.5)
         assert batcher.full(10).retry_after in (5, 6, 7)
         batcher.longest_retry = 60
@@ -213,7 +162,7 @@ def test_a_slow_models_queue_is_told_by_its_length_within_a_bound() -> None:
 
 def test_who_leaves_frees_the_place_and_is_never_run() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         asked = items("gone")
         leaver = asyncio.ensure_future(batcher.run(asked))
         await asyncio.sleep(0.01)
@@ -257,7 +206,7 @@ def test_thousands_of_items_cost_little_beside_the_model() -> None:
 
 def test_a_job_is_done_between_two_calls_in_the_inference_thread() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
+        first = await busy(model, batcher)
         second = asyncio.ensure_future(batcher.run(items("second")))
         await asyncio.sleep(0)
         seen = batcher.between(lambda: (threading.current_thread().name, len(model.batches)))
@@ -280,26 +229,10 @@ def test_a_job_that_fails_is_its_givers_affair() -> None:
     run(story)
 
 
-async def _until(true: Callable[[], bool]) -> None:
-    while not true():
-        await asyncio.sleep(0.001)
-
-
-async def _asked(batcher: Batcher, *requests: list[Item]) -> list[asyncio.Future[Any]]:
-    """Those requests, in that order, once all are queued or taken."""
-    found: list[asyncio.Future[Any]] = []
-    for one in requests:
-        queued = asyncio.Event()
-        run = batcher.run(one, lambda ticket, queued=queued: queued.set())  # type: ignore[misc]  # bound now
-        found.append(asyncio.ensure_future(run))
-        await queued.wait()
-    return found
-
-
 def test_a_list_of_a_thousand_shares_the_next_call_with_a_single_one() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        many, one = await _asked(batcher, items(*range(1000), size=20), items("one", size=20))
+        first = await busy(model, batcher)
+        many, one = await asked_of(batcher, items(*range(1000), size=20), items("one", size=20))
         model.gate.set()
         await asyncio.gather(first, many, one)
 
@@ -310,8 +243,8 @@ def test_a_list_of_a_thousand_shares_the_next_call_with_a_single_one() -> None:
 
 def test_what_a_deployment_fixes_holds_whatever_the_limits() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        asked = await _asked(batcher, items(*range(6), size=10))
+        first = await busy(model, batcher)
+        asked = await asked_of(batcher, items(*range(6), size=10))
         batcher.use(BatchLimits(items=64, size=1000))
         model.gate.set()
         await asyncio.gather(first, *asked)
@@ -323,101 +256,14 @@ def test_what_a_deployment_fixes_holds_whatever_the_limits() -> None:
 
 def test_limits_change_between_two_calls() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
-        first = await _busy(model, batcher)
-        asked = await _asked(batcher, items(*range(4), size=10))
+        first = await busy(model, batcher)
+        asked = await asked_of(batcher, items(*range(4), size=10))
         batcher.use(BatchLimits(size=20), "measured")
         assert batcher.calls == "of up to 20 inputs (measured)"
         model.gate.set()
         await asyncio.gather(first, *asked)
 
     assert run(story).batches[1:] == [[0, 1], [2, 3]]
-
-
-LONG = 10.0  # seconds of a window: who waits for its end fails the test
-
-
-def test_within_the_window_a_call_waits_until_it_is_full() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        begun = time.monotonic()
-        asked = await _asked(batcher, items("one"), items("two"))
-        await asyncio.sleep(0.05)
-        assert not model.batches
-        assert batcher.calls == "of up to 3 inputs, waiting 10 s for company"
-        await asyncio.gather(*asked, *await _asked(batcher, items("three"), items(*range(3))))
-        assert time.monotonic() - begun < LONG
-
-    found = run(story, BatchLimits(items=3), window=LONG).batches
-    assert found == [["one", "two", "three"], [0, 1, 2]]
-
-
-def test_a_full_call_does_not_wait_for_the_company_of_another() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        begun = time.monotonic()
-        (alone,) = await _asked(batcher, items("alone"))
-        await asyncio.gather(*await _asked(batcher, items(1, 2, key="other")))
-        assert model.batches == [[1, 2]]
-        assert time.monotonic() - begun < LONG
-        alone.cancel()
-
-    run(story, BatchLimits(items=2), window=LONG)
-
-
-@pytest.mark.parametrize("sizes", [{"size": 30, "padded": False}, {"items": 1}, {"size": 25}])
-def test_a_call_that_no_other_fits_into_is_full(sizes: dict[str, Any]) -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        begun = time.monotonic()
-        await asyncio.gather(*await _asked(batcher, items(1, 2, 3, size=10)))
-        assert time.monotonic() - begun < LONG
-
-    run(story, BatchLimits(**{"items": 32, **sizes}), window=LONG if "items" in sizes else 0.3)
-
-
-def test_who_found_no_company_is_served_at_the_end_of_the_window() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        begun = time.monotonic()
-        await batcher.run(items("alone"))
-        assert time.monotonic() - begun >= 0.1
-
-    assert run(story, window=0.1).batches == [["alone"]]
-
-
-def test_the_time_behind_another_call_counts_as_waiting() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        model.gate.clear()
-        asked = await _asked(batcher, items(1, 2))
-        await _until(lambda: bool(model.batches))
-        (late,) = await _asked(batcher, items("late"))
-        await asyncio.sleep(0.3)
-        begun = time.monotonic()
-        model.gate.set()
-        await asyncio.gather(*asked, late)
-        assert time.monotonic() - begun < 0.3
-
-    run(story, BatchLimits(items=2), window=0.3)
-
-
-def test_a_window_holds_up_neither_jobs_nor_the_end() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        begun = time.monotonic()
-        (asked,) = await _asked(batcher, items("alone"))
-        job = asyncio.wrap_future(batcher.between(lambda: list(model.batches)))
-        assert await job == []
-        batcher.close()
-        assert (await asked).raws == ["alone"]
-        assert time.monotonic() - begun < LONG
-
-    run(story, window=LONG)
-
-
-def test_a_window_that_a_change_of_limits_fills_is_over() -> None:
-    async def story(model: Model, batcher: Batcher) -> None:
-        begun = time.monotonic()
-        asked = await _asked(batcher, items("one"), items("two"))
-        batcher.use(BatchLimits(items=2))
-        await asyncio.gather(*asked)
-        assert time.monotonic() - begun < LONG
-
-    assert run(story, window=LONG).batches == [["one", "two"]]
 
 
 def test_jobs_that_follow_each_other_let_a_request_between_them() -> None:
@@ -429,8 +275,8 @@ def test_jobs_that_follow_each_other_let_a_request_between_them() -> None:
             if left:
                 batcher.between(lambda: job(left - 1))
 
-        first = await _busy(model, batcher)
-        asked = await _asked(batcher, *(items(n, key=n) for n in range(3)))
+        first = await busy(model, batcher)
+        asked = await asked_of(batcher, *(items(n, key=n) for n in range(3)))
         batcher.between(lambda: job(2))
         model.gate.set()
         await asyncio.gather(first, *asked)
