@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from bench import workload
+from bench.aside import Aside
 from bench.deployed import requests, settle
 from modeldeploy.client import load
 from tests.e2e.instance import Instance
@@ -22,52 +21,25 @@ CLIENTS = (1, 8, 32)
 SECONDS = 8.0
 
 
-class Limit:
-    """The in-process loop, in a process of its own."""
-
-    def __init__(self, snapshot: Path, task: str, how: str, graphs: Path) -> None:
-        command = [sys.executable, "-m", "bench.limit", str(snapshot), task, how, str(graphs)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._line()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def rate(self) -> float:
-        """Texts a second, once more."""
-        assert self._process.stdin is not None
-        print("", file=self._process.stdin, flush=True)
-        return float(self._line())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def measure(kind: str, folder: Path, rounds: int) -> None:
     make, task = workload.MODELS[kind]
     snapshot = make(folder / kind)
     instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
-    limits: dict[str, Limit] = {}
+    limits: dict[str, Aside] = {}
     try:
         shown = instance.deploy(str(snapshot), "--name", "m", "--task", task)
         port = int(shown["port"])
         wire = requests(port, kind, [[text] for text in workload.texts()])
         settle(port, wire)
         graphs = Path(shown["spec"]["cache_dir"]) / ".modeldeploy-graphs"
-        limits = {how: Limit(snapshot, task, how, graphs) for how in ("auto", "plain")}
+        limits = {
+            how: Aside(["-m", "bench.limit", str(snapshot), task, how, str(graphs)])
+            for how in ("auto", "plain")
+        }
         taken: dict[str, list[float]] = {}
         for _ in range(rounds):
             for how, limit in limits.items():
-                taken.setdefault(f"in process, {how}", []).append(limit.rate())
+                taken.setdefault(f"in process, {how}", []).append(limit.ask())
             for clients in CLIENTS:
                 found = asyncio.run(load.measure("127.0.0.1", port, wire, clients, seconds=SECONDS))
                 taken.setdefault(f"{clients} clients", []).append(found.rate)

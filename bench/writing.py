@@ -12,7 +12,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
+from bench.aside import Aside
 from bench.stream import Streamed, stream
 from tests.e2e.instance import Instance
 from tests.models import smollm2
@@ -117,46 +117,17 @@ def limit(snapshot: str, dtype: str) -> None:
         print(f"{time.perf_counter() - begun:.4f}", flush=True)
 
 
-class _Generate:
-    """The limit, in a process of its own."""
-
-    def __init__(self, snapshot: Path, dtype: str) -> None:
-        script = f"import bench.writing as b; b.limit({str(snapshot)!r}, {dtype!r})"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._line()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
-
-    def seconds(self, batch: int, new: int) -> float:
-        assert self._process.stdin is not None
-        print(batch, new, file=self._process.stdin, flush=True)
-        return float(self._line())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def _round(generate: _Generate, port: int, turn: int) -> dict[str, float]:
+def _round(generate: Aside, port: int, turn: int) -> dict[str, float]:
     taken: dict[str, float] = {}
     for count in CLIENTS:
-        taken[f"generate, batch {count}"] = count * NEW / generate.seconds(count, NEW)
+        taken[f"generate, batch {count}"] = count * NEW / generate.ask(count, NEW)
         rate, first = asyncio.run(_clients(port, count))
         taken[f"{count} clients"] = rate
         taken[f"{count} clients, first token ms"] = first
     taken[f"{max(CLIENTS)} clients, coming and going"] = asyncio.run(
         _coming_and_going(port, max(CLIENTS))
     )
-    taken["generate, first token ms"] = generate.seconds(1, 1) * 1000
+    taken["generate, first token ms"] = generate.ask(1, 1) * 1000
     taken["first token ms"] = asyncio.run(_first(port, _user(f"{turn} {PROMPT}")))
     taken["a long prompt joins: longest gap over step"] = asyncio.run(_gap(port, turn))
     told = _user(PROMPT, f"Round {turn}. {_SYSTEM}")
@@ -175,7 +146,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         snapshot = asked.snapshot or smollm2.convert(folder / "m")
-        generate = _Generate(snapshot, asked.dtype)
+        script = f"import bench.writing as b; b.limit({str(snapshot)!r}, {asked.dtype!r})"
+        generate = Aside(["-c", script])
         instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
         try:
             options = ["--name", "m", "--dtype", asked.dtype, *asked.options.split()]

@@ -147,7 +147,8 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         """
 
     def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
-        """How it computes: as fast as ``optimize`` allows, and on ``graph`` where there is one. Called after ``prepare`` and a first prediction."""
+        """How it computes: as fast as ``optimize`` allows, and on ``graph`` where there is one. Called
+        after ``prepare`` and a first prediction."""
 
     def approximate(self) -> None:  # most have no such way
         """Compute faster at the price of precision, within a tolerance. Called after ``settle``, where

@@ -1,5 +1,6 @@
-"""A deployment that gets faster while it serves: how much goes into a call of its model is measured, and
-once the model has computed for a while, a graph of it is made in a process beside it, tried on the batches that came, and swapped in between two of them.
+"""A deployment that gets faster while it serves: how much goes into a call of its model is measured,
+and once the model has computed for a while, a graph of it is made in a process beside it, tried on the
+batches that came, and swapped in between two of them.
 
 What was found is kept with the graph: the next deployment of that model starts on it, or knows that
 it would not pay.

@@ -1,9 +1,9 @@
 """Requests to batches and back: whole calls of the model.
 
 Whenever the model is free the thread takes what is queued with the same key, of about the same size
-(padding is paid in full on a CPU), up to the limits, which may change between two calls; it waits for
-company only where a deployment says for how long. The request at the head of the queue is always served and then goes to its end, so a long list
-does not hold up a short question, and nobody starves.
+(padding is paid in full on a CPU), up to the limits, which may change between two calls; it waits
+for company only where a deployment says for how long. The request at the head of the queue is always
+served and then goes to its end, so a long list does not hold up a short question, and nobody starves.
 """
 
 from __future__ import annotations

@@ -73,9 +73,8 @@ def _used(rows: Rows, lengths: Sequence[int]) -> int:
     return max(sum(lengths[text] for text in row) for row in rows)
 
 
-def lay(mask: torch.Tensor, rows: Rows) -> Layout:
-    """The layout of a batch with that attention mask."""
-    lengths = mask.sum(dim=1).tolist()
+def lay(mask: torch.Tensor, lengths: Sequence[int], rows: Rows) -> Layout:
+    """The layout of a batch with that attention mask, whose texts are so long."""
     used = _used(rows, lengths)
     starts = [0] * len(lengths)
     for at, row in enumerate(rows):
@@ -142,7 +141,7 @@ class Unpadded:
             return self.forward(input_ids=input_ids, attention_mask=attention_mask, **more)
         lengths = attention_mask.sum(dim=1).tolist()
         rows = fill(lengths, self._width) if self._width else cheapest(lengths, self.attention)
-        layout = lay(attention_mask, rows)
+        layout = lay(attention_mask, lengths, rows)
         tensors = {
             name: _moved(value, layout)
             for name, value in {"input_ids": input_ids, **more}.items()

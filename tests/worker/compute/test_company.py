@@ -137,7 +137,7 @@ def test_tokens_of_texts_in_one_row_are_told_apart(tmp_path: Path) -> None:
 )
 def test_rows_are_filled_first_fit(lengths: list[int], width: int, shape: tuple[int, int]) -> None:
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
-    layout = unpadded.lay(mask, unpadded.fill(lengths, width))
+    layout = unpadded.lay(mask, lengths, unpadded.fill(lengths, width))
     assert tuple(layout.texts.shape) == shape
     flat = layout.texts.flatten()
     assert sorted(flat[flat >= 0].tolist()) == [
