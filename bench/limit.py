@@ -24,7 +24,7 @@ def main(snapshot: str, task: str, how: str) -> None:
     from modeldeploy.schema.tasks import TASKS
     from modeldeploy.worker.adapter import Item, Source
     from modeldeploy.worker.compute import settling
-    from modeldeploy.worker.loader import warm_up
+    from modeldeploy.worker.examples import warm_up
     from modeldeploy.worker.tasks import adapter_of
 
     adapter = adapter_of(TASKS[task])

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from modeldeploy.schema.graph import Precision
+
+EQUAL = 1e-4  # the largest gap of results that are the same
+CLOSE = 0.1  # how far off a result in a lower precision may be
 _LEAST_SPREAD = 1e-6
+
+Numbers = npt.NDArray[np.float32]
+
+
+class Outcome(NamedTuple):
+    """What a prediction came to: ``first`` is what the model's first call gave, ``raws`` what the
+    task made of it, for each item."""
+
+    first: list[torch.Tensor]
+    raws: list[Any]
+
+
+def difference(precision: Precision, one: Outcome, other: Outcome) -> float:
+    """How far ``other``, made in that precision, is from ``one``."""
+    return gap(one.first, other.first) if precision == "float32" else off(one.raws, other.raws)
+
+
+def allowed(precision: Precision) -> float:
+    """The largest difference with which a graph is used."""
+    return EQUAL if precision == "float32" else CLOSE
 
 
 def gap(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
@@ -32,3 +59,39 @@ def tensors_of(output: Any) -> Iterator[torch.Tensor]:
     for one in values if isinstance(values, Iterable) else ():
         if isinstance(one, torch.Tensor) and one.is_floating_point():
             yield one
+
+
+def off(one: Sequence[Any], other: Sequence[Any]) -> float:
+    """How far off the worst of the results ``other`` is from the one in its place: the root mean
+    square of the differences over the standard deviation of all of ``one``. Vectors that are off by
+    d have a cosine of 1 - d²/2. Infinite where the two cannot be compared."""
+    pairs = [
+        list(zip(_numbers(mine), _numbers(theirs), strict=True))
+        for mine, theirs in zip(one, other, strict=True)
+    ]
+    if not pairs or not all(pairs) or any(a.shape != b.shape for row in pairs for a, b in row):
+        return float("inf")
+    worst = 0.0
+    for column in zip(*pairs, strict=True):
+        spread = max(np.concatenate([mine.ravel() for mine, _ in column]).std(), _LEAST_SPREAD)
+        apart = [np.sqrt(np.square(mine - theirs).mean()) for mine, theirs in column if mine.size]
+        worst = max(worst, *(float(found / spread) for found in apart))
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def _numbers(raw: Any) -> Iterator[Numbers]:
+    """The arrays of numbers that are somewhere in a task's raw output."""
+    if isinstance(raw, torch.Tensor):
+        raw = raw.numpy(force=True)
+    if isinstance(raw, np.ndarray):
+        if raw.dtype.kind == "f":
+            yield raw.astype(np.float32)
+        return
+    if dataclasses.is_dataclass(raw):
+        raw = vars(raw)
+    if isinstance(raw, Mapping):
+        raw = raw.values()
+    elif not isinstance(raw, list | tuple):
+        return
+    for one in raw:
+        yield from _numbers(one)
