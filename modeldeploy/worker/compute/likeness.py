@@ -65,18 +65,20 @@ def off(one: Sequence[Any], other: Sequence[Any]) -> float:
     """How far off the worst of the results ``other`` is from the one in its place: the root mean
     square of the differences over the standard deviation of all of ``one``. Vectors that are off by
     d have a cosine of 1 - d²/2. Infinite where the two cannot be compared."""
-    pairs = [
-        list(zip(_numbers(mine), _numbers(theirs), strict=True))
-        for mine, theirs in zip(one, other, strict=True)
-    ]
-    if not pairs or not all(pairs) or any(a.shape != b.shape for row in pairs for a, b in row):
+    mine, theirs = ([list(_numbers(raw)) for raw in raws] for raws in (one, other))
+    if _shapes(mine) != _shapes(theirs) or not mine or not all(mine):
         return float("inf")
-    worst = 0.0
-    for column in zip(*pairs, strict=True):
-        spread = max(np.concatenate([mine.ravel() for mine, _ in column]).std(), _LEAST_SPREAD)
-        apart = [np.sqrt(np.square(mine - theirs).mean()) for mine, theirs in column if mine.size]
-        worst = max(worst, *(float(found / spread) for found in apart))
-    return worst if np.isfinite(worst) else float("inf")
+    worst = [0.0]
+    for kind in range(len(mine[0])):  # such as starts and ends of answers: each has its own spread
+        pairs = [(a[kind], b[kind]) for a, b in zip(mine, theirs, strict=True) if a[kind].size]
+        if pairs:
+            spread = max(np.concatenate([a.ravel() for a, _ in pairs]).std(), _LEAST_SPREAD)
+            worst += [float(np.sqrt(np.square(a - b).mean()) / spread) for a, b in pairs]
+    return max(worst) if np.isfinite(worst).all() else float("inf")
+
+
+def _shapes(rows: list[list[Numbers]]) -> list[list[tuple[int, ...]]]:
+    return [[one.shape for one in row] for row in rows]
 
 
 def _numbers(raw: Any) -> Iterator[Numbers]:

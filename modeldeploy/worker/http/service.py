@@ -92,6 +92,7 @@ class Service:
         longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
         self.batcher.longest_retry = longest
         self.state.busy_seconds = lambda: front.busy_seconds
+        self.state.runs = adapter.info().runs  # what is found out later is told there
         self._have_threads(adapter, front)
         phase = self.state.now.phase
         self.state.update(
