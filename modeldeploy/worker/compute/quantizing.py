@@ -24,21 +24,22 @@ def quantize(file: Path) -> int:
 
     model = onnx.load(file)
     names = _scale_rows(model.graph)
+    if not names:
+        return 0
     scaled = file.with_suffix(".scaled.onnx")
     onnx.save(model, scaled, save_as_external_data=True, location=f"{scaled.name}.data")
     del model
-    if names:
-        quantize_dynamic(
-            scaled,
-            file,
-            nodes_to_quantize=names,
-            per_channel=True,
-            reduce_range=not cpu.sums_int8_whole(),
-            weight_type=QuantType.QInt8,
-            use_external_data_format=True,
-        )
+    quantize_dynamic(
+        scaled,
+        file,
+        nodes_to_quantize=names,
+        per_channel=True,
+        reduce_range=not cpu.sums_int8_whole(),
+        weight_type=QuantType.QInt8,
+        use_external_data_format=True,
+    )
     for left in (scaled, scaled.with_name(f"{scaled.name}.data")):
-        left.unlink()
+        left.unlink(missing_ok=True)
     return len(names)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,12 @@ import pytest
 import torch
 
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
-from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.worker import exporter, forms, improving, loader
+from modeldeploy.worker import exporter, loader
 from modeldeploy.worker.compute import graph_cache, graphs, sessions
 from modeldeploy.worker.compute.export import NotExportable
 from tests.models import common, sounds, tiny, vision
 from tests.worker.adapters import inputs, loaded, parameters
+from tests.worker.compute.test_sessions import needs
 from tests.worker.specs import worker_spec
 from tests.worker.tasks.test_image_classification import vit as picture_classifier
 
@@ -49,24 +48,26 @@ CASES: dict[str, tuple[Callable[[Path], Path], str, list[dict[str, Any]]]] = {
 }
 
 
-def _exported(folder: Path, task: str, place: Path) -> GraphNote:
+def _exported(folder: Path, task: str, place: Path, form: Form = FORM) -> GraphNote:
     place.mkdir()
     spec = worker_spec(folder, task, 1, dtype="float32")
-    note = exporter.make(loader.opened(spec), spec, place, FORM)
+    note = exporter.make(loader.opened(spec), spec, place, form)
     graph_cache.write_note(place, note)
     return note
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", [FORM, Form("openvino")], ids=lambda form: form.runtime)
 @pytest.mark.parametrize("case", CASES)
-def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str) -> None:
+def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str, form: Form) -> None:
+    needs(form)
     make, task, asked = CASES[case]
     model = make(tmp_path / "model")
-    _exported(model, task, tmp_path / "graph")
+    _exported(model, task, tmp_path / "graph", form)
     adapter: Any = loaded(model, task)
     items = [item for one in asked for item in adapter.pre(inputs(task, **one), parameters(task))]
     expected = adapter.core(items)
-    stored = graph_cache.find(tmp_path / "graph", FORM)
+    stored = graph_cache.find(tmp_path / "graph", form)
     assert stored is not None
     graph = graphs.Graph(adapter.graphed, stored, 1)
     calls = _counted(graph)
@@ -129,73 +130,6 @@ def test_a_graph_with_other_results_is_refused(
     with pytest.raises(NotExportable, match="differ"):
         _exported(tiny.classifier(tmp_path / "model"), "text-classification", tmp_path / "graph")
     assert not list((tmp_path / "graph").iterdir()), "nothing is left of it"
-
-
-@pytest.mark.slow
-def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
-    model = tiny.classifier(tmp_path / "model")
-    adapter: Any = loaded(model, "text-classification")
-    spec = worker_spec(
-        model,
-        "text-classification",
-        1,
-        dtype="float32",
-        graphs=str(tmp_path / "graphs"),
-        optimize_after=0.001,
-    )
-    items = adapter.pre(
-        inputs("text-classification", text=TEXTS[1]), parameters("text-classification")
-    )
-    assert _best(spec, adapter) is None
-
-    async def serve() -> list[Any]:
-        front = adapter.front(10, lambda count: None)
-        improving.start(spec, adapter, front)
-        found = [(await front.run(items)).raws]
-        while adapter.runs.get("graph", "torch; ").startswith("torch; "):
-            await asyncio.sleep(0.1)
-            found.append((await front.run(items)).raws)
-        found.append((await front.run(items)).raws)
-        front.close()
-        return found
-
-    found = asyncio.run(asyncio.wait_for(serve(), 200))
-    assert all(np.allclose(one[0], found[0][0], atol=1e-4) for one in found)
-    (place,) = (one for one in (tmp_path / "graphs").iterdir() if one.is_dir())
-    stored = graph_cache.find(place, FORM)
-    assert stored is not None
-    assert stored.note.speed is not None
-    is_graph = stored.note.speed >= 1.05
-    assert adapter.runs["graph"].startswith("ONNX Runtime" if is_graph else "torch")
-    assert (_best(spec, adapter) is not None) == is_graph
-
-    fast = GraphNote(**{**_fields(stored.note), "speed": 2.0})
-    graph_cache.write_note(place, fast)
-    again: Any = loaded(model, "text-classification", graph=_best(spec, adapter))
-    assert isinstance(again.holder.forward, graphs.Graph)
-    assert np.allclose(again.core(items)[0], found[0][0], atol=1e-4)
-
-    (place / sessions.FILE).write_bytes(b"nothing")
-    plain: Any = loaded(model, "text-classification", graph=_best(spec, adapter))
-    assert plain.graph is None
-
-    async def begin() -> None:
-        front = plain.front(10, lambda count: None)
-        improving.start(spec, plain, front)
-        while place.exists():
-            await asyncio.sleep(0.01)
-        front.close()
-
-    asyncio.run(asyncio.wait_for(begin(), 20))
-    assert "graph" not in plain.runs, "nobody is told of a graph that does not run"
-
-
-def _best(spec: WorkerSpec, adapter: Any) -> StoredGraph | None:
-    return forms.best(spec, forms.known(spec, adapter))
-
-
-def _fields(note: GraphNote) -> dict[str, Any]:
-    return {name: getattr(note, name) for name in note.__struct_fields__}
 
 
 @pytest.mark.slow
