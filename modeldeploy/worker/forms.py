@@ -138,7 +138,7 @@ def told(
         elif one.form.precision != "float32":
             lines[one.form.precision] = f"not used: {_blame(one)}"
         elif asked(spec):
-            lines["graph"] = f"torch, although {one.form.runtime} was asked for: {_blame(one)}"
+            lines["graph"] = f"torch, although a graph was asked for: {_blame(one)}"
         else:
             lines["graph"] = f"torch: {_blame(one)}"
     return lines
@@ -161,6 +161,6 @@ def _blame(stored: StoredGraph) -> str:
     from modeldeploy.worker.compute import sessions
 
     if stored.note.refused:
-        return f"no graph: {stored.note.refused}"
+        return stored.note.refused
     runtime = sessions.named(stored.form.runtime)
     return f"{runtime} would run at {speed(stored):.2f} times torch's speed"

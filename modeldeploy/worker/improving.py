@@ -52,6 +52,7 @@ def start(spec: WorkerSpec, adapter: AnyAdapter, front: Front) -> None:
 class _Improvement:
     def __init__(self, spec: WorkerSpec, adapter: ModelAdapter[Any, Any], front: Front) -> None:
         self._spec, self._adapter, self._front = spec, adapter, front
+        self._wanted = forms.wanted(spec, adapter)
         self._found: dict[Form, StoredGraph] = {}
 
     def run(self) -> None:
@@ -67,7 +68,7 @@ class _Improvement:
     def _run(self) -> None:
         self._recall()
         traffic = Traffic(self._spec.optimize_after)
-        for form in forms.wanted(self._spec, self._adapter):
+        for form in self._wanted:
             if form not in self._found:
                 self._adapter.on_call = traffic
                 self._judge(form, traffic)
@@ -89,31 +90,48 @@ class _Improvement:
         self._tell()
 
     @property
+    def _judged(self) -> list[StoredGraph]:
+        return [self._found[form] for form in self._wanted if form in self._found]
+
+    @property
     def _best(self) -> StoredGraph | None:
-        return forms.best(self._spec, self._found.values())
+        return forms.best(self._spec, self._judged)
 
     def _tell(self) -> None:
-        self._adapter.runs.update(forms.told(self._spec, self._found.values(), self._best))
+        self._adapter.runs.update(forms.told(self._spec, self._judged, self._best))
 
     def _judge(self, form: Form, traffic: Traffic) -> None:
         """Find out of the graph in that form, and run on it if it is the best."""
         from modeldeploy.worker.compute import graph_cache, graphs
 
-        batches = [self._example()]
-        if form.precision != "float32" or not forms.asked(self._spec):
+        is_urgent = form.precision == "float32" and forms.asked(self._spec) is not None
+        if not is_urgent:
             traffic.enough.wait()
-            batches += traffic.latest()
         place = forms.folder(self._spec, form)
         stored = graph_cache.find(place, form) or self._made(StoredGraph(place, GraphNote(), form))
-        graph: Graph | None = None
-        if not stored.note.refused:
-            graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
-            trial = Trial(self._adapter, self._front, forms.speed(self._best))
-            stored = replace(stored, note=trial.note(graph, batches))
-            graph_cache.write_note(place, stored.note)
-        self._found[form] = stored
-        if graph and self._best is stored:
-            self._front.between(lambda: self._adapter.run_on(graph)).result()
+        if stored.note.refused:
+            self._found[form] = stored
+            self._tell()
+            return
+        graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
+        if is_urgent:  # of its speed the example tells too little to be kept
+            self._try(graph, [self._example()])
+            traffic.enough.wait()
+        self._try(graph, [self._example(), *traffic.latest()])
+        graph_cache.write_note(place, self._found[form].note)
+
+    def _try(self, graph: Graph, batches: list[list[Item]]) -> None:
+        """Run on the graph if on these batches it proves the best: in float32 beside torch, in a lower
+        precision beside what runs now."""
+        stored = graph.stored
+        if stored.form.precision == "float32":
+            trial = Trial(self._adapter, self._front)
+        else:
+            trial = Trial(self._adapter, self._front, self._adapter.graph, forms.speed(self._best))
+        self._found[stored.form] = replace(stored, note=trial.note(graph, batches))
+        is_best = self._best is self._found[stored.form]
+        if is_best or self._adapter.graph is graph:
+            self._front.between(lambda: self._adapter.run_on(graph if is_best else None)).result()
         self._tell()
 
     def _example(self) -> list[Item]:

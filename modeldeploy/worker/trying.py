@@ -46,20 +46,26 @@ class Traffic:
 
 
 class Trial:
-    """Of a graph beside what the model runs on now, which has so many times torch's ``speed``; one
-    call at a time between those of requests."""
+    """Of a graph beside what the model runs on otherwise (``now``, or torch), which has so many times
+    torch's ``speed``; one call at a time between those of requests."""
 
-    def __init__(self, adapter: ModelAdapter[Any, Any], front: Front, speed: float) -> None:
-        self._adapter, self._front, self._speed = adapter, front, speed
+    def __init__(
+        self,
+        adapter: ModelAdapter[Any, Any],
+        front: Front,
+        now: Graph | None = None,
+        speed: float = 1.0,
+    ) -> None:
+        self._adapter, self._front, self._now, self._speed = adapter, front, now, speed
 
     def note(self, graph: Graph, batches: Sequence[list[Item]]) -> GraphNote:
         """The graph's note, with what was found of it on these batches."""
         from modeldeploy.worker.compute import likeness
 
         precision, note = graph.stored.form.precision, graph.stored.note
-        now, slow, fast, apart = self._adapter.graph, 0.0, 0.0, note.difference
+        slow, fast, apart = 0.0, 0.0, note.difference
         for batch in batches:
-            turns = [(self._one(now, batch), self._one(graph, batch)) for _ in range(_ROUNDS)]
+            turns = [(self._one(self._now, batch), self._one(graph, batch)) for _ in range(_ROUNDS)]
             slow += min(seconds for (_, seconds), _ in turns)
             fast += min(seconds for _, (_, seconds) in turns)
             (one, _), (other, _) = turns[0]

@@ -159,7 +159,7 @@ def test_what_runs_is_told_and_why_nothing_else_does() -> None:
 
     assert told([equal, far]) == {
         "graph": "ORT, 1.2 times torch's speed, results equal to 2e-02 of their spread",
-        "int8": "not used: no graph: results would be off by 0.3",
+        "int8": "not used: results would be off by 0.3",
     }
     assert told([equal, lower]) == {
         "graph": "ORT in int8, 1.5 times torch's speed, results off by up to 0.02 of their spread"
@@ -167,5 +167,5 @@ def test_what_runs_is_told_and_why_nothing_else_does() -> None:
     assert told([slow]) == {"graph": "torch: ORT would run at 0.90 times torch's speed"}
     refused = [_stored(ONNX, refused="it cannot be traced")]
     assert told(refused, forced) == {
-        "graph": "torch, although onnx was asked for: no graph: it cannot be traced"
+        "graph": "torch, although a graph was asked for: it cannot be traced"
     }
