@@ -98,6 +98,8 @@ class _Improvement:
         return forms.best(self._spec, self._judged)
 
     def _tell(self) -> None:
+        for form in self._found:  # no longer being made
+            self._adapter.runs.pop(form.precision, None)
         self._adapter.runs.update(forms.told(self._spec, self._judged, self._best))
 
     def _judge(self, form: Form, traffic: Traffic) -> None:
@@ -115,9 +117,9 @@ class _Improvement:
             return
         graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
         if is_urgent:  # of its speed the example tells too little to be kept
-            self._try(graph, [self._example()])
+            self._try(graph, self._examples())
             traffic.enough.wait()
-        self._try(graph, [self._example(), *traffic.latest()])
+        self._try(graph, [*self._examples(), *traffic.latest()])
         graph_cache.write_note(place, self._found[form].note)
 
     def _try(self, graph: Graph, batches: list[list[Item]]) -> None:
@@ -134,10 +136,11 @@ class _Improvement:
             self._front.between(lambda: self._adapter.run_on(graph if is_best else None)).result()
         self._tell()
 
-    def _example(self) -> list[Item]:
+    def _examples(self) -> list[list[Item]]:
+        """Batches of one: those that the model's first prediction is made of."""
         task = tasks.find(self._spec.task)
         assert task is not None
-        return examples.items(self._adapter, task)[:1]
+        return [[item] for item in examples.items(self._adapter, task)]
 
     def _made(self, wanted: StoredGraph) -> StoredGraph:
         """The graph, made now or meanwhile."""

@@ -63,13 +63,16 @@ class Trial:
         from modeldeploy.worker.compute import likeness
 
         precision, note = graph.stored.form.precision, graph.stored.note
-        slow, fast, apart = 0.0, 0.0, note.difference
+        slow = fast = 0.0
+        ones, others = [], []
         for batch in batches:
             turns = [(self._one(self._now, batch), self._one(graph, batch)) for _ in range(_ROUNDS)]
             slow += min(seconds for (_, seconds), _ in turns)
             fast += min(seconds for _, (_, seconds) in turns)
             (one, _), (other, _) = turns[0]
-            apart = max(apart, likeness.difference(precision, one, other))
+            ones.append(one)
+            others.append(other)
+        apart = max(note.difference, likeness.difference(precision, ones, others))
         if apart > (most := likeness.allowed(precision)):
             refused = f"results would be off by {apart:.2g} of their spread, more than {most:g}"
             return replace(note, refused=refused)

@@ -145,6 +145,7 @@ def test_a_lower_precision_runs_where_it_is_faster_still_and_close(
     expected = adapter.core(_items(adapter))
     spec = _spec(model, optimize="close")
     found = _served(spec, adapter, lambda: " in int8" in adapter.runs.get("graph", ""))
+    assert "int8" not in adapter.runs, "of what runs one line tells"
     assert 0 < likeness.off(expected, found[-1]) <= likeness.CLOSE
     best = _best(spec, adapter)
     assert best is not None

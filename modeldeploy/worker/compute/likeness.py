@@ -27,9 +27,12 @@ class Outcome(NamedTuple):
     raws: list[Any]
 
 
-def difference(precision: Precision, one: Outcome, other: Outcome) -> float:
-    """How far ``other``, made in that precision, is from ``one``."""
-    return gap(one.first, other.first) if precision == "float32" else off(one.raws, other.raws)
+def difference(precision: Precision, ones: Sequence[Outcome], others: Sequence[Outcome]) -> float:
+    """How far ``others``, made in that precision, are from ``ones``."""
+    if precision == "float32":
+        return max(gap(a.first, b.first) for a, b in zip(ones, others, strict=True))
+    mine, theirs = ([raw for outcome in side for raw in outcome.raws] for side in (ones, others))
+    return off(mine, theirs)
 
 
 def allowed(precision: Precision) -> float:
@@ -63,18 +66,25 @@ def tensors_of(output: Any) -> Iterator[torch.Tensor]:
 
 def off(one: Sequence[Any], other: Sequence[Any]) -> float:
     """How far off the worst of the results ``other`` is from the one in its place: the root mean
-    square of the differences over the standard deviation of all of ``one``. Vectors that are off by
-    d have a cosine of 1 - d²/2. Infinite where the two cannot be compared."""
+    square of the differences over the spread of all of ``one``. Vectors that are off by d have a
+    cosine of 1 - d²/2. Infinite where the two cannot be compared."""
     mine, theirs = ([list(_numbers(raw)) for raw in raws] for raws in (one, other))
     if _shapes(mine) != _shapes(theirs) or not mine or not all(mine):
         return float("inf")
     worst = [0.0]
-    for kind in range(len(mine[0])):  # such as starts and ends of answers: each has its own spread
-        pairs = [(a[kind], b[kind]) for a, b in zip(mine, theirs, strict=True) if a[kind].size]
-        if pairs:
-            spread = max(np.concatenate([a.ravel() for a, _ in pairs]).std(), _LEAST_SPREAD)
-            worst += [float(np.sqrt(np.square(a - b).mean()) / spread) for a, b in pairs]
+    for kind in range(max(map(len, mine))):  # such as starts and ends of answers
+        rows = [(a[kind], b[kind]) for a, b in zip(mine, theirs, strict=True) if len(a) > kind]
+        spread = _spread([a for a, _ in rows])
+        worst += [float(np.sqrt(np.square(a - b).mean()) / spread) for a, b in rows if a.size]
     return max(worst) if np.isfinite(worst).all() else float("inf")
+
+
+def _spread(arrays: Sequence[Numbers]) -> float:
+    """Their standard deviation; a single number, such as a lone score, has its size, and at least 1."""
+    together = np.concatenate([one.ravel() for one in arrays])
+    if together.size < 2:  # one has no spread
+        return max(1.0, *(abs(float(one)) for one in together))
+    return max(float(together.std()), _LEAST_SPREAD)
 
 
 def _shapes(rows: list[list[Numbers]]) -> list[list[tuple[int, ...]]]:

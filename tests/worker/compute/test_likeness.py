@@ -62,6 +62,21 @@ def test_each_kind_of_output_has_its_own_spread() -> None:
     assert off(one, list(zip(ONE, boxes + 0.001, strict=True))) == pytest.approx(1.0, rel=0.1)
 
 
+def test_a_lone_score_has_no_spread_of_its_own() -> None:
+    def score(value: float) -> list[Any]:
+        return [np.array([value], np.float32)]
+
+    assert off(score(0.01), score(0.02)) == pytest.approx(0.01)
+    assert off(score(10), score(9)) == pytest.approx(0.1)
+    assert off(score(1) + score(3), score(1) + score(3.1)) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_one_item_may_have_more_than_another() -> None:
+    one = [(ONE[0],), (ONE[1], ONE[2])]
+    assert off(one, [(ONE[0],), (ONE[1], ONE[2])]) == 0.0
+    assert off(one, [(ONE[0],), (ONE[1], -ONE[2])]) > 1
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
