@@ -22,10 +22,11 @@ def main(snapshot: str, task: str, how: str, graphs: str) -> None:
     import torch
 
     from modeldeploy.schema.computing import Optimize
+    from modeldeploy.schema.graph import Form
     from modeldeploy.schema.tasks import TASKS
     from modeldeploy.worker.adapter import Item, Source
     from modeldeploy.worker.compute import graph_cache, settling
-    from modeldeploy.worker.loader import warm_up
+    from modeldeploy.worker.examples import warm_up
     from modeldeploy.worker.tasks import adapter_of
 
     adapter = adapter_of(TASKS[task])
@@ -42,12 +43,13 @@ def main(snapshot: str, task: str, how: str, graphs: str) -> None:
     adapter.load(source)
     adapter.prepare(source)
     optimize: Optimize = "equal" if how == "auto" else "no"
-    place = graph_cache.place(Path(graphs), [snapshot], task, "float32")
+    form = Form("onnx")
+    place = graph_cache.place(Path(graphs), [snapshot], task, form)
     settling.settle(
         adapter,
         lambda: warm_up(adapter, TASKS[task]),
         optimize=optimize,
-        graph=graph_cache.find(place),
+        graph=graph_cache.find(place, form),
     )
     parameters = TASKS[task].parameters()
     items = sorted(

@@ -6,7 +6,17 @@ import importlib.util
 
 from modeldeploy.errors import UnsupportedModel
 
-_PACKAGES = {"gguf": ("gguf", "accelerate"), "peft": ("peft",)}
+_PACKAGES = {
+    "gguf": ("gguf", "accelerate"),
+    "onnx": ("onnxruntime", "onnxscript"),
+    "openvino": ("openvino", "onnxscript"),
+    "peft": ("peft",),
+}
+
+
+def missing(extra: str) -> list[str]:
+    """The packages of ``extra`` that are not installed."""
+    return [name for name in _PACKAGES[extra] if importlib.util.find_spec(name) is None]
 
 
 def require(extra: str, what: str) -> None:
@@ -14,10 +24,9 @@ def require(extra: str, what: str) -> None:
     Raises:
         UnsupportedModel: a package of ``extra``, which ``what`` needs, is not installed.
     """
-    missing = [name for name in _PACKAGES[extra] if importlib.util.find_spec(name) is None]
-    if missing:
+    if names := missing(extra):
         raise UnsupportedModel(
-            f"{what} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
+            f"{what} needs {' and '.join(names)}, which {'is' if len(names) == 1 else 'are'} "
             "not installed",
             hint=f"pip install 'modeldeploy[{extra}]', then modeldeploy start NAME",
         )

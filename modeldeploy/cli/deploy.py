@@ -61,7 +61,7 @@ MODEL is one of
     "--optimize",
     "optimize",
     flag_value="close",
-    help="Write text faster in a lower precision; /info tells how far results are.",
+    help="Compute in a lower precision where it is faster and close; /info tells how far results are.",
 )
 @click.option(
     "--no-optimize",
@@ -72,7 +72,8 @@ MODEL is one of
 @click.option(
     "--backend",
     type=click.Choice(get_args(Backend)),
-    help="What computes: torch, or a graph in ONNX Runtime.  [default: auto, the faster one]",
+    help="What computes: torch, or a graph in ONNX Runtime or OpenVINO.  [default: auto, the "
+    "fastest of torch and ONNX Runtime]",
 )
 @click.option(
     "--max-batch-size", type=click.IntRange(1, 4096), help="At most so many inputs in one call."
@@ -115,10 +116,6 @@ def deploy(file: str | None, **typed: Any) -> None:
 def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
     if wanted.model is None:
         raise click.UsageError("missing MODEL: a model id, a directory, or builtin/sentiment")
-    if wanted.backend == "onnx" and wanted.optimize == "no":
-        raise click.UsageError(
-            "--backend onnx and --no-optimize: a graph is not what transformers runs"
-        )
     model_id, revision = parse_model(wanted.model, wanted.revision)
     request = DeployRequest(
         name=None if wanted.name is None else paths.check_name(wanted.name),

@@ -9,8 +9,7 @@ from msgspec import Meta, Struct
 # "no": as transformers runs it. "equal": faster where results stay those of float32. "close": also
 # where they differ by no more than a stated tolerance.
 Optimize = Literal["no", "equal", "close"]
-Backend = Literal["auto", "torch", "onnx"]
-
+Backend = Literal["auto", "torch", "onnx", "openvino"]
 
 BatchSize = Annotated[int, Meta(ge=1, le=4096, description="Inputs of one call.")]
 BatchTokens = Annotated[int, Meta(ge=1, le=10**6, description="Tokens of one call.")]

@@ -78,7 +78,7 @@ class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Replica(Struct, frozen=True, kw_only=True):
-    """One worker process of a deployment."""
+    """One worker process of a deployment; ``runs`` says how its model computes."""
 
     id: str
     pid: int
@@ -87,6 +87,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     memory_bytes: int
     requests: int
     threads: Threads | None = None
+    runs: dict[str, str] = {}
 
 
 class Deployment(Struct, frozen=True, kw_only=True):

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
+Runtime = Literal["onnx", "openvino"]
+Precision = Literal["float32", "int8", "bfloat16"]
+
+
+class Form(Struct, frozen=True, array_like=True):
+    """What a graph is made for. In float32 its results equal torch's; otherwise they are close."""
+
+    runtime: Runtime
+    precision: Precision = "float32"
+
 
 class GraphNote(Struct, frozen=True, kw_only=True):
-    """What is known of one model's graph: ``difference`` is the largest one to torch's results
-    over their standard deviation; ``speed`` is torch's time over its own for the same calls (None:
-    not yet measured); ``layout`` the adapter's layout of batches that it was made under; ``plain``
-    the arguments that are no tensors; ``kind`` the class of the output, as module:name; ``refused``
-    says why there is no graph."""
+    """What is known of one model's graph: ``difference`` is how far its results are from torch's, as
+    :mod:`modeldeploy.worker.compute.likeness` measures that for its form; ``speed`` is torch's time
+    over its own for the same calls (None: not yet measured); ``layout`` the adapter's layout of
+    batches that it was made under; ``plain`` the arguments that are no tensors; ``kind`` the class of
+    the output, as module:name; ``refused`` says why there is no graph."""
 
     layout: str = ""
     kind: str = ""
@@ -24,6 +34,11 @@ class GraphNote(Struct, frozen=True, kw_only=True):
     speed: float | None = None
     refused: str = ""
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is known if the graph may be used."""
+        return bool(self.refused) or self.speed is not None
+
 
 @dataclass(frozen=True)
 class StoredGraph:
@@ -31,3 +46,4 @@ class StoredGraph:
 
     folder: Path
     note: GraphNote
+    form: Form

@@ -84,7 +84,8 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
 
     ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
     ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
-    ``busy_seconds`` is how long, in all, there was a request for the model.
+    ``busy_seconds`` is how long, in all, there was a request for the model; ``runs`` how it computes,
+    in words.
     """
 
     deployment: str
@@ -105,4 +106,5 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     busy_seconds: float = 0.0
     threads: Threads | None = None
+    runs: dict[str, str] = {}
     problem: Problem | None = None

@@ -35,6 +35,7 @@ from modeldeploy.schema.deployment import (
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
+from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.plan import Policy
@@ -131,7 +132,8 @@ class Manager:
         """Accept a new deployment: checked, named, its port reserved, its record on disk.
 
         Raises:
-            NameTaken, PortTaken, NoFreePort, InvalidModelId, UnknownTask: nothing was changed.
+            NameTaken, PortTaken, NoFreePort, InvalidModelId, UnknownTask, InvalidSetting: nothing
+                was changed.
         """
         self._refuse_if_ending()
         spec = _checked(request.spec)
@@ -255,8 +257,9 @@ class Manager:
 
 
 def _checked(spec: Spec) -> Spec:
-    """The first look at a model id and a task, before anything is started for them."""
+    """The first look at a model id, a task and a backend, before anything is started for them."""
     modelids.parse(spec.model_id, spec.revision)
+    backends.check(spec)
     if spec.task is not None and tasks.find(spec.task) is None:
         served = sorted(name for name in tasks.TASKS if name != "echo")
         close = difflib.get_close_matches(spec.task, [*served, *tasks.ALIASES], n=1)

@@ -11,6 +11,7 @@ from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
@@ -46,6 +47,7 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
     """The orders of a fresh worker that is to listen on ``reservation``."""
     assert record.model is not None
     replica = new_replica_id()
+    device, dtype = backends.place(record.spec)
     return WorkerSpec(
         deployment=record.name,
         replica=replica,
@@ -54,8 +56,8 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         snapshot=record.model.snapshot,
         task=record.model.task,
         model_type=record.model.model_type,
-        device=record.spec.device,
-        dtype=record.spec.dtype,
+        device=device,
+        dtype=dtype,
         trust_remote_code=record.spec.trust_remote_code,
         allow_pickle=record.spec.allow_pickle,
         host=reservation.host,

@@ -1,4 +1,4 @@
-"""``python -m modeldeploy.worker.exporter FOLDER``: the graph of a worker's model, made beside it.
+"""``python -m modeldeploy.worker.exporter FOLDER RUNTIME PRECISION``: the graph of a worker's model, made beside it.
 
 Its standard input is a line with the worker's spec and stays open: at its end the worker is gone,
 and so is this process. It is nice, computes with one thread, and writes the graph's note, or one
@@ -18,12 +18,10 @@ import msgspec
 from msgspec.structs import replace
 
 from modeldeploy.errors import ModelDeployError
-from modeldeploy.schema.graph import GraphNote
+from modeldeploy.schema.graph import Form, GraphNote
 from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.worker import loader
+from modeldeploy.worker import examples, forms, loader
 from modeldeploy.worker.compute import export, graph_cache
-from modeldeploy.worker.http.requests import example_items
-from modeldeploy.worker.tasks.model import ModelAdapter
 
 _NICEST = 19
 
@@ -34,9 +32,10 @@ def main(arguments: list[str]) -> NoReturn:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package it misses
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
     threading.Thread(target=_end_with_the_worker, daemon=True).start()
-    with graph_cache.being_made(Path(arguments[1])) as folder:
+    _, place, *form = arguments
+    with graph_cache.being_made(Path(place)) as folder:
         if folder is not None:
-            graph_cache.write_note(folder, _made(spec, folder))
+            graph_cache.write_note(folder, _made(spec, folder, msgspec.convert(form, Form)))
     os._exit(0)  # the thread that reads holds on to standard input
 
 
@@ -52,26 +51,26 @@ def _end_with_the_worker() -> None:
     os._exit(1)
 
 
-def _made(spec: WorkerSpec, folder: Path) -> GraphNote:
+def _made(spec: WorkerSpec, folder: Path, form: Form) -> GraphNote:
     try:
-        return make(loader.opened(spec), spec, folder)
+        return make(loader.opened(spec), spec, folder, form)
     except (export.NotExportable, ModelDeployError) as error:
         return GraphNote(refused=str(error))
 
 
-def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path) -> GraphNote:
+def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path, form: Form) -> GraphNote:
     """The graph of a prepared adapter's model, in ``folder``.
 
     Raises:
         NotExportable: with one line of cause.
     """
-    if not isinstance(adapter, ModelAdapter) or not adapter.exports:
+    if not forms.exports(adapter):
         raise export.NotExportable("this task's models are not run as one graph")
-    items = example_items(adapter, loader.find_task(spec))
+    items = examples.items(adapter, loader.find_task(spec))
     adapter.arrange(optimize=True)
     with export.recorded(adapter.holder, adapter.graphed) as calls:
         adapter.exercise(items)
-    note = export.export(adapter.graphed, calls, folder, spec.threads)
+    note = export.export(adapter.graphed, calls, folder, form, spec.threads)
     return replace(note, layout=adapter.layout)
 
 

@@ -1,111 +1,62 @@
-"""A deployment that gets faster while it serves: how much goes into a call of its model is measured,
-and once the model has computed for a while, a graph of it is made in a process beside it, tried on the
-batches that came, and swapped in between two of them.
+"""A deployment that gets faster while it serves: how much goes into a call of its model is measured, and
+once the model has computed for a while, graphs of it are made in a process beside it, tried on the batches
+that came, and the best is swapped in between two of them. A graph that was asked for is made at once.
 
-What was found is kept with the graph: the next deployment of that model starts on it, or knows that
-it would not pay.
+What was found is kept with each graph: the next deployment of that model starts on the best, or knows
+that none would pay.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import logging
 import os
 import subprocess
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
 
-from modeldeploy.errors import ModelError
 from modeldeploy.schema import tasks
-from modeldeploy.schema.graph import GraphNote, StoredGraph
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.worker.adapter import Adapter, Item
+from modeldeploy.worker import examples, forms
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.batcher import Batcher
 from modeldeploy.worker.batching.curve import Measuring
 from modeldeploy.worker.batching.front import Front
-from modeldeploy.worker.http.requests import example_items
+from modeldeploy.worker.forms import AnyAdapter
 from modeldeploy.worker.state import WorkerState
+from modeldeploy.worker.trying import Traffic, Trial
 
 if TYPE_CHECKING:
-    import torch
-
     from modeldeploy.worker.compute.graphs import Graph
     from modeldeploy.worker.tasks.model import ModelAdapter
 
 log = logging.getLogger(__name__)
 
-AnyAdapter = Adapter[Any, Any]
-
-_PACKAGES = ("onnxruntime", "onnxscript")
 _LATER = 1.0  # seconds after requests may come: who deployed is answered first
-_BATCHES = 6  # that a graph is tried on
-_ROUNDS = 2
-_WORTH = 1.05  # times torch's speed
 _COPIES, _BESIDES = 4, 1024**3  # of the weights and beside them: memory that making a graph takes
 _PATIENCE = 1800.0  # seconds
 
 
-def known(spec: WorkerSpec, adapter: AnyAdapter) -> StoredGraph | None:
-    """The graph that this model is to start on, if one was made before and proved faster."""
-    if not _fits(spec, adapter):
-        return None
-    from modeldeploy.worker.compute import graph_cache
-
-    stored = graph_cache.find(_folder(spec, adapter))
-    return stored if stored and _pays(spec, stored) else None
-
-
-def require(spec: WorkerSpec, adapter: AnyAdapter) -> None:
-    """
-    Raises:
-        ModelError: a graph is asked for, and it is known without trying that there can be none.
-    """
-    if spec.backend != "onnx" or _fits(spec, adapter):
-        return
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModelError(
-            f"backend onnx: {' and '.join(missing)} not installed",
-            hint="pip install 'modeldeploy[onnx]', or deploy it without --backend",
-        )
-    info = adapter.info()
-    raise ModelError(
-        f"backend onnx: there is no graph for {spec.task} on {info.device} in {info.dtype}",
-        hint="there are some for models on a CPU in float32 that do not write text",
-    )
-
-
-def _worth(spec: WorkerSpec) -> float:
-    """How many times torch's speed a graph must have."""
-    return 0.0 if spec.backend == "onnx" else _WORTH
-
-
-def _pays(spec: WorkerSpec, stored: StoredGraph) -> bool:
-    return not stored.note.refused and (stored.note.speed or 0.0) >= _worth(spec)
-
-
 def start(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
     """Begin to look for something faster, if there may be any. Called when requests may come."""
-    if state.spec.optimize == "no":
-        return
     measure = partial(_measure, state, adapter, front)
     improvement: _Improvement | None = None
-    if _fits(state.spec, adapter):
-        improvement = _Improvement(state.spec, adapter, front, measure)  # type: ignore[arg-type]  # it fits
-    if improvement or adapter.trials:
+    if forms.exports(adapter):
+        if refusal := forms.refusal(state.spec, adapter):
+            adapter.runs["graph"] = f"torch: no graph: {refusal}"
+        else:
+            improvement = _Improvement(state.spec, adapter, front, measure)
+    if state.spec.optimize != "no" and (improvement or adapter.trials):
         run = partial(_live, front, measure, improvement)
         threading.Thread(target=run, name="improving", daemon=True).start()
 
@@ -131,7 +82,7 @@ def _measure(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
     task = tasks.find(state.spec.task)
     assert task is not None
     try:
-        Measuring(adapter, front, example_items(adapter, task), wanted).run()
+        Measuring(adapter, front, examples.items(adapter, task), wanted).run()
         _give_back()
         log.info("calls are %s", front.calls)
     except CancelledError:
@@ -140,54 +91,10 @@ def _measure(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
         log.info("how much goes into a call could not be measured", exc_info=True)
 
 
-def _fits(spec: WorkerSpec, adapter: AnyAdapter) -> bool:
-    """Whether a graph may stand for this model, by what is known without trying."""
-    if spec.optimize == "no" or spec.backend == "torch" or spec.graphs is None:
-        return False
-    if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
-        return False
-    from modeldeploy.worker.tasks.model import ModelAdapter
-
-    if not isinstance(adapter, ModelAdapter) or not adapter.exports:
-        return False
-    info = adapter.info()
-    return info.device == "cpu" and info.dtype == "float32"
-
-
-def _folder(spec: WorkerSpec, adapter: AnyAdapter) -> Path:
-    from modeldeploy.worker.compute import graph_cache
-
-    assert spec.graphs is not None
-    snapshots = [one for one in (spec.snapshot, spec.companion) if one]
-    return graph_cache.place(Path(spec.graphs), snapshots, spec.task, adapter.info().dtype)
-
-
 def _give_back() -> None:
     """Have the allocator return what large calls took: who is not asked stays small."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
-
-
-class _Traffic:
-    """Hears of the calls of a model: ``enough`` is set when they took so many seconds together."""
-
-    def __init__(self, seconds: float) -> None:
-        self.enough = threading.Event()
-        self._left = seconds
-        self._latest: deque[list[Item]] = deque(maxlen=_BATCHES)
-
-    def __call__(self, items: list[Item], seconds: float) -> None:
-        self._left -= seconds
-        self._latest.append(items)
-        if self._left <= 0:
-            self.enough.set()
-
-    def latest(self) -> list[list[Item]]:
-        """The latest batches, with items of their own: a request that is given up drops its own."""
-        return [
-            [Item(item.data, item.size, item.key) for item in batch]
-            for batch in self._latest.copy()
-        ]
 
 
 class _Improvement:
@@ -202,56 +109,101 @@ class _Improvement:
     ) -> None:
         self._spec, self._adapter, self._front = spec, adapter, front
         self._measure = measure
-        self._folder = _folder(spec, adapter)
+        self._wanted = forms.wanted(spec, adapter)
+        self._found: dict[Form, StoredGraph] = {}
 
     def run(self) -> None:
-        """Make the graph, try it, and have the model run on it where it pays."""
+        """Find out of each form that may be had, and have the model run on the best."""
         try:
             self._run()
         except CancelledError:
             raise
         except Exception:  # the thread's boundary: the model serves as it did
             log.exception("looking for a faster form of the model has failed")
-            self._say("torch: a graph could not be tried, see the log")
-
-    def _say(self, words: str) -> None:
-        self._adapter.runs["graph"] = words
+            self._adapter.runs["graph"] = "a graph could not be tried, see the log"
+        finally:
+            self._adapter.on_call = None
 
     def _run(self) -> None:
+        self._recall()
+        traffic = Traffic(self._spec.optimize_after)
+        for form in self._wanted:
+            if form not in self._found:
+                self._adapter.on_call = traffic
+                self._judge(form, traffic)
+        self._tell()
+        for what, words in self._adapter.runs.items():
+            log.info("how the model runs: %s: %s", what, words)
+
+    def _recall(self) -> None:
+        """What is known of before; without a graph that the model should run on and does not: it
+        could not be opened, or the first prediction differed."""
+        from modeldeploy.worker.compute import graph_cache
+
+        found = forms.known(self._spec, self._adapter)
+        best = forms.best(self._spec, found)
+        if best and self._adapter.graph is None:
+            graph_cache.forget(best.folder)
+            found.remove(best)
+        self._found = {one.form: one for one in found}
+        self._tell()
+
+    @property
+    def _judged(self) -> list[StoredGraph]:
+        return [self._found[form] for form in self._wanted if form in self._found]
+
+    @property
+    def _best(self) -> StoredGraph | None:
+        return forms.best(self._spec, self._judged)
+
+    def _tell(self) -> None:
+        for form in self._found:  # no longer being made
+            self._adapter.runs.pop(form.precision, None)
+        self._adapter.runs.update(forms.told(self._spec, self._judged, self._best))
+
+    def _judge(self, form: Form, traffic: Traffic) -> None:
+        """Find out of the graph in that form, and run on it if it is the best."""
         from modeldeploy.worker.compute import graph_cache, graphs
 
-        worth, stored = _worth(self._spec), graph_cache.find(self._folder)
-        if stored and _pays(self._spec, stored) and self._adapter.graph is None:
-            graph_cache.forget(self._folder)  # it could not be opened, or gave something else
-            stored = None
-        if stored and (stored.note.refused or stored.note.speed is not None):
-            self._say(graphs.words(stored.note, worth))
+        is_urgent = form.precision == "float32" and forms.asked(self._spec) is not None
+        if not is_urgent:
+            traffic.enough.wait()
+        place = forms.folder(self._spec, form)
+        stored = graph_cache.find(place, form) or self._made(StoredGraph(place, GraphNote(), form))
+        if stored.note.refused:
+            self._found[form] = stored
+            self._tell()
             return
-        batches = self._traffic()
-        stored = stored or self._made()
-        if not stored.note.refused:
-            graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
-            stored = replace(stored, note=self._tried(graph, stored.note, batches))
-            graph_cache.write_note(self._folder, stored.note)
-            if _pays(self._spec, stored):
-                self._front.between(lambda: self._adapter.run_on(graph)).result()
-                self._measure()
-        self._say(graphs.words(stored.note, worth))
-        log.info("how the model runs: %s", self._adapter.runs["graph"])
+        graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
+        if is_urgent:  # of its speed the example tells too little to be kept
+            self._try(graph, self._examples())
+            traffic.enough.wait()
+        self._try(graph, [*self._examples(), *traffic.latest()])
+        graph_cache.write_note(place, self._found[form].note)
 
-    def _traffic(self) -> list[list[Item]]:
-        """The latest batches, once the model has computed for so long that a graph may pay; where one is
-        asked for the task's example, at once."""
-        if self._spec.backend == "onnx":
-            task = tasks.find(self._spec.task)
-            assert task is not None
-            return [example_items(self._adapter, task)[:1]]
-        traffic = self._adapter.on_call = _Traffic(self._spec.optimize_after)
-        traffic.enough.wait()
-        self._adapter.on_call = None
-        return traffic.latest()
+    def _try(self, graph: Graph, batches: list[list[Item]]) -> None:
+        """Run on the graph if on these batches it proves the best: in float32 beside torch, in a lower
+        precision beside what runs now."""
+        stored = graph.stored
+        if stored.form.precision == "float32":
+            trial = Trial(self._adapter, self._front)
+        else:
+            trial = Trial(self._adapter, self._front, self._adapter.graph, forms.speed(self._best))
+        self._found[stored.form] = replace(stored, note=trial.note(graph, batches))
+        is_best, runs = self._best is self._found[stored.form], self._adapter.graph is graph
+        if is_best != runs:
+            self._front.between(lambda: self._adapter.run_on(graph if is_best else None)).result()
+        self._tell()
+        if is_best != runs:
+            self._measure()
 
-    def _made(self) -> StoredGraph:
+    def _examples(self) -> list[list[Item]]:
+        """Batches of one: those that the model's first prediction is made of."""
+        task = tasks.find(self._spec.task)
+        assert task is not None
+        return [[item] for item in examples.items(self._adapter, task)]
+
+    def _made(self, wanted: StoredGraph) -> StoredGraph:
         """The graph, made now or meanwhile."""
         from modeldeploy.worker.compute import graph_cache
 
@@ -259,9 +211,13 @@ class _Improvement:
         needed = _COPIES * weights + _BESIDES
         if psutil.virtual_memory().available < needed:
             refused = f"making one takes {needed >> 20} MB of memory, and there is less"
-            return StoredGraph(self._folder, GraphNote(refused=refused))
-        self._say("torch; a graph is being made")
-        command = [sys.executable, "-m", "modeldeploy.worker.exporter", str(self._folder)]
+            return replace(wanted, note=GraphNote(refused=refused))
+        if wanted.form.precision == "float32":
+            self._adapter.runs["graph"] = "torch; a graph is being made"
+        else:
+            self._adapter.runs[wanted.form.precision] = "a graph is being made"
+        command = [sys.executable, "-m", "modeldeploy.worker.exporter", str(wanted.folder)]
+        command += [wanted.form.runtime, wanted.form.precision]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
             assert process.stdin is not None
@@ -271,44 +227,7 @@ class _Improvement:
                 code = process.wait(_PATIENCE)
             finally:
                 process.kill()
-        found = graph_cache.find(self._folder)
+        found = graph_cache.find(wanted.folder, wanted.form)
         if found is None:
             raise RuntimeError(f"the process that makes the graph ended with {code}")
         return found
-
-    def _tried(self, graph: Graph, note: GraphNote, batches: list[list[Item]]) -> GraphNote:
-        """Run the batches on torch and on the graph, one call at a time between those of requests."""
-        from modeldeploy.worker.compute.export import EQUAL
-        from modeldeploy.worker.compute.likeness import gap
-
-        plain = fast = difference = 0.0
-        for batch in batches:
-            turns = [(self._one(None, batch), self._one(graph, batch)) for _ in range(_ROUNDS)]
-            plain += min(seconds for (_, seconds), _ in turns)
-            fast += min(seconds for _, (_, seconds) in turns)
-            (one, _), (other, _) = turns[0]
-            difference = max(difference, gap(one, other))
-        if difference > EQUAL:
-            return msgspec.structs.replace(
-                note, refused=f"on what came, its results would differ by {difference:.1e}"
-            )
-        return msgspec.structs.replace(
-            note, speed=plain / fast, difference=max(note.difference, difference)
-        )
-
-    def _one(self, graph: Graph | None, batch: list[Item]) -> tuple[list[torch.Tensor], float]:
-        """What the model's first call gives, and the seconds of the batch."""
-        from modeldeploy.worker.compute.settling import first_output
-
-        adapter = self._adapter
-
-        def run() -> tuple[list[torch.Tensor], float]:
-            adapter.run_on(graph)
-            try:
-                begun = time.perf_counter()
-                found = first_output(adapter.model, lambda: adapter.core(batch))
-                return found, time.perf_counter() - begun
-            finally:
-                adapter.run_on(None)
-
-        return self._front.between(run).result()

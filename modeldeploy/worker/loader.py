@@ -10,6 +10,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.worker import improving
+from modeldeploy.worker import forms
 from modeldeploy.worker.adapter import Adapter, Source
+from modeldeploy.worker.examples import warm_up
 from modeldeploy.worker.failures import one_line
-from modeldeploy.worker.http.requests import example
 from modeldeploy.worker.loading.gguf import convert_once
 from modeldeploy.worker.state import WorkerState
 from modeldeploy.worker.tasks import adapter_of
@@ -100,18 +101,18 @@ def load(state: WorkerState) -> AnyAdapter:
         unit="",
     )
     adapter.prepare(source)
-    improving.require(spec, adapter)
+    forms.require(spec, adapter)
     info = adapter.info()
     state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
-    from modeldeploy.worker.compute import settling  # it imports torch
+    from modeldeploy.worker.compute import lowering, settling  # they import torch
 
+    predict = partial(warm_up, adapter, task)
+    if forms.is_lowered(adapter, spec):
+        adapter.runs["precision"] = lowering.lower(adapter.model, predict)
     settling.settle(
-        adapter,
-        lambda: warm_up(adapter, task),
-        optimize=spec.optimize,
-        graph=improving.known(spec, adapter),
+        adapter, predict, optimize=spec.optimize, graph=forms.best(spec, forms.known(spec, adapter))
     )
-    state.update(fraction=1.0)
+    state.update(fraction=1.0, dtype=adapter.info().dtype)
     return adapter
 
 
@@ -148,19 +149,3 @@ def opened(spec: WorkerSpec) -> AnyAdapter:
     adapter.load(source)
     adapter.prepare(source)
     return adapter
-
-
-def warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:
-    """The way of one request, with the task's own example: it pages the weights in."""
-    request = example(task, task.smoke_body())
-    try:
-        items = adapter.pre(request.inputs[0], request.parameters)
-        raws = [raw for item in items for raw in adapter.core([item])]
-        adapter.post(raws, request.inputs[0], request.parameters)
-    except ModelDeployError:
-        raise
-    except Exception as error:  # a model that loads and cannot compute
-        raise ModelError(
-            f"its first prediction failed: {one_line(error)}",
-            hint="do config.json, weights and tokenizer belong together?",
-        ) from error

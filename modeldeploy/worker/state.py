@@ -43,7 +43,8 @@ class Now(Struct, frozen=True, kw_only=True):
 class WorkerState:
     """Made in the event loop. ``requests``, ``in_flight`` and ``threads`` are the loop's alone;
     ``now`` is replaced whole, so that any thread may read it; ``update`` may be called from any
-    thread. ``busy_seconds`` tells how long there was a request for the model."""
+    thread. ``busy_seconds`` tells how long there was a request for the model, ``runs`` how it
+    computes."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -52,6 +53,7 @@ class WorkerState:
         self.in_flight = 0
         self.threads = Threads(count=spec.threads, why="those it was started with")
         self.busy_seconds: Callable[[], float] = float
+        self.runs: Callable[[], dict[str, str]] = dict
         self.ended = False
         self.listeners_seen_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -129,5 +131,6 @@ class WorkerState:
             in_flight=self.in_flight,
             busy_seconds=self.busy_seconds(),
             threads=self.threads,
+            runs=self.runs(),
             problem=now.problem,
         )

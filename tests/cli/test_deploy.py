@@ -111,12 +111,6 @@ def test_optimize_says_how_far_results_may_go(
     assert asked(fake)["spec"]["optimize"] == wanted
 
 
-def test_a_graph_is_not_what_transformers_runs(run: Run) -> None:
-    done = run("deploy", "org/name", "-d", "--backend", "onnx", "--no-optimize")
-    assert done.code == 2
-    assert "--no-optimize" in done.err
-
-
 def test_the_users_own_variables_and_the_hub_token_reach_it(
     fake: FakeSupervisor, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.worker.adapter import Adapter, Source
 from modeldeploy.worker.compute import settling
-from modeldeploy.worker.loader import warm_up
+from modeldeploy.worker.examples import warm_up
 from modeldeploy.worker.tasks import adapter_of
 
 AnyAdapter = Adapter[Any, Any]
@@ -67,9 +67,10 @@ def made_once(task: str) -> Any:
     return fixture
 
 
-def _warm_up(adapter: AnyAdapter, task: TaskSchema) -> None:
+def _warm_up(adapter: AnyAdapter, task: TaskSchema) -> list[Any]:
     with contextlib.suppress(ModelDeployError):  # some models are too small for their example
-        warm_up(adapter, task)
+        return warm_up(adapter, task)
+    return []
 
 
 def inputs(task: str, /, **fields: Any) -> Any:

@@ -1,80 +1,211 @@
-"""What computes is what was asked for: torch, or a graph, or it is said why not."""
+"""A deployment gets faster while it serves, by what it is allowed and by what is seen of it."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
-from modeldeploy.errors import ModelError
-from modeldeploy.worker import improving
-from modeldeploy.worker.compute import graph_cache
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
+from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.worker import exporter, forms, improving, loader, trying
+from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.compute import graph_cache, graphs, likeness, sessions, settling
 from modeldeploy.worker.state import WorkerState
 from tests.models import tiny
-from tests.worker.adapters import loaded
+from tests.worker.adapters import inputs, loaded, parameters
 from tests.worker.specs import worker_spec
 
 pytest.importorskip("onnxruntime")
+
 TASK = "text-classification"
+ONNX, INT8 = Form("onnx"), Form("onnx", "int8")
+SLOW, FAST = {None: 1.0, ONNX: 2.0, INT8: 4.0}, {None: 1.0, ONNX: 0.8, INT8: 0.4}  # seconds a call
 
 
-def _spec(model: Path, **more: Any) -> Any:
-    more = {"dtype": "float32", "graphs": str(model.parent / "graphs"), **more}
-    return worker_spec(model, TASK, 1, **more)
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(improving, "_LATER", 0.0)
 
 
-def test_a_graph_that_cannot_be_is_refused_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tiny.classifier(tmp_path / "model")
-    adapter: Any = loaded(model, TASK)
-    improving.require(_spec(model, backend="onnx"), adapter)
-    improving.require(_spec(model, backend="torch"), adapter)
+@pytest.fixture(name="model")
+def _model(tmp_path: Path) -> Path:
+    return tiny.classifier(tmp_path / "model")
 
-    writer = tiny.gpt2(tmp_path / "writer")
-    with pytest.raises(ModelError, match="no graph for text-generation on cpu in float32"):
-        improving.require(
-            worker_spec(writer, "text-generation", 1, backend="onnx", graphs=str(tmp_path)),
-            loaded(writer, "text-generation"),
-        )
 
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
-    )
-    with pytest.raises(ModelError, match="onnxruntime not installed") as told:
-        improving.require(_spec(model, backend="onnx"), adapter)
-    assert "modeldeploy[onnx]" in str(told.value.hint)
+def _spec(model: Path, **changes: Any) -> WorkerSpec:
+    usual = {"dtype": "float32", "graphs": str(model.parent / "graphs"), "optimize_after": 0.001}
+    return worker_spec(model, TASK, 1, **{**usual, **changes})
+
+
+def _items(adapter: Any) -> list[Item]:
+    text = "Ada moved from Paris to London, where she lives with her sister."
+    found: list[Item] = adapter.pre(inputs(TASK, text=text), parameters(TASK))
+    return found
+
+
+def _served(spec: WorkerSpec, adapter: Any, until: Callable[[], bool], asked: bool = True) -> Any:
+    """What a deployment answers to one text again and again until then; to none, if nobody asks."""
+
+    async def serve() -> list[Any]:
+        front = adapter.front(10, lambda count: None)
+        improving.start(WorkerState(spec), adapter, front)
+        found = []
+        while not until():
+            await asyncio.sleep(0.05)
+            if asked:
+                found.append((await front.run(_items(adapter))).raws)
+        found.append((await front.run(_items(adapter))).raws)
+        front.close()
+        return found
+
+    return asyncio.run(asyncio.wait_for(serve(), 200))
+
+
+def _with_times(monkeypatch: pytest.MonkeyPatch, seconds: dict[Form | None, float]) -> None:
+    """Graphs are made in this process, and whatever a call takes, these are the seconds measured."""
+    one = trying.Trial._one
+
+    def timed(self: Any, graph: graphs.Graph | None, batch: list[Item]) -> Any:
+        return one(self, graph, batch)[0], seconds[graph.stored.form if graph else None]
+
+    def made(self: Any, wanted: StoredGraph) -> StoredGraph:
+        wanted.folder.mkdir(parents=True)
+        adapter = loader.opened(self._spec)
+        note = exporter.make(adapter, self._spec, wanted.folder, wanted.form)
+        graph_cache.write_note(wanted.folder, note)
+        return replace(wanted, note=note)
+
+    monkeypatch.setattr(trying.Trial, "_one", timed)
+    monkeypatch.setattr(improving._Improvement, "_made", made)
+
+
+def _best(spec: WorkerSpec, adapter: Any) -> StoredGraph | None:
+    return forms.best(spec, forms.known(spec, adapter))
 
 
 @pytest.mark.slow
-def test_a_graph_that_is_asked_for_is_made_at_once_and_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever its speed, and without a request."""
-    monkeypatch.setattr(improving, "_WORTH", 1e9)
-    monkeypatch.setattr(improving, "_LATER", 0.0)
-    model = tiny.classifier(tmp_path / "model")
+def test_a_deployment_finds_out_by_itself_how_to_run(model: Path) -> None:
     adapter: Any = loaded(model, TASK)
-    spec = _spec(model, backend="onnx", optimize_after=1e9)
+    spec = _spec(model)
+    assert _best(spec, adapter) is None
 
-    async def serve() -> None:
-        front = adapter.front(10, lambda count: None)
-        improving.start(WorkerState(spec), adapter, front)
-        while not adapter.runs.get("graph", "torch; ").startswith(("ONNX", "torch:")):
-            await asyncio.sleep(0.05)
-        front.close()
+    def is_found_out() -> bool:
+        return not adapter.runs.get("graph", "torch; ").startswith("torch; ")
 
-    asyncio.run(asyncio.wait_for(serve(), 200))
-    assert adapter.runs["graph"].startswith("ONNX Runtime"), adapter.runs
-    assert adapter.graph is not None
-    assert improving.known(spec, adapter) is not None
-    assert improving.known(_spec(model), adapter) is None, "by itself it would not be used"
-    assert improving.known(_spec(model, backend="torch"), adapter) is None
-    (place,) = (one for one in (tmp_path / "graphs").iterdir() if one.is_dir())
-    stored = graph_cache.find(place)
+    found = _served(spec, adapter, is_found_out)
+    assert all(np.allclose(one[0], found[0][0], atol=1e-4) for one in found)
+    (place,) = (one for one in (model.parent / "graphs").iterdir() if one.is_dir())
+    stored = graph_cache.find(place, ONNX)
     assert stored is not None
     assert stored.note.speed is not None
+    is_graph = stored.note.speed >= 1.05
+    assert adapter.runs["graph"].startswith("ONNX Runtime" if is_graph else "torch")
+    assert (_best(spec, adapter) is not None) == is_graph
+
+    graph_cache.write_note(place, msgspec.structs.replace(stored.note, speed=2.0))
+    again: Any = loaded(model, TASK, graph=_best(spec, adapter))
+    assert isinstance(again.holder.forward, graphs.Graph)
+    assert np.allclose(again.core(_items(again))[0], found[0][0], atol=1e-4)
+
+    (place / sessions.FILE).write_bytes(b"nothing")
+    plain: Any = loaded(model, TASK, graph=_best(spec, adapter))
+    assert plain.graph is None
+
+    _served(
+        msgspec.structs.replace(spec, optimize_after=1e9),
+        plain,
+        lambda: not place.exists(),
+        asked=False,
+    )
+    assert "graph" not in plain.runs, "nobody is told of a graph that does not run"
+
+
+@pytest.mark.slow
+def test_a_graph_that_was_asked_for_is_there_at_once_whatever_its_speed(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_times(monkeypatch, SLOW)
+    adapter: Any = loaded(model, TASK)
+    expected = adapter.core(_items(adapter))[0]
+    spec = _spec(model, backend="onnx", optimize_after=1e9)
+    found = _served(spec, adapter, lambda: adapter.graph is not None, asked=False)
+    assert np.allclose(found[-1][0], expected, atol=1e-4)
+    assert adapter.runs["graph"].startswith("ONNX Runtime")
+    assert "0.5 times torch's speed" in adapter.runs["graph"]
+    assert _best(_spec(model), adapter) is None, "nobody else wants it"
+
+
+@pytest.mark.slow
+def test_a_lower_precision_runs_where_it_is_faster_still_and_close(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_times(monkeypatch, FAST)
+    adapter: Any = loaded(model, TASK)
+    expected = adapter.core(_items(adapter))
+    spec = _spec(model, optimize="close")
+    found = _served(spec, adapter, lambda: " in int8" in adapter.runs.get("graph", ""))
+    assert "int8" not in adapter.runs, "of what runs one line tells"
+    assert 0 < likeness.off(expected, found[-1]) <= likeness.CLOSE
+    best = _best(spec, adapter)
+    assert best is not None
+    assert best.form == INT8
+    assert best.note.speed == pytest.approx(2.5)
+    assert _best(_spec(model), adapter) != best, "it is for those who allow it"
+
+    again: Any = loaded(model, TASK, optimize="close", graph=best)
+    assert again.graph.stored.form == INT8
+    monkeypatch.setattr(settling, "CLOSE", 0.0)
+    other: Any = loaded(model, TASK, optimize="close", graph=best)
+    assert other.graph is None, "its first prediction is too far off"
+
+
+@pytest.mark.slow
+def test_a_lower_precision_that_is_not_close_is_turned_down_with_its_figure(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_times(monkeypatch, FAST)
+    monkeypatch.setattr(likeness, "CLOSE", 1e-9)
+    adapter: Any = loaded(model, TASK)
+    spec = _spec(model, optimize="close")
+    _served(spec, adapter, lambda: "results would be off" in adapter.runs.get("int8", ""))
+    assert adapter.graph.stored.form == ONNX
+    assert adapter.runs["graph"].startswith("ONNX Runtime")
+    assert "more than 1e-09" in adapter.runs["int8"]
+    assert [one.form for one in forms.known(spec, adapter)] == [ONNX, INT8], "nobody tries again"
+
+
+def test_a_graph_that_was_asked_for_and_cannot_be_made_is_told_of(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = GraphNote(refused="torch cannot trace it")
+    monkeypatch.setattr(
+        improving._Improvement, "_made", lambda self, wanted: replace(wanted, note=note)
+    )
+    adapter: Any = loaded(model, TASK)
+    spec = _spec(model, backend="onnx")
+    _served(spec, adapter, lambda: "asked for" in adapter.runs.get("graph", ""), asked=False)
+    assert adapter.graph is None
+    assert "torch cannot trace it" in adapter.runs["graph"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "times"), [(FAST, 3), (SLOW, 1)])
+def test_calls_are_measured_again_once_a_graph_runs(
+    model: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[Form | None, float], times: int
+) -> None:
+    _with_times(monkeypatch, seconds)
+    measured: list[bool] = []
+    adapter: Any = loaded(model, TASK)
+    monkeypatch.setattr(
+        improving, "_measure", lambda *which: measured.append(adapter.graph is not None)
+    )
+    spec = _spec(model, optimize="close")
+    _served(spec, adapter, lambda: len(forms.known(spec, adapter)) == 2)
+    assert measured == [False, True, True][:times]

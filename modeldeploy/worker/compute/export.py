@@ -1,5 +1,5 @@
-"""From a module and calls of it to an ONNX graph in a folder, optimised for this CPU and compared with
-the module on those calls.
+"""From a module and calls of it to an ONNX graph in a folder, in the form that its runtime is to open,
+compared with the module on those calls.
 
 It takes seconds and several times the weights' memory: a process of its own runs it
 (:mod:`modeldeploy.worker.exporter`).
@@ -20,22 +20,15 @@ import torch
 from msgspec.structs import replace
 from transformers.utils import ModelOutput
 
-from modeldeploy.schema.graph import GraphNote, StoredGraph
-from modeldeploy.worker.compute.graphs import (
-    FILE,
-    WEIGHTS,
-    Graph,
-    kind_of,
-    original,
-    session_options,
-    sorted_out,
-)
-from modeldeploy.worker.compute.likeness import gap
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
+from modeldeploy.worker.compute import quantizing
+from modeldeploy.worker.compute.graphs import Graph, kind_of, original, sorted_out
+from modeldeploy.worker.compute.likeness import EQUAL, gap
+from modeldeploy.worker.compute.sessions import FILE, WEIGHTS, session_options
 from modeldeploy.worker.failures import one_line
 
 log = logging.getLogger(__name__)
 
-EQUAL = 1e-4  # largest difference over the outputs' standard deviation
 _OPSET = 23  # the first with attention as one operator
 _UNOPTIMISED = "exported.onnx"
 _LEAST_BYTES = 1024  # of a weight that is kept in a file of its own
@@ -75,7 +68,7 @@ def recorded(holder: Any, module: Any) -> Iterator[list[Call]]:
         holder.forward = forward
 
 
-def export(module: Any, calls: Sequence[Call], folder: Path, threads: int) -> GraphNote:
+def export(module: Any, calls: Sequence[Call], folder: Path, form: Form, threads: int) -> GraphNote:
     """Put the graph into ``folder``; ``calls`` are of several sizes, more than one row among them.
 
     Raises:
@@ -83,7 +76,7 @@ def export(module: Any, calls: Sequence[Call], folder: Path, threads: int) -> Gr
     """
     try:
         _check(calls)
-        return _export(module, calls, folder, threads)
+        return _export(module, calls, folder, form, threads)
     except Exception as error:  # torch's exporter and ONNX Runtime raise what they like
         for left in folder.iterdir():
             left.unlink()
@@ -112,7 +105,9 @@ def _tensors(output: Any) -> dict[str, torch.Tensor]:
     return {name: one for name, one in output.items() if isinstance(one, torch.Tensor)}
 
 
-def _export(module: Any, calls: Sequence[Call], folder: Path, threads: int) -> GraphNote:
+def _export(
+    module: Any, calls: Sequence[Call], folder: Path, form: Form, threads: int
+) -> GraphNote:
     names, outputs = tuple(calls[0].tensors), tuple(calls[0].output)
     whole = _Whole(module, names, outputs, calls[0].plain)
     largest = max(calls, key=lambda call: min(min(one.shape) for one in call.tensors.values()))
@@ -129,12 +124,18 @@ def _export(module: Any, calls: Sequence[Call], folder: Path, threads: int) -> G
             verbose=False,
         )
     assert program is not None
-    program.save(str(folder / _UNOPTIMISED), external_data=True)
+    plain = folder / (FILE if form.runtime == "openvino" else _UNOPTIMISED)
+    program.save(str(plain), external_data=True)
     del program
-    _optimise(folder, threads)
+    if form.precision == "int8" and not quantizing.quantize(plain):
+        raise NotExportable("nothing of it would be computed in int8")
+    if form.runtime == "onnx":
+        _optimise(folder, threads)
     note = GraphNote(outputs=outputs, plain=calls[0].plain, kind=calls[0].kind)
-    graph = Graph(module, StoredGraph(folder, note), threads)
+    graph = Graph(module, StoredGraph(folder, note, form), threads)
     difference = max(gap(list(one.output.values()), _again(graph, one)) for one in calls)
+    if form.precision != "float32":  # whether it is close is seen on what comes
+        return note
     if difference > EQUAL:
         raise NotExportable(f"its results would differ by {difference:.1e} of their spread")
     return replace(note, difference=difference)

@@ -1,4 +1,4 @@
-"""Where graphs are kept: one folder for each model, task, precision, CPU and set of versions.
+"""Where graphs are kept: one folder for each model, task, form, CPU and set of versions.
 
 A folder is there whole, with a note that says what is in it, or not at all. Where a model has no
 graph the folder holds the note alone, so that nobody tries again.
@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
@@ -19,18 +18,20 @@ from pathlib import Path
 import msgspec
 
 from modeldeploy import __version__
-from modeldeploy.schema.graph import GraphNote, StoredGraph
+from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
+from modeldeploy.worker import cpu
 
 _NOTE = "graph.json"
-_PACKAGES = ("torch", "transformers", "onnxruntime", "onnxscript")
+_MAKERS = ("torch", "transformers", "onnxscript")
+_RUNTIMES: dict[Runtime, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 _WEIGHTS = (".safetensors", ".bin", ".json", ".model", ".txt")
-_CPUINFO = Path("/proc/cpuinfo")
 
 
-def place(root: Path, snapshots: list[str], task: str, dtype: str) -> Path:
-    """The folder of the graph of a model that is made of these snapshots."""
+def place(root: Path, snapshots: list[str], task: str, form: Form) -> Path:
+    """The folder of the graph in that form of a model that is made of these snapshots."""
     digest = hashlib.sha256()
-    for part in (task, dtype, __version__, *map(_version, _PACKAGES), _cpu()):
+    versions = (__version__, *map(_version, (*_MAKERS, _RUNTIMES[form.runtime])))
+    for part in (task, form.runtime, form.precision, *versions, cpu.described()):
         digest.update(f"{part}\0".encode())
     for snapshot in snapshots:
         for name, identity in _files(Path(snapshot)):
@@ -45,16 +46,6 @@ def _version(package: str) -> str:
         return ""
 
 
-def _cpu() -> str:
-    """Model and instructions of the processor: graphs are laid out for them."""
-    try:
-        lines = _CPUINFO.read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    kinds = ("model name", "flags", "Features")
-    return "".join(dict.fromkeys(line for line in lines if line.startswith(kinds)))
-
-
 def _files(snapshot: Path) -> Iterator[tuple[str, str]]:
     """What a model is made of. In the Hub's cache a file is a link to one that is named by its
     content; elsewhere size and time stand for the content."""
@@ -64,13 +55,17 @@ def _files(snapshot: Path) -> Iterator[tuple[str, str]]:
             yield path.name, f"{path.resolve().name} {found.st_size} {found.st_mtime_ns}"
 
 
-def find(folder: Path) -> StoredGraph | None:
-    """The graph in the folder, or what is known of there being none."""
+def find(folder: Path, form: Form) -> StoredGraph | None:
+    """The graph in the folder, made for that form, or what is known of there being none."""
+    note = _note(folder)
+    return StoredGraph(folder, note, form) if note else None
+
+
+def _note(folder: Path) -> GraphNote | None:
     try:
-        note = msgspec.json.decode((folder / _NOTE).read_bytes(), type=GraphNote)
+        return msgspec.json.decode((folder / _NOTE).read_bytes(), type=GraphNote)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
-    return StoredGraph(folder, note)
 
 
 def write_note(folder: Path, note: GraphNote) -> None:
@@ -93,7 +88,7 @@ def being_made(folder: Path) -> Iterator[Path | None]:
     fd = os.open(folder.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        if find(folder):
+        if _note(folder):
             yield None
             return
         unfinished = folder.with_suffix(".partial")

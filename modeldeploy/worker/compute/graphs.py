@@ -1,8 +1,7 @@
-"""A model's graph outside of torch: it stands for ``forward`` of a module, and runs in ONNX Runtime.
+"""A model's graph outside of torch: it stands for ``forward`` of a module.
 
 A call that the graph was not made for (other inputs, other sizes where a size is fixed) is torch's,
-as before. ONNX Runtime's threads do not spin: two deployments on the same cores would starve each
-other.
+as before.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,72 +16,16 @@ import numpy.typing as npt
 import torch
 from transformers.utils import ModelOutput
 
-from modeldeploy.schema.graph import GraphNote, StoredGraph
-
-Arrays = dict[str, npt.NDArray[Any]]
-Dimensions = tuple[int | None, ...]  # None: of any size
-
-FILE, WEIGHTS = "graph.onnx", "weights.bin"
-
-
-def words(note: GraphNote, worth: float) -> str:
-    """How the model runs, with the note's graph or without, for ``/info``."""
-    if note.refused:
-        return f"torch: no graph: {note.refused}"
-    if (note.speed or 0.0) < worth:
-        return f"torch: {runtime()} would run at {note.speed:.2f} times its speed"
-    equal = f"equal to {note.difference:.0e} of their spread"
-    return f"{runtime()}, {note.speed:.1f} times torch's speed, results {equal}"
-
-
-def runtime() -> str:
-    """What runs graphs here."""
-    return f"ONNX Runtime {metadata.version('onnxruntime')}"
-
-
-class OnnxSession:
-    """In ONNX Runtime, already optimised for this CPU: its weights are mapped from the file. ``inputs``
-    are the names and sizes that it takes."""
-
-    def __init__(self, folder: Path, threads: int) -> None:
-        import onnxruntime
-
-        self.threads = threads
-        options = session_options(threads)
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._session = onnxruntime.InferenceSession(
-            str(folder / FILE), options, providers=["CPUExecutionProvider"]
-        )
-        self.inputs: dict[str, Dimensions] = {
-            one.name: _dimensions(one.shape) for one in self._session.get_inputs()
-        }
-
-    def run(self, given: Arrays) -> list[npt.NDArray[Any]]:
-        found: list[npt.NDArray[Any]] = self._session.run(None, given)
-        return found
-
-
-def session_options(threads: int) -> Any:
-    """ONNX Runtime's, with so many threads that wait without spinning."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-def _dimensions(shape: list[Any]) -> Dimensions:
-    return tuple(size if isinstance(size, int) else None for size in shape)
+from modeldeploy.schema.graph import StoredGraph
+from modeldeploy.worker.compute import sessions
 
 
 class Graph:
     """A stored graph that stands for ``forward`` of ``module``."""
 
     def __init__(self, module: Any, stored: StoredGraph, threads: int) -> None:
-        self._folder, self._note = stored.folder, stored.note
-        self.session = OnnxSession(self._folder, threads)
+        self.stored, self._note = stored, stored.note
+        self.session = sessions.opened(stored.form, stored.folder, threads)
         self._kind = _kind(self._note.kind)
         self._torch: Callable[..., Any] = original(module)
         self._signature = inspect.signature(self._torch)
@@ -100,7 +41,7 @@ class Graph:
     def use_threads(self, count: int) -> None:
         """Compute with so many from now on. Not while a call runs."""
         if count != self.session.threads:
-            self.session = OnnxSession(self._folder, count)
+            self.session = sessions.opened(self.stored.form, self.stored.folder, count)
 
     def _takes(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         inputs = self.session.inputs

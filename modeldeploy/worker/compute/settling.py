@@ -12,7 +12,7 @@ from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.computing import Optimize
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.adapter import Adapter
-from modeldeploy.worker.compute.likeness import gap, tensors_of
+from modeldeploy.worker.compute.likeness import CLOSE, Outcome, gap, off, tensors_of
 
 log = logging.getLogger(__name__)
 
@@ -22,40 +22,44 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 def settle(
     adapter: Adapter[Any, Any],
-    predict: Callable[[], None],
+    predict: Callable[[], list[Any]],
     *,
     optimize: Optimize,
     graph: StoredGraph | None = None,
 ) -> None:
     """``predict`` once, which pages the weights in, and once more where the model then computes in
-    another way (on ``graph``, where there is one); what does not give the same is undone."""
+    another way (on ``graph``, where there is one); what does not give the same, or close to it where
+    the graph is of a lower precision, is undone. ``predict`` gives the task's raw outputs."""
     model = getattr(adapter, "model", None)
     if not isinstance(model, torch.nn.Module):
         predict()
         adapter.settle(optimize=optimize)
         return
-    before = first_output(model, predict)
+    before = outcome(model, predict)
     adapter.settle(optimize=optimize, graph=graph if optimize != "no" else None)
     if optimize == "no":
         return
     try:
-        is_equal = _equal(before, first_output(model, predict))
+        after = outcome(model, predict)
+        is_lower = graph is not None and graph.form.precision != "float32"
+        is_fit = off(before.raws, after.raws) <= CLOSE if is_lower else _equal(before, after)
     except ModelDeployError as error:
         log.info("made faster, the model fails: %s", error.message)
-        is_equal = False
-    if not is_equal:
+        is_fit = False
+    if not is_fit:
         log.warning("made faster, the model would give other results: it runs as it is")
         adapter.unsettle()
     if optimize == "close":
         adapter.approximate()
 
 
-def _equal(before: list[torch.Tensor], after: list[torch.Tensor]) -> bool:
-    return gap(before, after) <= max((_TOLERANCE[one.dtype] for one in before), default=0.0)
+def _equal(before: Outcome, after: Outcome) -> bool:
+    tolerance = max((_TOLERANCE[one.dtype] for one in before.first), default=0.0)
+    return gap(before.first, after.first) <= tolerance
 
 
-def first_output(model: torch.nn.Module, predict: Callable[[], Any]) -> list[torch.Tensor]:
-    """The tensors that the model's first call in a prediction gives."""
+def outcome(model: torch.nn.Module, predict: Callable[[], list[Any]]) -> Outcome:
+    """What a prediction comes to."""
     found: list[list[torch.Tensor]] = []
 
     def look(module: Any, arguments: Any, output: Any) -> None:
@@ -66,7 +70,7 @@ def first_output(model: torch.nn.Module, predict: Callable[[], Any]) -> list[tor
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # some models draw from noise
-            predict()
+            raws = predict()
     finally:
         handle.remove()
-    return found[0] if found else []
+    return Outcome(found[0] if found else [], raws)

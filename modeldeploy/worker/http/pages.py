@@ -90,8 +90,6 @@ class Pages:
     async def _info(self, request: Request) -> Response:
         task, adapter = self._service.task, self._service.adapter
         model = adapter.info() if adapter else None
-        front = self._service.batcher
-        calls = {"calls": front.calls} if front else {}
         return json_answer(
             Info(
                 model_id=self._spec.model_id,
@@ -102,7 +100,7 @@ class Pages:
                 dtype=model.dtype if model else None,
                 device=model.device if model else None,
                 parameters=model.parameters if model else None,
-                runs={**model.runs, **calls} if model else {},
+                runs=self._service.runs(),
                 threads=self._state.threads,
                 max_input_length=model.max_input_length if model else None,
                 notes=model.notes if model else (),

@@ -25,7 +25,6 @@ from modeldeploy.schema.tasks import (
     hf_parameters,
     native_request,
 )
-from modeldeploy.worker.adapter import Adapter, Item
 
 # Fields that clients know, and that may only be null here.
 _UNSUPPORTED = re.compile(r"^Expected `null`, got `\w+`")
@@ -222,12 +221,6 @@ def _loosely(value: Any, kind: Any) -> Any:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error), hint=_HINT) from error
-
-
-def example_items(adapter: Adapter[Any, Any], task: TaskSchema) -> list[Item]:
-    """Those of the task's own example."""
-    request = example(task, task.smoke_body())
-    return adapter.pre(request.inputs[0], request.parameters)
 
 
 def _plain(part: Any) -> Any:

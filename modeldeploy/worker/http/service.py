@@ -94,6 +94,7 @@ class Service:
         longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
         self.batcher.longest_retry = longest
         self.state.busy_seconds = lambda: front.busy_seconds
+        self.state.runs = self.runs
         self._have_threads(adapter, front)
         phase = self.state.now.phase
         self.state.update(
@@ -104,6 +105,11 @@ class Service:
         )
         log.info("ready")
         self._on_live(adapter, self.batcher)
+
+    def runs(self) -> dict[str, str]:
+        """How the model computes, in words, as far as it is known by now."""
+        calls = {"calls": self.batcher.calls} if self.batcher else {}
+        return {**self.adapter.info().runs, **calls} if self.adapter else {}
 
     def use_threads(self, threads: Threads) -> None:
         """Have the model compute with so many from its next call on."""

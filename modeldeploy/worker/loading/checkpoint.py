@@ -22,6 +22,7 @@ from modeldeploy.errors import (
     UnsupportedModel,
     WrongTask,
 )
+from modeldeploy.worker import cpu
 from modeldeploy.worker.adapter import Source
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.loading import adapters, devices, heads
@@ -135,7 +136,7 @@ def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, 
         source.dtype,
         stored if isinstance(stored, torch.dtype) else None,
         device,
-        cpu_bf16=devices.cpu_computes_bf16(),
+        cpu_bf16=cpu.computes_bf16(),
     )
     _check_weights(source)
     # Classes of a decoder alone set it to false in the config that they are given.

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import platform
-import re
-from pathlib import Path
-
 import psutil
 import torch
 
 from modeldeploy.errors import DeviceUnavailable
 
-_NATIVE_BF16 = re.compile(r"\b(avx512_bf16|amx_bf16|bf16)\b")  # the last one is Arm's
-_CPUINFO = Path("/proc/cpuinfo")
 _SHARE, _SHARE_OF_GPU = 0.25, 0.8
 _DTYPES = {
     "float32": torch.float32,
@@ -77,18 +71,6 @@ def choose_dtype(
     if stored_bf16 and (device.type == "mps" or torch.cuda.is_bf16_supported()):
         return torch.bfloat16
     return torch.float16
-
-
-def cpu_computes_bf16() -> bool:
-    """Whether the CPU has bfloat16 arithmetic (AVX-512 BF16, AMX, Arm's BF16)."""
-    if platform.system() != "Linux":
-        return False
-    try:
-        text = _CPUINFO.read_text()
-    except OSError:
-        return False
-    line = next((at for at in text.splitlines() if at.startswith(("flags", "Features"))), "")
-    return bool(_NATIVE_BF16.search(line))
 
 
 def dtype_name(dtype: torch.dtype) -> str:

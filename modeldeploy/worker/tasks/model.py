@@ -88,7 +88,10 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
             return None
 
     def approximate(self) -> None:
-        self.runs["precision"] = "as it was: there is nothing faster of a lower one for this task"
+        if not self.exports:  # else a graph may compute in less, or the weights do by now
+            self.runs["precision"] = (
+                "as it was: there is nothing faster of a lower one for this task"
+            )
 
     def unsettle(self) -> None:
         self.run_on(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from modeldeploy.schema.graph import GraphNote, StoredGraph
-from modeldeploy.worker import exporter, improving, loader
-from modeldeploy.worker.compute import graph_cache, graphs
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
+from modeldeploy.worker import exporter, loader
+from modeldeploy.worker.compute import graph_cache, graphs, sessions
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.state import WorkerState
 from tests.models import common, sounds, tiny, vision
 from tests.worker.adapters import inputs, loaded, parameters
+from tests.worker.compute.test_sessions import needs
 from tests.worker.specs import worker_spec
 from tests.worker.tasks.test_image_classification import vit as picture_classifier
 
 pytest.importorskip("onnxruntime")
 
+FORM = Form("onnx")
 TEXTS = ["A", "Ada moved from Paris to London, where she lives with her sister.", "not bad", "ten"]
 PICTURE = common.encoded(vision.picture())
 
@@ -53,24 +53,26 @@ CASES: dict[str, tuple[Callable[[Path], Path], str, list[dict[str, Any]]]] = {
 }
 
 
-def _exported(folder: Path, task: str, place: Path) -> GraphNote:
+def _exported(folder: Path, task: str, place: Path, form: Form = FORM) -> GraphNote:
     place.mkdir()
     spec = worker_spec(folder, task, 1, dtype="float32")
-    note = exporter.make(loader.opened(spec), spec, place)
+    note = exporter.make(loader.opened(spec), spec, place, form)
     graph_cache.write_note(place, note)
     return note
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", [FORM, Form("openvino")], ids=lambda form: form.runtime)
 @pytest.mark.parametrize("case", CASES)
-def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str) -> None:
+def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str, form: Form) -> None:
+    needs(form)
     make, task, asked = CASES[case]
     model = make(tmp_path / "model")
-    _exported(model, task, tmp_path / "graph")
+    _exported(model, task, tmp_path / "graph", form)
     adapter: Any = loaded(model, task)
     items = [item for one in asked for item in adapter.pre(inputs(task, **one), parameters(task))]
     expected = adapter.core(items)
-    stored = graph_cache.find(tmp_path / "graph")
+    stored = graph_cache.find(tmp_path / "graph", form)
     assert stored is not None
     graph = graphs.Graph(adapter.graphed, stored, 1)
     calls = _counted(graph)
@@ -109,7 +111,7 @@ def test_a_call_that_it_was_not_made_for_is_torchs(tmp_path: Path) -> None:
     (item,) = adapter.pre(
         inputs("image-classification", image=PICTURE), parameters("image-classification")
     )
-    stored = graph_cache.find(tmp_path / "graph")
+    stored = graph_cache.find(tmp_path / "graph", FORM)
     assert stored is not None
     graph = graphs.Graph(adapter.graphed, stored, 1)
     calls = _counted(graph)
@@ -130,9 +132,9 @@ def test_a_task_that_writes_has_no_graph(tmp_path: Path) -> None:
 def test_a_graph_with_other_results_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = graphs.OnnxSession.run
+    run = sessions.OnnxSession.run
     monkeypatch.setattr(
-        graphs.OnnxSession, "run", lambda self, given: [one * 1.01 for one in run(self, given)]
+        sessions.OnnxSession, "run", lambda self, given: [one * 1.01 for one in run(self, given)]
     )
     with pytest.raises(NotExportable, match="differ"):
         _exported(tiny.classifier(tmp_path / "model"), "text-classification", tmp_path / "graph")
@@ -140,73 +142,10 @@ def test_a_graph_with_other_results_is_refused(
 
 
 @pytest.mark.slow
-def test_a_deployment_finds_out_by_itself_how_to_run(tmp_path: Path) -> None:
-    model = tiny.classifier(tmp_path / "model")
-    adapter: Any = loaded(model, "text-classification")
-    spec = worker_spec(
-        model,
-        "text-classification",
-        1,
-        dtype="float32",
-        graphs=str(tmp_path / "graphs"),
-        optimize_after=0.001,
-    )
-    items = adapter.pre(
-        inputs("text-classification", text=TEXTS[1]), parameters("text-classification")
-    )
-    assert improving.known(spec, adapter) is None
-
-    async def serve() -> list[Any]:
-        front = adapter.front(10, lambda count: None)
-        improving.start(WorkerState(spec), adapter, front)
-        found = [(await front.run(items)).raws]
-        while adapter.runs.get("graph", "torch; ").startswith("torch; "):
-            await asyncio.sleep(0.1)
-            found.append((await front.run(items)).raws)
-        found.append((await front.run(items)).raws)
-        front.close()
-        return found
-
-    found = asyncio.run(asyncio.wait_for(serve(), 200))
-    assert all(np.allclose(one[0], found[0][0], atol=1e-4) for one in found)
-    (place,) = (one for one in (tmp_path / "graphs").iterdir() if one.is_dir())
-    stored = graph_cache.find(place)
-    assert stored is not None
-    assert stored.note.speed is not None
-    is_graph = stored.note.speed >= 1.05
-    assert adapter.runs["graph"].startswith("ONNX Runtime" if is_graph else "torch")
-    assert (improving.known(spec, adapter) is not None) == is_graph
-
-    fast = GraphNote(**{**_fields(stored.note), "speed": 2.0})
-    graph_cache.write_note(place, fast)
-    again: Any = loaded(model, "text-classification", graph=improving.known(spec, adapter))
-    assert isinstance(again.holder.forward, graphs.Graph)
-    assert np.allclose(again.core(items)[0], found[0][0], atol=1e-4)
-
-    (place / graphs.FILE).write_bytes(b"nothing")
-    plain: Any = loaded(model, "text-classification", graph=improving.known(spec, adapter))
-    assert plain.graph is None
-
-    async def begin() -> None:
-        front = plain.front(10, lambda count: None)
-        improving.start(WorkerState(spec), plain, front)
-        while place.exists():
-            await asyncio.sleep(0.01)
-        front.close()
-
-    asyncio.run(asyncio.wait_for(begin(), 20))
-    assert "graph" not in plain.runs, "nobody is told of a graph that does not run"
-
-
-def _fields(note: GraphNote) -> dict[str, Any]:
-    return {name: getattr(note, name) for name in note.__struct_fields__}
-
-
-@pytest.mark.slow
 def test_a_graph_computes_with_the_threads_that_its_worker_may(tmp_path: Path) -> None:
     model = tiny.classifier(tmp_path / "model")
     _exported(model, "text-classification", tmp_path / "graph")
-    stored = graph_cache.find(tmp_path / "graph")
+    stored = graph_cache.find(tmp_path / "graph", FORM)
     assert stored is not None
     adapter: Any = loaded(model, "text-classification", graph=stored, threads=1)
     items = adapter.pre(
@@ -226,8 +165,8 @@ def test_a_graph_computes_with_the_threads_that_its_worker_may(tmp_path: Path) -
 
 
 def test_a_graph_that_is_broken_leaves_torch(tmp_path: Path) -> None:
-    broken = StoredGraph(tmp_path, GraphNote(layout="unpadded", speed=2.0, kind="os:nothing"))
-    (tmp_path / graphs.FILE).write_bytes(b"nothing")
+    broken = StoredGraph(tmp_path, GraphNote(layout="unpadded", speed=2.0, kind="os:nothing"), FORM)
+    (tmp_path / sessions.FILE).write_bytes(b"nothing")
     model = tiny.classifier(tmp_path / "model")
     adapter: Any = loaded(model, "text-classification", graph=broken)
     assert not isinstance(adapter.holder.forward, graphs.Graph)
@@ -239,12 +178,14 @@ def test_a_graph_that_is_broken_leaves_torch(tmp_path: Path) -> None:
 def test_other_weights_have_a_graph_of_their_own(tmp_path: Path) -> None:
     model = tiny.classifier(tmp_path / "model")
 
-    def place(task: str = "text-classification") -> Path:
-        return graph_cache.place(tmp_path, [str(model)], task, "float32")
+    def place(task: str = "text-classification", form: Form = FORM) -> Path:
+        return graph_cache.place(tmp_path, [str(model)], task, form)
 
     before = place()
     assert before == place()
     assert before != place("feature-extraction")
+    assert before != place(form=Form("openvino"))
+    assert before != place(form=Form("onnx", "int8"))
     weights = model / "model.safetensors"
     os.utime(weights, ns=(1, 1))
     assert before != place()
@@ -267,37 +208,9 @@ def test_a_graph_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         graph_cache.write_note(made, GraphNote(refused="no"))
     with graph_cache.being_made(folder) as made:
         assert made is None, "somebody made it meanwhile"
-    assert graph_cache.find(folder) == StoredGraph(folder, GraphNote(refused="no"))
+    assert graph_cache.find(folder, FORM) == StoredGraph(folder, GraphNote(refused="no"), FORM)
 
 
 def test_a_damaged_note_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "graph.json").write_text("{")
-    assert graph_cache.find(tmp_path) is None
-
-
-@pytest.mark.parametrize(("speed", "told"), [(2.0, ["graph", "measured"]), (0.9, [])])
-def test_calls_are_measured_again_once_a_graph_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, told: list[str]
-) -> None:
-    model = tiny.classifier(tmp_path / "model")
-    adapter: Any = loaded(model, "text-classification")
-    spec = worker_spec(
-        model, "text-classification", 1, dtype="float32", graphs=str(tmp_path / "graphs")
-    )
-    happened: list[str] = []
-    monkeypatch.setattr(adapter, "run_on", lambda graph: happened.append("graph"))
-    monkeypatch.setattr(graphs, "Graph", lambda *which: None)
-
-    async def improve() -> None:
-        front = adapter.front(10, lambda count: None)
-        one = improving._Improvement(spec, adapter, front, lambda: happened.append("measured"))
-        one._folder.mkdir(parents=True)
-        stored = StoredGraph(one._folder, GraphNote())
-        monkeypatch.setattr(one, "_traffic", list)
-        monkeypatch.setattr(one, "_made", lambda: stored)
-        monkeypatch.setattr(one, "_tried", lambda *how: GraphNote(speed=speed))
-        await asyncio.to_thread(one.run)
-        front.close()
-
-    asyncio.run(asyncio.wait_for(improve(), 20))
-    assert happened == told
+    assert graph_cache.find(tmp_path, FORM) is None

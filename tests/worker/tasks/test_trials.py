@@ -11,8 +11,8 @@ import torch
 from transformers import BartConfig, BartForSequenceClassification
 
 from modeldeploy.schema.tasks import TASKS
+from modeldeploy.worker import examples
 from modeldeploy.worker.compute.unpadded import NARROW, WIDE
-from modeldeploy.worker.http.requests import example_items
 from tests.models import seq2seq, tiny, vision
 from tests.worker.adapters import AnyAdapter, loaded
 from tests.worker.tasks.test_image_classification import vit
@@ -47,7 +47,7 @@ MODELS: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_every_kind_of_model_takes_them(tmp_path: Path, name: str) -> None:
     make, task = MODELS[name]
     adapter = loaded(make(tmp_path / "model"), task)
-    example = example_items(adapter, TASKS[task])
+    example = examples.items(adapter, TASKS[task])
     calls = _calls(adapter)
     assert len(adapter.trials) > 3
     for size in adapter.trials[:3]:
@@ -100,7 +100,7 @@ def test_texts_that_are_padded_are_of_one_length(tmp_path: Path) -> None:
 def test_pictures_are_counted(tmp_path: Path) -> None:
     adapter = loaded(vit(tmp_path / "model"), "image-classification")
     shapes = _calls(adapter)
-    example = example_items(adapter, TASKS["image-classification"])
+    example = examples.items(adapter, TASKS["image-classification"])
     for size in adapter.trials:
         adapter.trial(size, example)
     assert [shape[0] for shape in shapes] == list(adapter.trials) == [1, 2, 4, 8]
@@ -122,7 +122,7 @@ def test_traffic_that_is_made_up_is_no_traffic(tmp_path: Path) -> None:
     adapter.trial(64, [])
     pictures: Any = loaded(vit(tmp_path / "pictures"), "image-classification")
     pictures.on_call = adapter.on_call
-    pictures.trial(2, example_items(pictures, TASKS["image-classification"]))
+    pictures.trial(2, examples.items(pictures, TASKS["image-classification"]))
     assert heard == []
 
 

@@ -1,0 +1,123 @@
+"""What runs a graph: ONNX Runtime or OpenVINO, each behind the same small interface.
+
+Neither one's threads spin or are tied to cores: two deployments on the same cores would starve each
+other.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from modeldeploy.schema.graph import Form, Precision, Runtime
+
+Arrays = dict[str, npt.NDArray[Any]]
+Dimensions = tuple[int | None, ...]  # None: of any size
+
+FILE, WEIGHTS = "graph.onnx", "weights.bin"
+_NAMES: dict[Runtime, tuple[str, str]] = {
+    "onnx": ("ONNX Runtime", "onnxruntime"),
+    "openvino": ("OpenVINO", "openvino"),
+}
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left alone, OpenVINO takes bfloat16 where it can
+
+
+class Session(Protocol):
+    """An opened graph; ``inputs`` are the names and sizes that it takes."""
+
+    threads: int
+    inputs: dict[str, Dimensions]
+
+    def run(self, given: Arrays) -> list[npt.NDArray[Any]]:
+        """Its outputs, in order."""
+
+
+def opened(form: Form, folder: Path, threads: int) -> Session:
+    """The graph in the folder. Raises whatever the runtime does on a file that it cannot read."""
+    if form.runtime == "openvino":
+        return OpenVinoSession(folder, threads, form.precision)
+    return OnnxSession(folder, threads)
+
+
+def named(runtime: Runtime) -> str:
+    """Its name and version, for people."""
+    name, package = _NAMES[runtime]
+    return f"{name} {metadata.version(package)}"
+
+
+class OnnxSession:
+    """In ONNX Runtime, already optimised for this CPU: its weights are mapped from the file."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        import onnxruntime
+
+        self.threads = threads
+        options = session_options(threads)
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._session = onnxruntime.InferenceSession(
+            str(folder / FILE), options, providers=["CPUExecutionProvider"]
+        )
+        self.inputs: dict[str, Dimensions] = {
+            one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
+            for one in self._session.get_inputs()
+        }
+
+    def run(self, given: Arrays) -> list[npt.NDArray[Any]]:
+        found: list[npt.NDArray[Any]] = self._session.run(None, given)
+        return found
+
+
+def session_options(threads: int) -> Any:
+    """ONNX Runtime's, with so many threads that wait without spinning."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+class OpenVinoSession:
+    """In OpenVINO, which compiles the plain graph when it is opened."""
+
+    def __init__(self, folder: Path, threads: int, precision: Precision = "float32") -> None:
+        self.threads = threads
+        model = (
+            _openvino()
+            .Core()
+            .compile_model(
+                str(folder / FILE),
+                "CPU",
+                {
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_NUM_THREADS": threads,
+                    "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        )
+        self._request, self._outputs = model.create_infer_request(), model.outputs
+        self.inputs: dict[str, Dimensions] = {
+            one.any_name: tuple(
+                size.get_length() if size.is_static else None for size in one.partial_shape
+            )
+            for one in model.inputs
+        }
+
+    def run(self, given: Arrays) -> list[npt.NDArray[Any]]:
+        found = self._request.infer(given)
+        return [found[one] for one in self._outputs]
+
+
+def _openvino() -> Any:
+    """The package, without its telemetry: importing it would send an event and leave an id in the
+    home; where the package that does it cannot be imported, OpenVINO goes on without."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's own way
+    import openvino
+
+    return openvino

@@ -1,0 +1,99 @@
+"""Whether a graph is like what runs now, and faster: seen on the batches that came."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from modeldeploy.schema.graph import GraphNote
+from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.batching.front import Front
+
+if TYPE_CHECKING:
+    from modeldeploy.worker.compute.graphs import Graph
+    from modeldeploy.worker.compute.likeness import Outcome
+    from modeldeploy.worker.tasks.model import ModelAdapter
+
+_BATCHES = 6  # that a graph is tried on
+_ROUNDS = 2
+
+
+class Traffic:
+    """Hears of the calls of a model: ``enough`` is set when they took so many seconds together."""
+
+    def __init__(self, seconds: float) -> None:
+        self.enough = threading.Event()
+        self._left = seconds
+        self._latest: deque[list[Item]] = deque(maxlen=_BATCHES)
+
+    def __call__(self, items: list[Item], seconds: float) -> None:
+        self._left -= seconds
+        self._latest.append(items)
+        if self._left <= 0:
+            self.enough.set()
+
+    def latest(self) -> list[list[Item]]:
+        """The latest batches, with items of their own: a request that is given up drops its own."""
+        return [
+            [Item(item.data, item.size, item.key) for item in batch]
+            for batch in self._latest.copy()
+        ]
+
+
+class Trial:
+    """Of a graph beside what the model runs on otherwise (``now``, or torch), which has so many times
+    torch's ``speed``; one call at a time between those of requests."""
+
+    def __init__(
+        self,
+        adapter: ModelAdapter[Any, Any],
+        front: Front,
+        now: Graph | None = None,
+        speed: float = 1.0,
+    ) -> None:
+        self._adapter, self._front, self._now, self._speed = adapter, front, now, speed
+
+    def note(self, graph: Graph, batches: Sequence[list[Item]]) -> GraphNote:
+        """The graph's note, with what was found of it on these batches."""
+        from modeldeploy.worker.compute import likeness
+
+        precision, note = graph.stored.form.precision, graph.stored.note
+        slow = fast = 0.0
+        ones, others = [], []
+        for batch in batches:
+            turns = [(self._one(self._now, batch), self._one(graph, batch)) for _ in range(_ROUNDS)]
+            slow += min(seconds for (_, seconds), _ in turns)
+            fast += min(seconds for _, (_, seconds) in turns)
+            (one, _), (other, _) = turns[0]
+            ones.append(one)
+            others.append(other)
+        apart = max(note.difference, likeness.difference(precision, ones, others))
+        if apart > (most := likeness.allowed(precision)):
+            far = f"would be off by {apart:.2g} of their spread, more than {most:g}"
+            refused = f"results {far if math.isfinite(apart) else 'cannot be compared'}"
+            return replace(note, refused=refused)
+        return replace(note, speed=self._speed * slow / fast, difference=apart)
+
+    def _one(self, graph: Graph | None, batch: list[Item]) -> tuple[Outcome, float]:
+        """What the batch comes to, and its seconds."""
+        from modeldeploy.worker.compute.settling import outcome
+
+        adapter = self._adapter
+
+        def run() -> tuple[Outcome, float]:
+            before = adapter.graph
+            adapter.run_on(graph)
+            try:
+                begun = time.perf_counter()
+                found = outcome(adapter.model, lambda: adapter.core(batch))
+                return found, time.perf_counter() - begun
+            finally:
+                adapter.run_on(before)
+
+        return self._front.between(run).result()
