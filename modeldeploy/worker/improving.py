@@ -176,14 +176,17 @@ class _Improvement:
             return
         graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
         if is_urgent:  # of its speed the example tells too little to be kept
-            self._try(graph, self._examples())
+            if self._try(graph, self._examples()):
+                self._measure()
             traffic.enough.wait()
-        self._try(graph, [*self._examples(), *traffic.latest()])
+        is_other = self._try(graph, [*self._examples(), *traffic.latest()])
         graph_cache.write_note(place, self._found[form].note)
+        if is_other:
+            self._measure()
 
-    def _try(self, graph: Graph, batches: list[list[Item]]) -> None:
+    def _try(self, graph: Graph, batches: list[list[Item]]) -> bool:
         """Run on the graph if on these batches it proves the best: in float32 beside torch, in a lower
-        precision beside what runs now."""
+        precision beside what runs now. Whether the model computes in another way since."""
         stored = graph.stored
         if stored.form.precision == "float32":
             trial = Trial(self._adapter, self._front)
@@ -194,8 +197,7 @@ class _Improvement:
         if is_best != runs:
             self._front.between(lambda: self._adapter.run_on(graph if is_best else None)).result()
         self._tell()
-        if is_best != runs:
-            self._measure()
+        return is_best != runs
 
     def _examples(self) -> list[list[Item]]:
         """Batches of one: those that the model's first prediction is made of."""
