@@ -15,7 +15,7 @@ from bench import workload
 from bench.aside import Aside
 from bench.deployed import requests, settle
 from modeldeploy.client import load
-from tests.e2e.instance import Instance
+from tests.e2e.instance import Instance, get
 
 CLIENTS = (1, 8, 32)
 SECONDS = 8.0
@@ -31,6 +31,7 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
         port = int(shown["port"])
         wire = requests(port, kind, [[text] for text in workload.texts()])
         settle(port, wire)
+        runs = get(f"{shown['url']}/info")[1]["runs"]
         graphs = Path(shown["spec"]["cache_dir"]) / ".modeldeploy-graphs"
         limits = {
             how: Aside(["-m", "bench.limit", str(snapshot), task, how, str(graphs)])
@@ -51,7 +52,7 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
             limit.close()
         instance.close()
     base = statistics.median(taken["in process, auto"])
-    print(f"{kind} ({rounds} rounds, medians)")
+    print(f"{kind} ({rounds} rounds, medians); how it runs: {runs}")
     for name, values in taken.items():
         middle = statistics.median(values)
         ratio = "" if name.endswith("ms") else f"   {middle / base:5.2f} x the limit"

@@ -1,8 +1,8 @@
 """The small interface of a task: data in, items to batch, data out.
 
 The way of one input: ``pre`` makes items of it (any thread), ``core`` runs a batch of items that
-share a key (the inference thread only, never two at once), ``post`` makes the result of the
-raw outputs (any thread).
+share a key (the inference thread, or one of several at once where the adapter allows it), ``post`` makes
+the result of the raw outputs (any thread).
 """
 
 from __future__ import annotations
@@ -161,13 +161,21 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         """Compute with so many CPU threads from now on. Called in the inference thread, between two
         calls of ``core``: OpenMP's number is each thread's own."""
 
+    def take_threads(self, count: int) -> None:  # there may be nothing that computes in several
+        """Have what the calling thread calls next compute with so many CPU threads, whatever others
+        take."""
+
+    def runs_abreast(self, example: list[Item]) -> bool:
+        """Whether several threads may call ``core`` at once. In the inference thread."""
+        return False
+
     @property
     def trials(self) -> tuple[int, ...]:
         """Sizes of calls that are worth timing, growing; none where calls are as they are."""
         return ()
 
     def trial(self, size: int, example: list[Item]) -> None:
-        """A call of that size; ``example`` are an example's items. In the inference thread."""
+        """A call of that size; ``example`` are an example's items. In a thread that computes."""
 
     def weigh(self, seconds: Callable[[Callable[[], None]], float]) -> None:
         """Find out what depends on how fast things are; ``seconds`` tells it of a call that is made
@@ -182,7 +190,7 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         """Where requests wait for this model. Called in the event loop, after ``prepare``."""
         from modeldeploy.worker.batching.batcher import Batcher
 
-        return Batcher(self.core, self.batch, max_queue, on_batch, batching)
+        return Batcher(self.core, self.batch, max_queue, on_batch, batching, self.take_threads)
 
     @abstractmethod
     def core(self, items: list[Item]) -> list[Any]:

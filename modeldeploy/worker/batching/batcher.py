@@ -1,33 +1,49 @@
 """Requests to batches and back: whole calls of the model.
 
-Whenever the model is free the thread takes what is queued with the same key, of about the same size
-(padding is paid in full on a CPU), up to the limits, which may change between two calls; it waits
-for company only where a deployment says for how long. The request at the head of the queue is always
-served and then goes to its end, so a long list does not hold up a short question, and nobody starves.
+Whenever the model is free what is queued is taken, up to the limits, which may change between two calls
+(:mod:`modeldeploy.worker.batching.picking`); a call waits for company only where a deployment says for
+how long. The request at the head of the queue is always served and then goes to its end, so a long list
+does not hold up a short question, and nobody starves.
+
+A lone item's call has all threads. Where several wait, and the model was seen to get through more of
+them so, calls are made in lanes: at the same time, with a part of the threads each, which then wait less
+for one another.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import BatchLimits, Dropped, Item
-from modeldeploy.worker.batching.front import Failure, Front, Ticket
-
-_LOOK_AHEAD = 256
+from modeldeploy.worker.batching import picking
+from modeldeploy.worker.batching.front import Failure, Front
+from modeldeploy.worker.batching.picking import Chosen
 
 Core = Callable[[list[Item]], list[Any]]
-_Chosen = tuple[Ticket, int]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Calls at the same time: each computes with so many ``threads``, within ``limits``."""
+
+    threads: int
+    limits: BatchLimits
 
 
 class Batcher(Front):
-    """``core`` runs in the inference thread, and there ``on_batch`` hears how many items each
-    call takes. What ``batching`` fixes holds whatever the limits: for as many seconds as its window
-    after the first arrival a call that is not full waits for company."""
+    """``core`` runs in the inference thread, or in those of lanes, where ``take_threads`` hears before
+    with how many threads; and there ``on_batch`` hears how many items each call takes. What
+    ``batching`` fixes holds whatever the limits: for as many seconds as its window after the first
+    arrival a call that is not full waits for company."""
 
     def __init__(
         self,
@@ -36,11 +52,20 @@ class Batcher(Front):
         max_queue: int,
         on_batch: Callable[[int], None] = lambda items: None,
         batching: Batching = Batching(),  # noqa: B008  # frozen
+        take_threads: Callable[[int], None] = lambda count: None,
     ) -> None:
         super().__init__(max_queue)
         self._core = core
         self._on_batch = on_batch
         self.batching = batching
+        self._take_threads = take_threads
+        self.threads = 1
+        self._lanes: Lanes | None = None
+        self._lane_threads: list[threading.Thread] = []
+        self._in_lanes = 0  # calls now
+        self._is_wide = False  # a call with all threads, or jobs, now
+        self._is_crowded = False  # some had to wait for the latest of these calls
+        self._owes_a_call = False  # the latest turn went to jobs
         self.use(limits)
         self._thread.start()
 
@@ -48,53 +73,135 @@ class Batcher(Front):
     def limits(self) -> BatchLimits:
         return self._limits
 
-    def use(self, limits: BatchLimits, why: str = "") -> None:
+    def use(self, limits: BatchLimits, why: str = "", lanes: Lanes | None = None) -> None:
         """From the next call on. ``why`` says where they come from. From any thread."""
-        window, fixed = self.batching.window, self.batching.fixed
-        waits = f", waiting {window:g} s for company" if window else ""
-        told = "; ".join(one for one in (f"set: {', '.join(fixed)}" if fixed else "", why) if one)
         with self._some:
             self._limits = limits.within(self.batching)
-            self.calls = f"of up to {self._limits}{waits}{f' ({told})' if told else ''}"
-            self._some.notify()  # one that waits for company may be full
+            self._lanes = lanes and Lanes(lanes.threads, lanes.limits.within(self.batching))
+            self.calls = self._words(why)
+            self._have_lanes()
+            self._some.notify_all()  # one that waits for company may be full
 
-    # In the inference thread.
+    def _words(self, why: str) -> str:
+        window, fixed = self.batching.window, self.batching.fixed
+        set_by_user = f"set: {', '.join(fixed)}" if fixed else ""
+        told = "; ".join(one for one in (set_by_user, why) if one)
+        waits = f", waiting {window:g} s for company" if window else ""
+        beside = ""
+        if lanes := self._lanes:
+            beside = (
+                f"; when several wait, {self._lane_count} at a time with "
+                f"{lanes.threads} thread{'s' * (lanes.threads > 1)} each, of up to {lanes.limits}"
+            )
+        return f"of up to {self._limits}{waits}{beside}{f' ({told})' if told else ''}"
+
+    def have_threads(self, count: int, use: Callable[[int], None]) -> Future[None]:
+        def job() -> None:
+            with self._some:
+                self.threads = count
+                self._have_lanes()
+            use(count)
+
+        return self.between(job)
+
+    # Lanes. Called with the lock held.
+
+    @property
+    def _lane_count(self) -> int:
+        """How many there are; a single one is none."""
+        if self._lanes is None or self.batching.window:
+            return 0
+        count = self.threads // self._lanes.threads
+        return count if count > 1 else 0
+
+    def _have_lanes(self) -> None:
+        """Threads for them; those that are too many wait until they are not."""
+        while (number := len(self._lane_threads)) < self._lane_count:
+            lane = self._computing(partial(self._work_in_lane, number), f"lane {number}")
+            self._lane_threads.append(lane)
+            lane.start()
+
+    @property
+    def _is_for_lanes(self) -> bool:
+        """Whether calls are made in lanes now: several items wait, or one that had to or has company
+        in another lane."""
+        if not self._lane_count:
+            return False
+        waiting = sum(len(ticket.waiting) for ticket in islice(self._queue, 2))
+        return waiting > 1 or bool(waiting and (self._in_lanes or self._is_crowded))
+
+    # In the threads that compute.
 
     def _work(self) -> None:
         while True:
-            self._do_jobs()
             with self._some:
-                chosen = self._take()
-                while not (chosen or self._jobs):
-                    if self.closing.is_set():
+                has_jobs, chosen = self._turn()
+                while not (has_jobs or chosen):
+                    if self.closing.is_set() and not self._queue:
                         return
-                    self._some.wait(self._patience() if self._queue else None)
-                    chosen = [] if self._jobs else self._take()
-            if chosen:
+                    self._some.wait((self._queue and self._patience()) or None)
+                    has_jobs, chosen = self._turn()
+                self._is_wide, self._owes_a_call = True, has_jobs
+            if (
+                self._lane_threads
+            ):  # they took others: some of a thread's settings are the process's
+                self._take_threads(self.threads)
+            if has_jobs:
+                self._do_jobs()
+            else:
                 self._run(chosen)
+            with self._some:
+                self._is_wide, self._is_crowded = False, bool(chosen and self._queue)
+                self._some.notify_all()
 
-    def _take(self) -> list[_Chosen]:
+    def _turn(self) -> tuple[bool, list[Chosen]]:
+        """Whether jobs are to be done now, or else what the next call is of, which has all threads;
+        neither where calls in lanes go on or are next. Called with the lock held."""
+        if self._in_lanes or (self._is_for_lanes and (self._owes_a_call or not self._jobs)):
+            return False, []
+        if self._jobs and not self._owes_a_call:
+            return True, []
+        chosen = self._take(self._limits)
+        return bool(self._jobs and not chosen), chosen
+
+    def _work_in_lane(self, number: int) -> None:
+        while True:
+            with self._some:
+                while not (chosen := self._lane_turn(number)):
+                    if self.closing.is_set() and not self._queue:
+                        return
+                    self._some.wait()
+                assert self._lanes is not None
+                threads = self._lanes.threads
+                self._in_lanes += 1
+                self._owes_a_call = self._is_crowded = False
+            self._take_threads(threads)
+            self._run(chosen)
+            with self._some:
+                self._in_lanes -= 1
+                self._some.notify_all()
+
+    def _lane_turn(self, number: int) -> list[Chosen]:
+        """What the next call in that lane is of. Called with the lock held."""
+        waits_for_jobs = self._jobs and not self._owes_a_call
+        if self._is_wide or waits_for_jobs or number >= self._lane_count or not self._is_for_lanes:
+            return []
+        assert self._lanes is not None
+        free = max(1, self._lane_count - self._in_lanes)
+        return self._take(picking.shared(self._lanes.limits, self._queue, free))
+
+    def _take(self, limits: BatchLimits) -> list[Chosen]:
         """The next batch, taken off the queue; none where it waits for company. Called with the
         lock held."""
         self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
-        for lead in self._leads():
-            chosen, is_full = self._company(lead)
+        for lead in picking.leads(self._queue):
+            chosen, is_full = picking.company(self._queue, lead, limits)
             if is_full or not self._patience():
-                self._remove(chosen)
+                picking.take(chosen)
                 self._queue.rotate(-1)
                 self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
                 return chosen
         return []
-
-    def _leads(self) -> Iterator[Item]:
-        """The first item in the queue, and of each other key the first: while one waits for company
-        another's call may be full."""
-        keys = set()
-        for ticket in self._queue:
-            item = ticket.items[ticket.waiting[0]]
-            if item.key not in keys:
-                keys.add(item.key)
-                yield item
 
     def _patience(self) -> float:
         """Seconds for which what is queued may wait for company."""
@@ -103,57 +210,16 @@ class Batcher(Front):
         first = min(ticket.entered for ticket in self._queue)
         return max(0.0, first + self.batching.window - time.monotonic())
 
-    def _company(self, lead: Item) -> tuple[list[_Chosen], bool]:
-        """``lead`` and those that cost least beside it, and whether there is no room for more."""
-        candidates = list(islice(self._beside(lead), _LOOK_AHEAD))
-        if self._limits.padded:
-            candidates.sort(key=lambda one: abs(one[0].items[one[1]].size - lead.size))
-        return self._within_limits(candidates)
-
-    def _beside(self, lead: Item) -> Iterator[_Chosen]:
-        """What may share a call with ``lead``: of each request one, then of each the next."""
-        queues = [(ticket, iter(ticket.waiting)) for ticket in self._queue]
-        while queues:
-            left = []
-            for ticket, waiting in queues:
-                for index in waiting:
-                    one = ticket.items[index]
-                    if one.key == lead.key and (one.size == lead.size or not self._limits.equal):
-                        yield ticket, index
-                        left.append((ticket, waiting))
-                        break
-            queues = left
-
-    def _within_limits(self, candidates: list[_Chosen]) -> tuple[list[_Chosen], bool]:
-        chosen: list[_Chosen] = []
-        largest = total = 0
-        for ticket, index in candidates:
-            size = ticket.items[index].size
-            total, largest = total + size, max(largest, size)
-            cost = largest * (len(chosen) + 1) if self._limits.padded else total
-            if chosen and cost > self._limits.size:
-                return chosen, True
-            chosen.append((ticket, index))
-            if len(chosen) >= self._limits.items or cost >= self._limits.size:
-                return chosen, True
-        return chosen, False
-
-    def _remove(self, chosen: list[_Chosen]) -> None:
-        taken: dict[Ticket, set[int]] = {}
-        for ticket, index in chosen:
-            taken.setdefault(ticket, set()).add(index)
-        for ticket, indices in taken.items():
-            ticket.waiting = [index for index in ticket.waiting if index not in indices]
-            ticket.begin()
-
-    def _run(self, chosen: list[_Chosen]) -> None:
+    def _run(self, chosen: list[Chosen]) -> None:
         self._on_batch(len(chosen))
         outcomes = self._attempt([ticket.items[index] for ticket, index in chosen])
-        self._settled(
-            ticket
-            for (ticket, index), outcome in zip(chosen, outcomes, strict=True)
-            if ticket.settle(index, outcome)
-        )
+        with self._some:
+            over = [
+                ticket
+                for (ticket, index), outcome in zip(chosen, outcomes, strict=True)
+                if ticket.settle(index, outcome)
+            ]
+        self._settled(over)
 
     def _attempt(self, items: list[Item]) -> list[Any]:
         """An outcome for each item; a batch that fails is halved until the culprit is alone."""

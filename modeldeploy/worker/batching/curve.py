@@ -2,8 +2,9 @@
 
 A larger call is cheaper for each of its tokens, up to a size that differs from model to model, and
 holds up whoever comes meanwhile for longer. So calls of growing sizes are timed, and the smallest that
-is nearly as cheap as the cheapest is chosen. It is done beside the requests, in calls that go between
-theirs: each of them waits for one at most.
+is nearly as cheap as the cheapest is chosen; then the same with several calls at once, each with a part of
+the threads. It is done beside the requests, in calls that go between theirs: each of them waits for one
+at most.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from modeldeploy.worker.adapter import Adapter, Item
-from modeldeploy.worker.batching.batcher import Batcher
+from modeldeploy.worker.batching.batcher import Batcher, Lanes
+
+T = TypeVar("T")
 
 _ROUNDS = 2  # of which the faster counts: whatever disturbs makes it slower
 _LONG = 0.25  # seconds that a call may hold up others for what it saves
 _GAIN = 1.04  # times the best rate: where sizes bring less it grows no further
 _IN_VAIN = 2  # one alone may have been disturbed
 _NEAR = 0.97  # of the best rate
+_WORTH = 1.05  # times the best rate: so much more calls at once must make
 
 
 class Point(NamedTuple):
@@ -36,6 +40,19 @@ class Point(NamedTuple):
     def rate(self) -> float:
         """Of what sizes are counted in, a second."""
         return self.size / self.seconds
+
+
+class Abreast(NamedTuple):
+    """``calls`` at once with so many ``threads`` each."""
+
+    calls: int
+    threads: int
+    points: list[Point]
+
+    @property
+    def rate(self) -> float:
+        """The best, of all calls together."""
+        return max(point.rate for point in self.points)
 
 
 def grown(sizes: Iterable[int], seconds: Callable[[int], float]) -> list[Point]:
@@ -61,8 +78,9 @@ def best(points: Sequence[Point]) -> int:
 def words(points: Sequence[Point], unit: str) -> str:
     """What was measured, for ``/info``."""
     rates = [f"{one.size:,}: {_number(one.rate)}" for one in points]
-    rates[0] += f" {unit or 'inputs'}/s"
-    return f"measured: {', '.join(rates)}"
+    if unit:
+        rates[0] += f" {unit}/s"
+    return ", ".join(rates)
 
 
 def _number(rate: float) -> str:
@@ -92,9 +110,48 @@ class Measuring:
         """
         self._adapter.weigh(self._seconds)
         points = grown(self._sizes(), self._of_size)
-        if points:
-            limits = self._front.limits
-            self._front.use(replace(limits, size=best(points)), words(points, limits.unit))
+        if not points:
+            return
+        limits, lanes = self._front.limits, None
+        told = f"measured: {words(points, limits.unit or 'inputs')}"
+        if abreast := self._abreast(max(point.rate for point in points)):
+            lanes = Lanes(abreast.threads, replace(limits, size=best(abreast.points)))
+            told += f"; {abreast.calls} at a time: {words(abreast.points, '')}"
+        self._front.use(replace(limits, size=best(points)), told, lanes)
+
+    def _abreast(self, rate: float) -> Abreast | None:
+        """How calls at once make most, where that is clearly more than ``rate``."""
+        found: list[Abreast] = []
+        total, threads = self._front.threads, 1
+        if total > 1 and not self._between(partial(self._adapter.runs_abreast, self._example)):
+            return None
+        while threads <= total // 2:
+            found.append(
+                Abreast(total // threads, threads, self._points(total // threads, threads))
+            )
+            threads *= 2
+        best_one = max(found, key=lambda one: one.rate, default=None)
+        return best_one if best_one and best_one.rate > _WORTH * rate else None
+
+    def _points(self, count: int, threads: int) -> list[Point]:
+        """Of so many calls at once: ``seconds`` are a call's share."""
+
+        def call(size: int) -> None:
+            self._adapter.take_threads(threads)
+            self._adapter.trial(size, self._example)
+
+        def together(size: int) -> None:
+            try:
+                for done in [lanes.submit(call, size) for _ in range(count)]:
+                    done.result()
+            finally:
+                self._adapter.take_threads(self._front.threads)
+
+        sizes = self._sizes()
+        with ThreadPoolExecutor(count) as lanes:
+            self._seconds(partial(together, sizes[0]))  # what is made once is made
+            points = grown(sizes, lambda size: self._seconds(partial(together, size)))
+        return [Point(point.size, point.seconds / count) for point in points]
 
     def _sizes(self) -> list[int]:
         """None where there is nothing to choose: the limit is fixed, or a call takes one alone."""
@@ -111,12 +168,16 @@ class Measuring:
         """Those of the call, made between two of others."""
         taken = math.inf
         for _ in range(_ROUNDS):
-            if not self._wanted():
-                raise CancelledError
-            taken = min(taken, self._front.between(partial(self._timed, call)).result())
+            taken = min(taken, self._between(partial(self._timed, call)))
             if taken > _LONG:
                 break
         return taken
+
+    def _between(self, job: Callable[[], T]) -> T:
+        """Have it done between two calls."""
+        if not self._wanted():
+            raise CancelledError
+        return self._front.between(job).result()
 
     def _timed(self, call: Callable[[], None]) -> float:
         begun = self._clock()

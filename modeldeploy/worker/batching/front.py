@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 from modeldeploy.errors import ModelDeployError, PredictionFailed, QueueFull
@@ -116,7 +117,7 @@ class Front(ABC):
         self._pace = Pace()
         self.longest_retry = _LONGEST_RETRY
         self.closing = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="inference", daemon=True)
+        self._thread = self._computing(self._live, "inference")
 
     @property
     def depth(self) -> int:
@@ -136,7 +137,7 @@ class Front(ABC):
     def close(self) -> None:
         with self._some:
             self.closing.set()
-            self._some.notify()
+            self._some.notify_all()
 
     def between(self, job: Callable[[], T]) -> Future[T]:
         """Have the inference thread do this soon, between two calls: however many jobs come, after
@@ -148,8 +149,13 @@ class Front(ABC):
                 future.cancel()
             else:
                 self._jobs.append((job, future))
-                self._some.notify()
+                self._some.notify_all()
         return future
+
+    def have_threads(self, count: int, use: Callable[[int], None]) -> Future[None]:
+        """Have the model compute with so many CPU threads soon: ``use`` is told in the inference
+        thread. From any thread."""
+        return self.between(partial(use, count))
 
     def full(self, depth: int) -> QueueFull:
         """The refusal for one more request when ``depth`` are waiting."""
@@ -182,7 +188,7 @@ class Front(ABC):
                 raise self.full(len(self._queue))
             self._queue.append(ticket)
             self._pace.came(ticket)
-            self._some.notify()
+            self._some.notify_all()
         queued(ticket)
         try:
             await ticket.done
@@ -203,13 +209,25 @@ class Front(ABC):
     # In the inference thread.
 
     def _live(self) -> None:
-        try:
-            self._work()
-            self._drop_jobs()
-        except BaseException:  # a bug of ours, or a device that is gone: nobody could be answered
-            log.critical("the inference thread has died, and the worker with it", exc_info=True)
-            logging.shutdown()
-            os._exit(1)  # the supervisor puts another in its place
+        self._work()
+        self._drop_jobs()
+
+    def _computing(self, work: Callable[[], None], name: str) -> threading.Thread:
+        """A thread that computes, and with whose death the worker ends."""
+
+        def live() -> None:
+            try:
+                work()
+            except (
+                BaseException
+            ):  # a bug of ours, or a device that is gone: nobody could be answered
+                log.critical(
+                    "a thread that computes has died, and the worker with it", exc_info=True
+                )
+                logging.shutdown()
+                os._exit(1)  # the supervisor puts another in its place
+
+        return threading.Thread(target=live, name=name, daemon=True)
 
     @abstractmethod
     def _work(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,7 +26,10 @@ class Graph:
 
     def __init__(self, module: Any, stored: StoredGraph, threads: int) -> None:
         self.stored, self._note = stored, stored.note
-        self.session = sessions.opened(stored.form, stored.folder, threads)
+        self.session = self._opened(threads)
+        self._single: sessions.Session | None = None
+        self._own = threading.local()
+        self._lock = threading.Lock()
         self._kind = _kind(self._note.kind)
         self._torch: Callable[..., Any] = original(module)
         self._signature = inspect.signature(self._torch)
@@ -34,14 +38,32 @@ class Graph:
         tensors, plain = sorted_out(self._signature, args, kwargs)
         if plain != self._note.plain or not self._takes(tensors):
             return self._torch(*args, **kwargs)
-        found = self.session.run({name: tensor.numpy() for name, tensor in tensors.items()})
+        found = self._mine().run({name: tensor.numpy() for name, tensor in tensors.items()})
         outputs = zip(self._note.outputs, map(_tensor, found), strict=True)
         return self._kind(**dict(outputs))
 
     def use_threads(self, count: int) -> None:
         """Compute with so many from now on. Not while a call runs."""
         if count != self.session.threads:
-            self.session = sessions.opened(self.stored.form, self.stored.folder, count)
+            self.session = self._opened(count)
+
+    def _opened(self, threads: int) -> sessions.Session:
+        return sessions.opened(self.stored.form, self.stored.folder, threads)
+
+    def _mine(self) -> sessions.Session:
+        """What the calling thread runs: where it takes fewer threads than the graph has, as one of
+        several that call at once, a session with so many; one of a single thread serves them all."""
+        count = torch.get_num_threads()
+        if count >= self.session.threads:
+            return self.session
+        if count > 1:
+            if getattr(self._own, "session", self.session).threads != count:
+                self._own.session = self._opened(count)
+            own: sessions.Session = self._own.session
+            return own
+        with self._lock:
+            self._single = self._single or self._opened(1)
+        return self._single
 
     def _takes(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         inputs = self.session.inputs

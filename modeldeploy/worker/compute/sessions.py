@@ -27,8 +27,10 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}  # left alone, OpenVINO takes bf
 
 
 class Session(Protocol):
-    """An opened graph; ``inputs`` are the names and sizes that it takes."""
+    """An opened graph; ``inputs`` are the names and sizes that it takes, ``shared`` says whether
+    threads may run it at once."""
 
+    shared: bool
     threads: int
     inputs: dict[str, Dimensions]
 
@@ -51,6 +53,8 @@ def named(runtime: Runtime) -> str:
 
 class OnnxSession:
     """In ONNX Runtime, already optimised for this CPU: its weights are mapped from the file."""
+
+    shared = True
 
     def __init__(self, folder: Path, threads: int) -> None:
         import onnxruntime
@@ -84,6 +88,8 @@ def session_options(threads: int) -> Any:
 
 class OpenVinoSession:
     """In OpenVINO, which compiles the plain graph when it is opened."""
+
+    shared = False
 
     def __init__(self, folder: Path, threads: int, precision: Precision = "float32") -> None:
         self.threads = threads

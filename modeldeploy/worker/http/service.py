@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
@@ -119,7 +118,7 @@ class Service:
         self.state.update()  # whoever listens is to hear of it now
 
     def _have_threads(self, adapter: AnyAdapter, front: Front) -> None:
-        done = front.between(partial(adapter.use_threads, self.state.threads.count))
+        done = front.have_threads(self.state.threads.count, adapter.use_threads)
         done.add_done_callback(_tell_of_failure)
 
     @property

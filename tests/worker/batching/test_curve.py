@@ -45,8 +45,8 @@ def test_the_smallest_of_the_cheap_sizes_is_chosen(
 
 def test_what_was_measured_is_told_in_words() -> None:
     points = [Point(64, 64 / 3100), Point(1024, 1024 / 4400)]
-    assert words(points, "tokens") == "measured: 64: 3,100 tokens/s, 1,024: 4,400"
-    assert words([Point(1, 0.08), Point(2, 0.1)], "") == "measured: 1: 12 inputs/s, 2: 20"
+    assert words(points, "tokens") == "64: 3,100 tokens/s, 1,024: 4,400"
+    assert words([Point(1, 0.08), Point(2, 0.1)], "") == "1: 12, 2: 20"
 
 
 class Model(Echo):
