@@ -242,3 +242,51 @@ def test_calls_that_are_counted_in_inputs_have_no_more_than_they_may() -> None:
 
     run(model, story)
     assert 1000 not in model.told
+
+
+class Parallel(Model):
+    """``lanes`` is how much of a lone call's time each of two calls at once takes."""
+
+    def __init__(self, lanes: float, allowed: bool = True) -> None:
+        super().__init__()
+        self._lanes, self._allowed = lanes, allowed
+        self._mine = threading.local()
+
+    def runs_abreast(self, example: list[Item]) -> bool:
+        return self._allowed
+
+    def take_threads(self, count: int) -> None:
+        self._mine.count = count
+
+    def trial(self, size: int, example: list[Item]) -> None:
+        is_wide = getattr(self._mine, "count", 2) == 2
+        self.now += (1 + size / 100) / 1000 * (1 if is_wide else self._lanes / 2)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "allowed", "is_used"), [(1.5, True, True), (1.95, True, False), (1.5, False, False)]
+)
+def test_calls_at_once_are_used_where_they_make_more(
+    lanes: float, allowed: bool, is_used: bool
+) -> None:
+    model = Parallel(lanes, allowed)
+
+    async def story(front: Batcher, measuring: Measuring) -> None:
+        await asyncio.wrap_future(front.have_threads(2, model.take_threads))
+        await _measured(front, measuring)
+        told = (
+            "when several wait, 2 at a time with 1 thread each, of up to 64 inputs and 1,000 tokens"
+        )
+        assert (told in front.calls) == is_used, front.calls
+
+    run(model, story)
+
+
+def test_a_single_thread_has_no_lanes() -> None:
+    model = Parallel(1.0)
+
+    async def story(front: Batcher, measuring: Measuring) -> None:
+        await _measured(front, measuring)
+        assert "at a time" not in front.calls
+
+    run(model, story)
