@@ -19,6 +19,19 @@ from tests.e2e.instance import Instance, get
 
 CLIENTS = (1, 8, 32)
 SECONDS = 8.0
+_SHORT, _LONG, _OTHERS = 3, 110, 7
+
+
+async def _mixed(port: int, kind: str) -> float:
+    """A short text's p99 while seven clients ask for long ones, over what all of them wait on average."""
+    short, long = (
+        requests(port, kind, [[" ".join(["time"] * words)]]) for words in (_SHORT, _LONG)
+    )
+    one, others = await asyncio.gather(
+        load.measure("127.0.0.1", port, short, 1, seconds=SECONDS),
+        load.measure("127.0.0.1", port, long, _OTHERS, seconds=SECONDS),
+    )
+    return one.quantile(0.99) / statistics.mean([*one.latencies, *others.latencies])
 
 
 def measure(kind: str, folder: Path, rounds: int) -> None:
@@ -29,7 +42,9 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
     try:
         shown = instance.deploy(str(snapshot), "--name", "m", "--task", task)
         port = int(shown["port"])
-        wire = requests(port, kind, [[text] for text in workload.texts()])
+        texts = workload.texts()
+        wire = requests(port, kind, [[text] for text in texts])
+        listed = requests(port, kind, [texts])
         settle(port, wire)
         runs = get(f"{shown['url']}/info")[1]["runs"]
         graphs = Path(shown["spec"]["cache_dir"]) / ".modeldeploy-graphs"
@@ -47,6 +62,11 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
                 taken.setdefault(f"{clients} clients, p50 ms", []).append(
                     found.quantile(0.5) * 1000
                 )
+            whole = asyncio.run(load.measure("127.0.0.1", port, listed, 1, count=1))
+            assert whole.statuses == {200: 1}, whole.statuses
+            taken.setdefault(f"1 request of {len(texts)}", []).append(len(texts) / whole.seconds)
+            waits = asyncio.run(_mixed(port, kind))
+            taken.setdefault("short among long, times", []).append(waits)
     finally:
         for limit in limits.values():
             limit.close()
@@ -55,8 +75,9 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
     print(f"{kind} ({rounds} rounds, medians); how it runs: {runs}")
     for name, values in taken.items():
         middle = statistics.median(values)
-        ratio = "" if name.endswith("ms") else f"   {middle / base:5.2f} x the limit"
-        print(f"  {name:<22} {middle:9.1f}{ratio}")
+        is_rate = not name.endswith(("ms", "times"))
+        ratio = f"   {middle / base:5.2f} x the limit" if is_rate else ""
+        print(f"  {name:<24} {middle:9.1f}{ratio}")
 
 
 def main() -> None:
