@@ -23,7 +23,8 @@ _GRAPHS = ".modeldeploy-graphs"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """``is_shared`` tells whether several deployments stand to download the same model."""
+    """``is_shared`` tells whether several deployments stand to download the same model; ``changed``
+    is to be called whenever a deployment would look different now."""
 
     paths: paths.Paths
     store: Store
@@ -39,6 +40,7 @@ class Surroundings:
     ports_in_use: Callable[[], set[int]]
     reserve: Callable[[int], Reservation]
     is_shared: Callable[[Spec], bool]
+    changed: Callable[[], None]
     forget: Callable[[str], None]
 
 

@@ -54,16 +54,23 @@ def eventually(what: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 class Instance:
-    """One home, its environment, and the commands typed in it."""
+    """One home, its environment, and the commands typed in it; with ``gateway`` it has a front door,
+    on the port of that name, above those of its deployments."""
 
-    def __init__(self, home: Path, ports: int = 8, **environment: str) -> None:
+    def __init__(
+        self, home: Path, ports: int = 8, *, gateway: bool = False, **environment: str
+    ) -> None:
         self.home = home
-        self.ports = free_ports(ports)
+        first, last = free_ports(ports + gateway)
+        self.ports = (first, last - gateway)
+        self.gateway_port = last
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("MODELDEPLOY", "HF_"))},
             "HOME": str(home.parent),
             "MODELDEPLOY_HOME": str(home),
             "MODELDEPLOY_PORT_RANGE": f"{self.ports[0]}-{self.ports[1]}",
+            "MODELDEPLOY_GATEWAY": str(gateway).lower(),
+            "MODELDEPLOY_GATEWAY_PORT": str(self.gateway_port),
             "HF_HOME": str(home.parent / "hf"),
             "HF_HUB_OFFLINE": "1",
             "NO_COLOR": "1",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -19,16 +18,17 @@ from modeldeploy.errors import (
     ShuttingDown,
     SlowBody,
 )
+from modeldeploy.web import cors, guards
+from modeldeploy.web.answers import answer_and_hear_out
+from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.dialects import Dialect, kinds
-from modeldeploy.worker.http import cors, guards
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.pages import Pages
 from modeldeploy.worker.http.routing import Routes
 from modeldeploy.worker.http.service import Service
 
 log = logging.getLogger(__name__)
 
-_HEAR_OUT_SECONDS = 2.0
 _RETRY_SECONDS = 5
 
 
@@ -100,7 +100,7 @@ class PublicApp:
         if error.retry_after is not None:
             response.headers["retry-after"] = str(error.retry_after)
         if isinstance(error, BodyTooLarge | SlowBody):
-            await _answer_and_hear_out(response, exchange, send)
+            await answer_and_hear_out(response, exchange, send)
         else:
             await response(exchange.scope, exchange.receive, send)
 
@@ -163,28 +163,6 @@ def _cut_off() -> ShuttingDown:
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
-
-
-async def _answer_and_hear_out(response: Response, exchange: Exchange, send: Send) -> None:
-    """Answer at once, then read on a little before closing: a client that is still sending
-    would otherwise meet a reset connection instead of the answer."""
-
-    async def held(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "more_body": True}
-        await send(message)
-
-    async def hear_out() -> None:
-        while True:
-            message = await exchange.receive()
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return
-
-    response.headers["connection"] = "close"
-    await response(exchange.scope, exchange.receive, held)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(hear_out(), _HEAR_OUT_SECONDS)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _log(exchange: Exchange, status: int, seconds: float) -> None:

@@ -23,11 +23,12 @@ from modeldeploy.errors import (
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.threads import Threads
+from modeldeploy.web.attending import Attending
+from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Adapter, Item
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line, panics_as_errors
-from modeldeploy.worker.http.attending import Attending
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.metrics import Metrics
 from modeldeploy.worker.http.streams import Stream, took_too_long

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from modeldeploy.errors import RequestTimeout
+from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Front
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.exchange import Exchange
 
 
 @runtime_checkable
