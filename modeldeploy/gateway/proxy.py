@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -86,7 +87,7 @@ class Proxy:
             visit.method,
             _url(port, path, visit.scope["query_string"]),
             headers=_outward(visit),
-            data=data or None,
+            data=_in_pieces(data) if isinstance(data, bytes) else data,
             allow_redirects=False,
         )
         async with request as response:
@@ -183,6 +184,11 @@ class _Upload:
         """Returns when the client has left."""
         await self._whole.wait()
         await self._visit.gone()
+
+
+def _in_pieces(body: bytes) -> bytes | io.BytesIO | None:
+    """A large body is not written in one go."""
+    return io.BytesIO(body) if len(body) > _SMALL_BYTES else body or None
 
 
 def _url(port: int, path: bytes, query: bytes) -> URL:

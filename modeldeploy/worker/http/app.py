@@ -65,12 +65,14 @@ class PublicApp:
                 raise
             await self._answer(_cut_off(), exchange, outgoing)
         except ModelDeployError as error:
+            self._failed(error, exchange)
             await self._answer(error, exchange, outgoing)
         except Exception:  # a bug of ours: told as one, and the next request is served
             log.exception("request %s failed", exchange.request_id)
             if outgoing.status:
                 raise
             bug = ModelDeployError("an internal error", hint="the worker's log has the whole story")
+            self._failed(bug, exchange)
             await self._answer(bug, exchange, outgoing)
         finally:
             self._service.release(exchange)
@@ -104,10 +106,16 @@ class PublicApp:
         else:
             await response(exchange.scope, exchange.receive, send)
 
+    def _failed(self, error: ModelDeployError, exchange: Exchange) -> None:
+        if exchange.is_prediction:
+            self._metrics.failed(error.code)
+
     def _account(self, exchange: Exchange, status: int) -> None:
         seconds = time.monotonic() - exchange.started
         computed, queued = exchange.inference_ms / 1000, exchange.queue_ms / 1000
         self._metrics.answered(status, seconds, queued, computed)
+        if (validation := exchange.validation_seconds) is not None:
+            self._metrics.validated(validation)
         _log(exchange, status, seconds)
 
     def _dialect(self, exchange: Exchange) -> Dialect:

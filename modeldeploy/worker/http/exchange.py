@@ -35,6 +35,7 @@ class Exchange(Incoming):
         self.started = time.monotonic()
         self.tokens = 0
         self._timed: Timed | None = None
+        self._read_at = self._queued_at = 0.0
         self.is_prediction = False
         self.is_admitted = False
         self.dialect: Dialect | None = None
@@ -43,6 +44,16 @@ class Exchange(Incoming):
     def timed_by(self, timed: Timed) -> None:
         """The prediction is queued."""
         self._timed = timed
+        self._queued_at = time.monotonic()
+
+    def was_read(self) -> None:
+        """Its whole body is here."""
+        self._read_at = time.monotonic()
+
+    @property
+    def validation_seconds(self) -> float | None:
+        """From its whole body until it was queued, or so far; None where there is no body yet."""
+        return (self._queued_at or time.monotonic()) - self._read_at if self._read_at else None
 
     @property
     def queue_ms(self) -> float:
