@@ -18,7 +18,7 @@ from modeldeploy.client import load
 from tests.e2e.instance import Instance, eventually, get
 
 CLIENTS = (1, 8, 32)
-SECONDS = 2.0
+SECONDS = 1.5
 BODY = json.dumps({"text": "so many bytes"}).encode()
 TENSORS = json.dumps(
     {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["so many bytes"]}]}

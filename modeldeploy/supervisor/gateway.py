@@ -37,7 +37,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _STEADY_SECONDS = 60.0  # it has lived so long: what comes then is no series
 _WAITED_FOR = 3  # deaths in a row while connections wait; then they are refused meanwhile
 _DRAIN_MARGIN_SECONDS = 5.0
-_POLL_SECONDS = 0.02
 
 InUse = Callable[[], set[int]]
 
@@ -143,7 +142,7 @@ class Gateway:
         listener = await asyncio.to_thread(links.ask_listener, self._paths.gateway_handover)
         if listener is None:  # it does not hear: nothing can be asked of it
             processes.kill_group(former.identity)
-            await self._until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
+            await _until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
             return self._reserve()
         _kill_later(former.identity, self._settings.drain_timeout)
         if former.wanted != self._settings.gateway_port:
@@ -181,12 +180,7 @@ class Gateway:
         self._identity = processes.identify(pid) or Identity(pid, -1.0, "", "")
         self._remember(self._identity, reservation.port)
         log.info("the gateway is at http://%s:%d, pid %d", reservation.host, reservation.port, pid)
-        ended = asyncio.Event()
-        stop_watching = processes.watch(self._identity, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            stop_watching()
+        await _until_ended(self._identity)
         processes.kill_group(self._identity)  # what it started must not outlive it
         self._identity = None
         return processes.describe_exit(await asyncio.to_thread(self._process.wait))
@@ -234,9 +228,9 @@ class Gateway:
         identity = self._identity
         if identity:
             processes.kill_group(identity, signal.SIGTERM)
-            await self._until_ended(identity, self._settings.drain_timeout)
+            await _until_ended(identity, self._settings.drain_timeout)
             processes.kill_group(identity)
-            await self._until_ended(identity, _DRAIN_MARGIN_SECONDS)
+            await _until_ended(identity, _DRAIN_MARGIN_SECONDS)
         if self._process:
             self._process.poll()
         for file in (self._paths.gateway_record, self._paths.gateway_handover):
@@ -247,7 +241,14 @@ class Gateway:
             self._reservation.close()
             self._reservation = None
 
-    async def _until_ended(self, identity: Identity, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while processes.is_alive(identity) and time.monotonic() < deadline:  # noqa: ASYNC110 - it may be a stranger's child
-            await asyncio.sleep(_POLL_SECONDS)
+
+async def _until_ended(identity: Identity, seconds: float | None = None) -> None:
+    """Until all of it is gone, its sockets too, or the time is over."""
+    ended = asyncio.Event()
+    stop_watching = processes.watch(identity, ended.set)
+    try:
+        await asyncio.wait_for(ended.wait(), seconds)
+    except asyncio.TimeoutError:
+        log.warning("the gateway, pid %d, has not ended within %g s", identity.pid, seconds)
+    finally:
+        stop_watching()

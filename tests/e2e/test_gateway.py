@@ -161,7 +161,8 @@ def test_a_gateway_that_hangs_when_the_next_supervisor_comes_is_replaced(fronted
     os.kill(fronted.daemon_pid(), signal.SIGKILL)
     old.send_signal(signal.SIGSTOP)
     fronted.run("daemon", "start")
-    assert get(f"{fronted.front}/health")[0] == 200
+    eventually(lambda: status(fronted)["pid"] not in {None, old.pid})
+    assert get(f"{fronted.front}/health")[0] == 200  # what was sent to the hung one has been reset
     (new,) = gateways(fronted)
     assert new.pid != old.pid
 
@@ -183,7 +184,7 @@ def test_a_taken_port_is_left_to_who_has_it(fronted: Instance) -> None:
 def test_it_is_never_in_the_way_of_a_deployments_port(fronted: Instance, echo_model: str) -> None:
     port = fronted.gateway_port
     refused = fronted.run("deploy", echo_model, "--port", str(port), "--json", ok=False)
-    assert "gateway" in json.loads(refused.stdout)["message"]
+    assert f"port {port} is the gateway's" in refused.stdout
     fronted.run("daemon", "stop")
     fronted.run("daemon", "start", "--no-gateway")
     fronted.deploy(echo_model, "--name", "e", "--port", str(port))
@@ -245,7 +246,7 @@ def test_the_openai_client_streams_through_the_door_and_leaves(
         assert text == whole.choices[0].message.content
     with pytest.raises(openai.NotFoundError, match="one, two"):
         client.chat.completions.create(model="three", messages=say)
-    long = client.chat.completions.create(model="one", messages=say, max_tokens=400, stream=True)
+    long = client.chat.completions.create(model="one", messages=say, max_tokens=200, stream=True)
     next(iter(long))
     long.close()
     busy = 'modeldeploy_in_flight{deployment="one"} 0.0'
