@@ -105,7 +105,9 @@ class Gateway:
         if former is None:
             self._reservation = self._reserve()
         self.port = former.port if former else self._reservation and self._reservation.port
-        self._task = asyncio.ensure_future(self._live(former))
+        self._former = former
+        self._task = asyncio.ensure_future(self._live())
+        self._task.add_done_callback(_tell_of_bug)
 
     def status(self) -> GatewayStatus:
         url = f"http://{self._pool.host}:{self.port}" if self.port else None
@@ -150,13 +152,14 @@ class Gateway:
             return self._reserve()
         if former.port != former.wanted:
             self._notice = f"port {former.wanted} was taken; the gateway is on {former.port}"
-        return self._pool.readopt(former.port, listener)
+        return Reservation(self._pool.host, former.port, listener)
 
     # The process.
 
-    async def _live(self, former: _Record | None) -> None:
-        if former:
-            self._reservation = await self._take_over(former)
+    async def _live(self) -> None:
+        if self._former:
+            self._reservation = await self._take_over(self._former)
+            self._former = None
             self.port = self._reservation and self._reservation.port
         deaths = 0
         while self._reservation:
@@ -166,7 +169,8 @@ class Gateway:
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - 1))
             log.error("the gateway %s; it is started again in %g s", how, pause)
             if deaths > _WAITED_FOR:
-                self._reservation.refuse()
+                with contextlib.suppress(OSError):  # then connections wait on
+                    self._reservation.refuse()
             await asyncio.sleep(pause)
             self._restarts += 1
 
@@ -225,7 +229,7 @@ class Gateway:
         """End it after it answered what it had."""
         self._task.cancel()
         self._release()
-        identity = self._identity
+        identity = self._former.identity if self._former else self._identity
         if identity:
             processes.kill_group(identity, signal.SIGTERM)
             await _until_ended(identity, self._settings.drain_timeout)
@@ -240,6 +244,11 @@ class Gateway:
         if self._reservation:
             self._reservation.close()
             self._reservation = None
+
+
+def _tell_of_bug(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("nobody keeps the gateway any more", exc_info=error)
 
 
 async def _until_ended(identity: Identity, seconds: float | None = None) -> None:

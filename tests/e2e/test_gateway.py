@@ -122,8 +122,9 @@ def test_a_gateway_that_is_killed_comes_back_on_its_port_and_nobody_is_refused(
     assert post(f"{direct}/predict", {"text": "x"})[0] == 200
 
 
-def test_the_supervisor_is_killed_and_the_door_stays_open(
-    fronted: Instance, echo_model: str
+@pytest.mark.parametrize("how", ["killed", "restarted"])
+def test_another_supervisor_comes_and_the_door_stays_open(
+    how: str, fronted: Instance, echo_model: str
 ) -> None:
     fronted.deploy(echo_model, "--name", "e")
     url = f"{fronted.front}/deployments/e/predict"
@@ -138,9 +139,12 @@ def test_the_supervisor_is_killed_and_the_door_stays_open(
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        os.kill(fronted.daemon_pid(), signal.SIGKILL)
-        eventually(lambda: get(f"{fronted.front}/health")[1]["supervisor"] == "unreachable")
-        assert fronted.names() == ["e"]  # starts the next one
+        if how == "killed":
+            os.kill(fronted.daemon_pid(), signal.SIGKILL)
+            eventually(lambda: get(f"{fronted.front}/health")[1]["supervisor"] == "unreachable")
+            assert fronted.names() == ["e"]  # starts the next one
+        else:
+            fronted.run("daemon", "restart")
         eventually(lambda: not old.is_running() or old.status() == psutil.STATUS_ZOMBIE)
         eventually(lambda: get(f"{fronted.front}/health")[1]["supervisor"] == "connected")
         seen = len(fates)
