@@ -81,7 +81,6 @@ class GatewayApp:
             )
             await self._refuse(bug, visit, outgoing)
         finally:
-            self._bodies.release(visit)
             self._metrics.answered(visit, outgoing.status)
 
     def refusal(self, message: str) -> Response:
@@ -114,12 +113,15 @@ class GatewayApp:
     # Routing.
 
     async def _answer(self, visit: Visit, send: _Outgoing) -> None:
+        if visit.route == "openai":
+            visit.origins = self._roster.origins()
         page = self._pages.get(unquote(visit.path.decode("latin-1")))
         if page:
             guards.check(visit, self._hosts, visit.origins)
-            _only(visit, "GET", "HEAD")
-            request = Request(visit.scope, visit.receive)
-            await self._send(await page(request), visit, send)
+            if not await self._preflight(visit, send, "GET"):
+                _only(visit, "GET", "HEAD")
+                request = Request(visit.scope, visit.receive)
+                await self._send(await page(request), visit, send)
         elif visit.route == "deployments":
             await self._to_named(visit, send)
         elif visit.route == "openai":
@@ -144,16 +146,9 @@ class GatewayApp:
         if not visit.path.startswith(_OIP_MODELS):
             guards.check(visit, self._hosts, visit.origins)
             raise _nowhere(visit)
-        found = next(
-            (
-                one
-                for one in self._roster.all()
-                for model_name in (one.name, one.model_id)
-                if f"{named}/".startswith(f"{model_name}/")
-            ),
-            None,
+        await self._to(
+            self._roster.of_path(named), named.partition("/")[0], visit, visit.path, send
         )
-        await self._to(found, named.partition("/")[0], visit, visit.path, send)
 
     async def _to(
         self, found: Deployment | None, name: str, visit: Visit, path: bytes, send: _Outgoing
@@ -165,20 +160,27 @@ class GatewayApp:
 
     async def _to_model(self, visit: Visit, send: _Outgoing) -> None:
         """``/v1/...``: the deployment that the body names."""
-        visit.origins = self._roster.origins()
         guards.check(visit, self._hosts, visit.origins)
-        if visit.path.startswith(_MODELS):
+        is_model = visit.path.startswith(_MODELS)
+        if await self._preflight(visit, send, "GET" if is_model else "POST"):
+            return
+        if is_model:
             _only(visit, "GET", "HEAD")
             named = unquote(visit.path[len(_MODELS) :].decode("latin-1"))
             await self._send(json_answer(model(self._roster.of_model(named))), visit, send)
-        elif visit.method == "OPTIONS" and cors.origin_of(visit, visit.origins):
-            await self._send(cors.preflight(["POST"], visit), visit, send)
         elif visit.method == "POST":
-            raw, named = await self._bodies.read(visit)
-            deployment = self._roster.of_model(named)
-            await self._proxy.pass_on(visit, deployment, visit.path, send, raw)
+            async with self._bodies.read(visit) as (raw, named):
+                deployment = self._roster.of_model(named)
+                await self._proxy.pass_on(visit, deployment, visit.path, send, raw)
         else:
             raise _nowhere(visit)
+
+    async def _preflight(self, visit: Visit, send: _Outgoing, method: str) -> bool:
+        """Whether a browser asked, for a page of an allowed origin, what it may send; it is told."""
+        if visit.method != "OPTIONS" or not cors.origin_of(visit, visit.origins):
+            return False
+        await self._send(cors.preflight([method], visit), visit, send)
+        return True
 
 
 class _Outgoing:

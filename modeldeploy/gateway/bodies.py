@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from modeldeploy.errors import InvalidRequest, MalformedBody, QueueFull, UnsupportedMediaType
@@ -27,8 +30,9 @@ class Bodies:
         self._limit = limit
         self._held = 0
 
-    async def read(self, visit: Visit) -> tuple[bytes, str]:
-        """The body, and the model that it names; :meth:`release` follows when it is passed on.
+    @contextlib.asynccontextmanager
+    async def read(self, visit: Visit) -> AsyncIterator[tuple[bytes, str]]:
+        """The body, and the model that it names; within, it counts.
 
         Raises:
             QueueFull: those that are here hold too much already.
@@ -39,13 +43,17 @@ class Bodies:
             raise UnsupportedMediaType(
                 f"the content type is {kind[:100]!r}", hint=f"send {_JSON}, or {_FORM} with a file"
             )
-        raw = await visit.body(self._limit, self._hold)
-        if kind == _JSON:
-            return raw, _of_json(raw)
+        try:
+            raw = await visit.body(self._limit, self._hold)
+            yield raw, _of_json(raw) if kind == _JSON else await self._of_form(visit, raw)
+        finally:
+            self._held -= visit.held
+
+    async def _of_form(self, visit: Visit, raw: bytes) -> str:
         model = (await form_parts(visit, raw, self._limit)).get("model")
         if not isinstance(model, str):
             raise InvalidRequest("model: the form does not name one", hint="GET /v1/models")
-        return raw, model
+        return model
 
     def _hold(self, count: int) -> None:
         if self._held + count > _BODIES_HELD * self._limit:
@@ -56,10 +64,6 @@ class Bodies:
             error.retry_after = _RETRY_SECONDS
             raise error
         self._held += count
-
-    def release(self, visit: Visit) -> None:
-        self._held -= visit.held
-        visit.held = 0
 
 
 def _of_json(raw: bytes) -> str:

@@ -108,6 +108,17 @@ class Roster:
             )
         return next((one for one in found if one.state is State.RUNNING), found[0])
 
+    def of_path(self, path: str) -> Deployment | None:
+        """The deployment whose name, or model, ``path`` begins with: where there are several, by the
+        longest of these, a name before a model, and one that runs."""
+        found = [
+            ((len(key), key == one.name, one.state is State.RUNNING), one)
+            for one in self.all()
+            for key in (one.name, one.model_id)
+            if f"{path}/".startswith(f"{key}/")
+        ]
+        return max(found, key=lambda ranked: ranked[0])[1] if found else None
+
     def choice(self) -> str:
         """In words: what may be asked for."""
         names = ", ".join(self._deployments) or "none; modeldeploy deploy makes one"
