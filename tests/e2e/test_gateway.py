@@ -18,7 +18,10 @@ from typing import Any
 import openai
 import psutil
 import pytest
+import tritonclient.http as triton
+from huggingface_hub import InferenceClient
 
+from tests.clients.test_triton_client import tensor, wanted
 from tests.e2e.instance import Instance, eventually, get, post, request
 from tests.models import tiny
 
@@ -68,20 +71,37 @@ def test_one_port_for_all_deployments(fronted: Instance, echo_model: str) -> Non
         "running": 2,
     }
     _every_example_works(fronted)
+    _public_clients_get_through(fronted)
     page = text_of(f"{front}/metrics")
     for name in ("s", "e"):
         assert re.search(
             rf'modeldeploy_requests_total{{deployment="{name}",status="200"}} \d', page
         )
     fronted.run("stop", "s")
-    found, answer = post(f"{front}/deployments/s/predict", {"text": "I love it"})
-    assert (found, answer["error"]["code"]) == (503, "not_ready")
-    assert "STOPPED" in answer["error"]["message"]
+    assert eventually(lambda: "STOPPED" in _refusal(fronted, 503)["message"])
     fronted.run("rm", "s")
-    found, answer = post(f"{front}/deployments/s/predict", {"text": "I love it"})
-    assert (found, answer["error"]["hint"]) == (404, "deployments: e")
+    assert eventually(lambda: _refusal(fronted, 404)["hint"] == "deployments: e")
     paths = get(f"{front}/openapi.json")[1]["paths"]
     assert not [path for path in paths if path.startswith("/deployments/s/")]
+
+
+def _refusal(instance: Instance, status: int) -> dict[str, Any]:
+    """Of ``s``, once it is answered with ``status``."""
+    found, answer = post(f"{instance.front}/deployments/s/predict", {"text": "x"})
+    error: dict[str, Any] = answer["error"]
+    return error if found == status else {"message": "", "hint": ""}
+
+
+def _public_clients_get_through(instance: Instance) -> None:
+    hub = InferenceClient(model=f"{instance.front}/deployments/s")
+    assert hub.text_classification("I love it")[0].label == "POSITIVE"
+    with triton.InferenceServerClient(instance.front.removeprefix("http://")) as client:
+        assert client.is_server_ready()
+        assert client.is_model_ready("s")
+        for binary in (True, False):
+            given = tensor("text", ["I love it", "I hate it"], binary)
+            labels = client.infer("s", [given], outputs=wanted(binary, "label")).as_numpy("label")
+            assert [row[0] for row in labels] == [b"POSITIVE", b"NEGATIVE"]
 
 
 def _every_example_works(instance: Instance) -> None:
