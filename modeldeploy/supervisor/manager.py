@@ -89,7 +89,7 @@ class Manager:
             ports_in_use=self._ports_in_use,
             reserve=self._reserve,
             is_shared=self._is_shared,
-            changed=self.watch.tell,
+            watch=self.watch,
             forget=self._forget,
         )
 
@@ -137,7 +137,7 @@ class Manager:
 
     def _forget(self, name: str) -> None:
         del self._actors[name]
-        self.watch.tell()
+        self.watch.tell_now()
         for number in ("", *(f".{n}" for n in range(1, self._settings.log_files + 1))):
             log_file = self._around.paths.deployment_log(name)
             log_file.with_name(log_file.name + number).unlink(missing_ok=True)

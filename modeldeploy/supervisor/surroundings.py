@@ -16,6 +16,7 @@ from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.watching import Watch
 from modeldeploy.supervisor.workers import new_replica_id
 
 _GRAPHS = ".modeldeploy-graphs"
@@ -23,8 +24,8 @@ _GRAPHS = ".modeldeploy-graphs"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """``is_shared`` tells whether several deployments stand to download the same model; ``changed``
-    is to be called whenever a deployment would look different now."""
+    """``is_shared`` tells whether several deployments stand to download the same model; ``watch``
+    is told whenever a deployment looks different."""
 
     paths: paths.Paths
     store: Store
@@ -40,7 +41,7 @@ class Surroundings:
     ports_in_use: Callable[[], set[int]]
     reserve: Callable[[int], Reservation]
     is_shared: Callable[[Spec], bool]
-    changed: Callable[[], None]
+    watch: Watch
     forget: Callable[[str], None]
 
 

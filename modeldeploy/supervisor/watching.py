@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable
 
 from modeldeploy.schema.control import Fleet
 from modeldeploy.schema.deployment import Deployment
@@ -14,39 +14,36 @@ _HEARTBEAT_SECONDS = 5.0
 
 
 class Watch:
-    """``views`` are looked at again at each :meth:`tell`. What a request is routed by is told at once,
-    everything else (progress, memory, counts) at most twice a second."""
+    """``views`` are looked at whenever there is something to tell."""
 
     def __init__(self, views: Callable[[], list[Deployment]]) -> None:
         self._views = views
-        self._changed = asyncio.Event()
+        self._changes = 0
+        self._moved = asyncio.Event()
         self._closed = False
 
-    def tell(self) -> None:
-        """Something has changed."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def tell_soon(self) -> None:
+        """Something has changed that can wait: progress, memory, counts."""
+        self._changes += 1
+
+    def tell_now(self) -> None:
+        """Something has changed that requests are routed by."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     def close(self) -> None:
         """Followers end."""
         self._closed = True
-        self.tell()
+        self.tell_now()
 
     async def follow(self) -> AsyncIterator[Fleet]:
+        """All of them, at once, at each change and now and then."""
         loop = asyncio.get_running_loop()
-        told: Hashable = None
-        due = 0.0
         while not self._closed:
-            changed, views = self._changed, self._views()
-            routed_by = tuple((v.name, v.state, v.desired, v.port) for v in views)
-            if routed_by != told or loop.time() >= due:
-                told, due = routed_by, loop.time() + _PAUSE
-                yield Fleet(deployments=views)
-                await _either(changed, _HEARTBEAT_SECONDS)
-            else:
-                await _either(changed, due - loop.time())
-
-
-async def _either(changed: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(changed.wait(), seconds)
+            moved, seen, due = self._moved, self._changes, loop.time() + _HEARTBEAT_SECONDS
+            yield Fleet(deployments=self._views())
+            quiet = True
+            while quiet:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(moved.wait(), _PAUSE)
+                quiet = not moved.is_set() and self._changes == seen and loop.time() < due

@@ -21,10 +21,8 @@ async def _next(followed: AsyncIterator[Fleet]) -> list[Deployment]:
     return (await asyncio.wait_for(followed.__anext__(), SECONDS)).deployments
 
 
-def test_a_new_state_is_told_at_once_and_progress_a_little_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watching, "_PAUSE", 3600.0)  # what is not told at once is never told here
+def test_what_is_routed_by_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_PAUSE", 3600.0)  # what can wait is never told here
     views: list[Deployment] = []
 
     async def story() -> None:
@@ -32,22 +30,22 @@ def test_a_new_state_is_told_at_once_and_progress_a_little_later(
         followed = watch.follow()
         assert await _next(followed) == []
         views.append(deployment("a"))
-        watch.tell()
+        watch.tell_now()
         assert await _next(followed) == views
         hearing = asyncio.ensure_future(_next(followed))
         views[0] = deployment("a", memory_bytes=1)
-        watch.tell()
+        watch.tell_soon()
         await asyncio.sleep(0.01)
         assert not hearing.done()
         views[0] = deployment("a", state=State.STOPPED)
-        watch.tell()
+        watch.tell_now()
         assert await hearing == views
         await followed.aclose()  # type: ignore[attr-defined]  # it is a generator
 
     asyncio.run(story())
 
 
-def test_progress_is_told_when_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_else_is_told_when_the_pause_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_PAUSE", 0.05)
     views = [deployment("a")]
 
@@ -56,7 +54,7 @@ def test_progress_is_told_when_the_pause_is_over(monkeypatch: pytest.MonkeyPatch
         followed = watch.follow()
         await _next(followed)
         views[0] = deployment("a", memory_bytes=1)
-        watch.tell()
+        watch.tell_soon()
         assert await _next(followed) == views
         watch.close()
         with pytest.raises(StopAsyncIteration):
