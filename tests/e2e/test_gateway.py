@@ -100,7 +100,7 @@ def _public_clients_get_through(instance: Instance) -> None:
         assert client.is_model_ready("s")
         given = tensor("text", ["I love it", "I hate it"], binary=True)
         labels = client.infer("s", [given], outputs=wanted(True, "label")).as_numpy("label")
-        assert [row[0] for row in labels] == ["POSITIVE", "NEGATIVE"]
+        assert [row[0] for row in labels] == [b"POSITIVE", b"NEGATIVE"]
 
 
 def _every_example_works(instance: Instance) -> None:
