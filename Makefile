@@ -56,6 +56,7 @@ bench: $(VENV)/.bench  ## measure commands, starts, throughput, writing, growth,
 	$(BIN)/python -m bench.serving
 	$(BIN)/python -m bench.writing
 	$(BIN)/python -m bench.overhead
+	$(BIN)/python -m bench.door
 	$(BIN)/python -m bench.pair
 	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.peers --workload classification embeddings many noop image chat

@@ -37,7 +37,7 @@ def bare(port: int) -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from modeldeploy.worker.http import servers
+    from modeldeploy.web import servers
 
     class Body(msgspec.Struct):
         text: str

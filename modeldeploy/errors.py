@@ -161,6 +161,16 @@ class NotReady(ModelDeployError):
     code, status = "not_ready", 503
 
 
+class UpstreamFailed(ModelDeployError):
+    """A deployment broke off before it had answered what the gateway passed on to it."""
+
+    code, status = "upstream_failed", 502
+
+
+class Unauthorized(ModelDeployError):
+    code, status = "unauthorized", 401
+
+
 class ShuttingDown(NotReady):
     """The deployment ends, and this request was not done within its drain deadline."""
 

@@ -118,6 +118,25 @@ class Paths:
     def supervisor_log(self) -> Path:
         return self.logs / "supervisor.log"
 
+    @property
+    def gateway_log(self) -> Path:
+        return self.logs / "gateway.log"
+
+    @property
+    def gateway_record(self) -> Path:
+        """Which process the gateway is, for the next supervisor."""
+        return self.run / "gateway.json"
+
+    @property
+    def gateway_handover(self) -> Path:
+        """Where the gateway gives its listening socket to the next supervisor."""
+        return self.sockets / "gateway.port"
+
+    @property
+    def api_token(self) -> Path:
+        """What whoever uses the control API over TCP must know."""
+        return self.state / "api-token"
+
     def deployment_log(self, name: str) -> Path:
         return self.logs / "deployments" / f"{check_name(name)}.log"
 

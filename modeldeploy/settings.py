@@ -66,6 +66,13 @@ def _switch(raw: str) -> bool:
     raise ValueError("not true or false")
 
 
+def _port(raw: str) -> int:
+    value = int(raw)
+    if not 1 <= value <= 65535:
+        raise ValueError("not a port")
+    return value
+
+
 def _port_range(raw: str) -> tuple[int, int]:
     first, dash, last = raw.partition("-")
     low, high = int(first), int(last if dash else first)
@@ -123,6 +130,21 @@ TABLE: tuple[Setting, ...] = (
         _port_range,
         "8100-8200",
         "The pool of ports for deployments.",
+    ),
+    Setting(
+        "gateway",
+        "MODELDEPLOY_GATEWAY",
+        _switch,
+        "true",
+        "Open the front door: one port over all deployments.",
+        "--no-gateway",
+    ),
+    Setting(
+        "gateway_port",
+        "MODELDEPLOY_GATEWAY_PORT",
+        _port,
+        "8000",
+        "Its port; the next free one where it is taken.",
     ),
     Setting(
         "device", "MODELDEPLOY_DEVICE", _one_of(*DEVICES), "auto", "Where models run.", "--device"
@@ -249,6 +271,8 @@ class Settings:
     home: str | None
     cache_dir: str | None
     port_range: tuple[int, int]
+    gateway: bool
+    gateway_port: int
     device: str
     dtype: str
     allow_origins: tuple[str, ...]

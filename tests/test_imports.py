@@ -33,7 +33,8 @@ def imported_by(code: str) -> set[str]:
         ("import modeldeploy.client", HEAVY | SERVERS | {"click", "rich"}),
         ("import modeldeploy.supervisor.api", HEAVY | {"rich"}),
         ("import modeldeploy.supervisor.server", HEAVY | {"rich"}),
-        ("import modeldeploy.supervisor.__main__", HEAVY | {"rich"}),
+        ("import modeldeploy.supervisor.__main__", HEAVY | {"rich", "aiohttp"}),
+        ("import modeldeploy.gateway.__main__", HEAVY | {"rich", "numpy"}),
     ],
 )
 def test_a_room_imports_no_more_than_it_needs(code: str, banned: set[str]) -> None:

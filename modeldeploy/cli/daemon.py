@@ -20,7 +20,7 @@ from modeldeploy.cli.session import connect
 from modeldeploy.cli.units import span
 from modeldeploy.client import Client, hub_pipe, supervisor_command
 from modeldeploy.errors import DaemonUnreachable, WaitTimeout
-from modeldeploy.schema.control import DaemonStatus
+from modeldeploy.schema.control import DaemonStatus, GatewayStatus
 
 _HERE = "modeldeploy.cli.daemon"
 _POLL_SECONDS = 0.05
@@ -48,11 +48,21 @@ def daemon() -> None:
     """The supervisor keeps deployments running. It starts by itself when it is needed."""
 
 
+no_gateway = click.option(
+    "--no-gateway", is_flag=True, help="Without the front door: each deployment's own port only."
+)
+
+
+def _values(no_gateway: bool) -> settings.Settings:
+    return settings.load({"gateway": False if no_gateway else None})
+
+
 @click.command(short_help="Start it in the background, if it does not run.")
+@no_gateway
 @options.json_output
-def start() -> None:
+def start(no_gateway: bool) -> None:
     """Start the supervisor in the background, if it does not run."""
-    _show(connect().status())
+    _show(connect(_values(no_gateway)).status())
 
 
 @click.command(short_help="Whether it runs (0) or not (4).")
@@ -111,9 +121,10 @@ def logs(follow: bool, tail: int | None) -> None:
 
 
 @click.command(short_help="Run it in the foreground.")
-def run() -> None:
+@no_gateway
+def run(no_gateway: bool) -> None:
     """Run the supervisor in the foreground: for systemd, containers, and the curious."""
-    values = settings.load()
+    values = _values(no_gateway)
     argv, env = supervisor_command(values)
     os.dup2(hub_pipe(values), 0)
     os.execve(argv[0], [*argv, "--foreground"], env)  # noqa: S606 - no shell is wanted
@@ -144,8 +155,15 @@ def _show(found: DaemonStatus) -> None:
     output.data(f"home      {found.home}")
     output.data(f"socket    {found.socket}")
     output.data(f"ports     {found.ports}")
+    output.data(f"gateway   {_gateway(found.gateway)}")
     output.data(f"template  {_TEMPLATE.get(found.template, found.template)}")
     output.data(f"serving   {found.running} of {found.deployments} deployments")
+
+
+def _gateway(found: GatewayStatus) -> str:
+    if found.url is None:
+        return f"none: {found.notice}" if found.notice else "none"
+    return f"{found.url} ({found.notice})" if found.notice else found.url
 
 
 def _say_stopped(pid: int | None, text: str) -> None:

@@ -30,7 +30,8 @@ _COLOURS = {
 @options.json_output
 def ls(quiet: bool, every: bool) -> None:
     """List deployments, running or not."""
-    found = connect().deployments()
+    client = connect()
+    found = client.deployments()
     if output.as_json():
         output.json([one.name for one in found] if quiet else found)
     elif quiet:
@@ -38,6 +39,8 @@ def ls(quiet: bool, every: bool) -> None:
             output.data(one.name)
     else:
         _table(found)
+        if output.is_terminal() and (notice := client.status().gateway.notice):
+            output.aside(f"gateway: {notice}")
 
 
 @click.command(short_help="All about deployments, as JSON.")

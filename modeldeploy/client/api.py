@@ -24,7 +24,7 @@ from modeldeploy.client.wire import (
     words,
 )
 from modeldeploy.errors import DaemonUnreachable, DeploymentNotFound, NotReady, RequestTimeout
-from modeldeploy.schema.control import DaemonStatus, LogLine, ShutdownRequest
+from modeldeploy.schema.control import DaemonStatus, Fleet, LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import Deployment, DeployRequest, HubAccess, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.states import Desired, State
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.1
+_SILENT_SECONDS = 20.0  # of a stream that has something to say every five
 _AS_WANTED = {(State.RUNNING, Desired.RUNNING), (State.STOPPED, Desired.STOPPED)}
 
 
@@ -111,6 +112,16 @@ class Client:
         """The last ``tail`` lines not older than ``since`` (Unix seconds), then what comes."""
         query = {"tail": tail, "since": since, "follow": follow}
         return self._stream(path_of(name, "/logs", query), LogLine, Patience.of(name, None))
+
+    def watch(self) -> Iterator[Fleet]:
+        """All deployments, told anew at each change and every few seconds, until the supervisor ends.
+
+        Raises:
+            DaemonUnreachable: also where it has fallen silent.
+        """
+        with self._answering("/v1/watch", _SILENT_SECONDS) as (response, _):
+            while line := response.readline():
+                yield decoded(line, Fleet)
 
     def wait(
         self,
@@ -213,15 +224,23 @@ class Client:
 
     def _stream(self, path: str, kind: type[T], patience: Patience) -> Iterator[T]:
         """A JSON object a line, until the other side ends it."""
-        connection = UnixConnection(self.socket_path, ANSWER_SECONDS)
+        with self._answering(path, ANSWER_SECONDS) as (response, sock):
+            while line := next_line(response, sock, patience):
+                yield decoded(line, kind)
+
+    @contextlib.contextmanager
+    def _answering(
+        self, path: str, seconds: float
+    ) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
+        """The good answer to a GET, on its way, and the socket that it comes from."""
+        connection = UnixConnection(self.socket_path, seconds)
         with contextlib.closing(connection), self._reaching():
             connection.request("GET", path)
             sock: socket.socket = connection.sock
             response = connection.getresponse()
             if response.status >= 400:
                 checked(response)
-            while line := next_line(response, sock, patience):
-                yield decoded(line, kind)
+            yield response, sock
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:

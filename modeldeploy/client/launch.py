@@ -44,6 +44,8 @@ def supervisor_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     env = {key: value for key, value in settings.environment.items() if not _SECRET.search(key)}
     if settings.paths.home:
         env["MODELDEPLOY_HOME"] = str(settings.paths.home)
+    if not settings.gateway:
+        env["MODELDEPLOY_GATEWAY"] = "false"
     return [sys.executable, "-m", "modeldeploy.supervisor", "--hub-on-stdin"], env
 
 

@@ -26,13 +26,18 @@ class LocalWorker:
         return self._process.poll()
 
 
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """What may be handed to a process that does not speak to the Hub."""
+    return {key: value for key, value in environment.items() if key not in _SECRETS}
+
+
 def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
     """A worker's environment: offline, telling nobody, without the Hub token, its threads bounded.
 
     ``OMP_WAIT_POLICY`` and ``GOMP_SPINCOUNT`` must be there before libgomp is loaded: spinning
     threads of two workers on the same cores cost fifty times (docs/architecture.md).
     """
-    env = {key: value for key, value in environment.items() if key not in _SECRETS}
+    env = without_secrets(environment)
     env.update(
         HF_HUB_OFFLINE="1",
         HF_HUB_DISABLE_IMPLICIT_TOKEN="1",

@@ -6,6 +6,18 @@ from typing import Literal
 
 from msgspec import Struct
 
+from modeldeploy.schema.deployment import Deployment
+
+
+class GatewayStatus(Struct, frozen=True, kw_only=True):
+    """The front door: ``url`` is None where there is none; ``notice`` says why, unless it is not
+    wanted, or why it is not where it was wanted. ``restarts`` counts those since its supervisor started."""
+
+    url: str | None = None
+    notice: str = ""
+    pid: int | None = None
+    restarts: int = 0
+
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):
     """``GET /v1/status``; ``template`` is ``ready``, ``starting`` or ``off``."""
@@ -19,6 +31,13 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     running: int
     ports: str
     template: str = "off"
+    gateway: GatewayStatus = GatewayStatus()
+
+
+class Fleet(Struct, frozen=True, kw_only=True):
+    """One line of ``GET /v1/watch``: every deployment, whole."""
+
+    deployments: list[Deployment]
 
 
 class ShutdownRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -214,6 +214,7 @@ class Actor:
     def _save(self, record: Record) -> None:
         self._around.store.save(record)
         self.record = record
+        self._around.watch.tell_now()
 
     def _seen(self) -> Seen:
         worker = self.worker.seen if self.worker else None
@@ -361,6 +362,7 @@ class Actor:
         if worker is not self.worker:
             return
         report = worker.report
+        self._around.watch.tell_soon()
         if report and worker.seen.ended is None:
             self._share_cores(worker, report)
         if report and report.phase == "loading":
@@ -420,6 +422,7 @@ class Actor:
     ) -> None:
         record = self.record
         self.events.tell(record.run, record.state, stage, fraction, message, done, total, unit)
+        self._around.watch.tell_soon()
 
     def _announce(self) -> None:
         """Tell of the state itself; percent stays where the stages brought it."""
@@ -432,6 +435,7 @@ class Actor:
             error = None  # that of the try before is over
         message = error.message if error else _WORDS[state]
         self.events.tell(self.record.run, state, stage, fraction, message, error=error)
+        self._around.watch.tell_soon()
 
     @property
     def parked(self) -> bool:

@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from modeldeploy.errors import BodyTooLarge, InvalidRequest, MalformedBody, ModelDeployError
-from modeldeploy.schema.control import LogLine, ShutdownRequest
+from modeldeploy.schema.control import ShutdownRequest
 from modeldeploy.schema.deployment import DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.problem import Problem
@@ -76,6 +76,7 @@ class ControlApi:
         return Starlette(
             routes=[
                 Route("/v1/status", self.status),
+                Route("/v1/watch", self.watch),
                 Route("/v1/deployments", self.list),
                 Route("/v1/deployments", self.deploy, methods=["POST"]),
                 Route(one, self.show),
@@ -99,6 +100,9 @@ class ControlApi:
 
     async def status(self, request: Request) -> Response:
         return _json(self._manager.status(os.getpid()))
+
+    async def watch(self, request: Request) -> Response:
+        return _lines(self._manager.watch.follow())
 
     async def list(self, request: Request) -> Response:
         return _json(self._manager.views())
@@ -150,7 +154,7 @@ class ControlApi:
         return _json(self._manager.status(os.getpid()), 202)
 
 
-def _lines(items: AsyncIterator[Event] | AsyncIterator[LogLine]) -> StreamingResponse:
+def _lines(items: AsyncIterator[Any]) -> StreamingResponse:
     async def encoded() -> AsyncIterator[bytes]:
         async for item in items:
             yield _encode(item) + b"\n"

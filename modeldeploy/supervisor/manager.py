@@ -38,12 +38,14 @@ from modeldeploy.settings import Settings
 from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.budget import Budget
+from modeldeploy.supervisor.gateway import Gateway, NoGateway, front_door
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import Surroundings, cores
 from modeldeploy.supervisor.view import deployment_view
+from modeldeploy.supervisor.watching import Watch
 
 _DRAIN_MARGIN_SECONDS = 10.0
 
@@ -61,6 +63,8 @@ class Manager:
         self._actors: dict[str, Actor] = {}
         self._started_at = time.time()
         self._ending = False
+        self.watch = Watch(self.views)
+        self.gateway: Gateway | NoGateway = NoGateway()
         self._around = Surroundings(
             paths=settings.paths,
             store=store,
@@ -86,6 +90,7 @@ class Manager:
             ports_in_use=self._ports_in_use,
             reserve=self._reserve,
             is_shared=self._is_shared,
+            watch=self.watch,
             forget=self._forget,
         )
 
@@ -97,6 +102,11 @@ class Manager:
         for actor in list(self._actors.values()):
             actor.resume()
 
+    def open_gateway(self) -> None:
+        """Start the front door, or end the one of an earlier supervisor where none is wanted. After
+        :meth:`resume`: deployments have their ports first."""
+        self.gateway = front_door(self._settings, self._ports_in_use)
+
     def _ports_in_use(self) -> set[int]:
         """Ports that a deployment holds or remembers."""
         return {actor.record.port for actor in self._actors.values() if actor.record.port}
@@ -106,6 +116,12 @@ class Manager:
         Raises:
             PortTaken: it says by whom, where it is one of ours.
         """
+        if port == self.gateway.port:
+            raise PortTaken(
+                f"port {port} is the gateway's",
+                hint="choose another with --port, or move it with MODELDEPLOY_GATEWAY_PORT "
+                "and modeldeploy daemon restart",
+            )
         for actor in self._actors.values():
             if actor.reservation and actor.reservation.port == port:
                 raise PortTaken(
@@ -122,6 +138,7 @@ class Manager:
 
     def _forget(self, name: str) -> None:
         del self._actors[name]
+        self.watch.tell_now()
         for number in ("", *(f".{n}" for n in range(1, self._settings.log_files + 1))):
             log_file = self._around.paths.deployment_log(name)
             log_file.with_name(log_file.name + number).unlink(missing_ok=True)
@@ -239,6 +256,7 @@ class Manager:
             running=states.count(State.RUNNING),
             ports=f"{low}-{high}",
             template=self._around.engine.warmth,
+            gateway=self.gateway.status(),
         )
 
     # The end.
@@ -246,14 +264,18 @@ class Manager:
     def let_go(self) -> None:
         """End supervising and leave the workers serving."""
         self._ending = True
+        self.gateway.let_go()
         for actor in self._actors.values():
             actor.let_go()
+        self.watch.close()
 
     async def drain(self) -> None:
         """End every worker after it answered what it had; what is wanted stays recorded."""
         self._ending = True
         actors = list(self._actors.values())
-        await asyncio.gather(*(actor.retire(_DRAIN_MARGIN_SECONDS) for actor in actors))
+        retiring = (actor.retire(_DRAIN_MARGIN_SECONDS) for actor in actors)
+        await asyncio.gather(self.gateway.end(), *retiring)
+        self.watch.close()
 
 
 def _checked(spec: Spec) -> Spec:

@@ -122,6 +122,7 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     engine = _engine(settings, on_ready=lambda: manager.kick())
     manager = Manager(settings, store, engine, hub)
     manager.resume()
+    manager.open_gateway()
     where = settings.paths
     _sweep(where, manager.live_replicas())
     server = _server(ControlApi(manager, orders.put_nowait))

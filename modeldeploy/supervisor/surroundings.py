@@ -17,6 +17,7 @@ from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import Store
+from modeldeploy.supervisor.watching import Watch
 from modeldeploy.supervisor.workers import new_replica_id
 
 _GRAPHS = ".modeldeploy-graphs"
@@ -24,7 +25,8 @@ _GRAPHS = ".modeldeploy-graphs"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """``is_shared`` tells whether several deployments stand to download the same model."""
+    """``is_shared`` tells whether several deployments stand to download the same model; ``watch``
+    is told whenever a deployment looks different."""
 
     paths: paths.Paths
     store: Store
@@ -40,6 +42,7 @@ class Surroundings:
     ports_in_use: Callable[[], set[int]]
     reserve: Callable[[int], Reservation]
     is_shared: Callable[[Spec], bool]
+    watch: Watch
     forget: Callable[[str], None]
 
 

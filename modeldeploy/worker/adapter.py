@@ -192,6 +192,12 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
 
         return Batcher(self.core, self.batch, max_queue, on_batch, batching, self.take_threads)
 
+    def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
+        """How many tokens were read for ``items``, and how many were written as ``raws``; 0 where the
+        task has none, or does not count them."""
+        counts = self.batch.unit == "tokens" and not self.generates
+        return (sum(item.size for item in items) if counts else 0), 0
+
     @abstractmethod
     def core(self, items: list[Item]) -> list[Any]:
         """One raw output for each item, in order. Whatever it raises fails one item alone."""

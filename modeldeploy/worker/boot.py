@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -17,10 +15,11 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from modeldeploy import handover
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.transport import private_listener
-from modeldeploy.worker import handover, improving, loader, logs
-from modeldeploy.worker.http import servers
+from modeldeploy.web import servers
+from modeldeploy.worker import improving, loader, logs
 from modeldeploy.worker.http.app import PublicApp
 from modeldeploy.worker.http.insider import insider_app
 from modeldeploy.worker.http.service import Service
@@ -28,7 +27,6 @@ from modeldeploy.worker.state import WorkerState
 
 log = logging.getLogger(__name__)
 
-LISTEN_FD = "MODELDEPLOY_LISTEN_FD"
 _UNHEARD_SECONDS = 60.0
 _INSIDER_SECONDS = 1
 _TICK = 0.01
@@ -36,7 +34,7 @@ _TICK = 0.01
 
 def main(arguments: list[str]) -> int:
     """Serve as the spec in ``arguments[1]`` says; the engine left the listening socket open."""
-    return run(arguments[1], int(os.environ.pop(LISTEN_FD)))
+    return run(arguments[1], int(os.environ.pop(servers.LISTEN_FD)))
 
 
 def run(spec_file: str, listen_fd: int) -> int:
@@ -46,7 +44,7 @@ def run(spec_file: str, listen_fd: int) -> int:
     listener = servers.inherited_socket(listen_fd)
     logs.set_up()
     logs.Rotation(Path(spec.log_file), spec.log_max_bytes, spec.log_files).start()
-    _raise_file_limit()
+    servers.raise_file_limit()
     code = 1
     try:
         code = uvloop.run(_serve(spec, listener))
@@ -61,12 +59,6 @@ def run(spec_file: str, listen_fd: int) -> int:
 def _remove_sockets(spec: WorkerSpec) -> None:
     for name in (spec.socket, spec.handover):
         Path(name).unlink(missing_ok=True)
-
-
-def _raise_file_limit() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Orders:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from modeldeploy import __version__, paths
 from modeldeploy.errors import DeploymentNotFound, InvalidRequest, ModelDeployError, NameTaken
-from modeldeploy.schema.control import DaemonStatus, LogLine, ShutdownRequest
+from modeldeploy.schema.control import DaemonStatus, GatewayStatus, LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import Deployment, DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.states import Desired, State
@@ -40,6 +40,7 @@ class FakeSupervisor:
         self.story = story()
         self.lines = [LogLine(time=1_700_000_000.0 + n, text=f"line {n}") for n in range(5)]
         self.hangs = False
+        self.gateway = GatewayStatus(url="http://127.0.0.1:8000")
         self.asked: list[tuple[str, str, Any]] = []
         self.where.control_socket.unlink(missing_ok=True)
         self._server = _Server(str(self.where.control_socket), self)
@@ -175,6 +176,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             deployments=len(fake.deployments),
             running=sum(one.state is State.RUNNING for one in fake.deployments.values()),
             ports="8100-8200",
+            gateway=fake.gateway,
         )
 
     def _answer(self, status: int, value: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modeldeploy.cli import listing, output
+from modeldeploy.schema.control import GatewayStatus
 from modeldeploy.schema.states import Desired, State
 from tests.cli.conftest import Run
 from tests.cli.fake_supervisor import FakeSupervisor
@@ -42,6 +43,20 @@ def test_ls_fits_80_columns_on_a_terminal(
     assert max(map(len, done.out.splitlines())) <= 80
     assert "a/model" in done.out
     assert NO_MEMORY.message in done.err
+
+
+def test_a_gateway_that_is_elsewhere_is_told_of(
+    two: FakeSupervisor, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    assert "gateway   http://127.0.0.1:8000\n" in run("daemon", "status").out
+    assert "gateway" not in run("ls").err
+    notice = "port 8000 is taken by another program; the gateway is on 8001 instead"
+    two.gateway = GatewayStatus(url="http://127.0.0.1:8001", notice=notice)
+    assert f"http://127.0.0.1:8001 ({notice})" in run("daemon", "status").out
+    assert notice in run("ls").err
+    two.gateway = GatewayStatus()
+    assert "gateway   none\n" in run("daemon", "status").out
 
 
 def test_inspect_prints_an_array_and_an_unknown_name_is_an_error(

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from modeldeploy.web import servers
 from modeldeploy.worker import loader
-from modeldeploy.worker.http import servers
 from modeldeploy.worker.http.app import PublicApp
 from modeldeploy.worker.http.service import Service
 from modeldeploy.worker.state import WorkerState

@@ -54,16 +54,21 @@ def eventually(what: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 class Instance:
-    """One home, its environment, and the commands typed in it."""
+    """One home, its environment, and the commands typed in it. It has no front door, unless
+    ``MODELDEPLOY_GATEWAY`` says so; then it is on a port above those of its deployments."""
 
     def __init__(self, home: Path, ports: int = 8, **environment: str) -> None:
         self.home = home
-        self.ports = free_ports(ports)
+        first, last = free_ports(ports + 1)
+        self.ports = (first, last - 1)
+        self.gateway_port = last
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("MODELDEPLOY", "HF_"))},
             "HOME": str(home.parent),
             "MODELDEPLOY_HOME": str(home),
             "MODELDEPLOY_PORT_RANGE": f"{self.ports[0]}-{self.ports[1]}",
+            "MODELDEPLOY_GATEWAY": "false",
+            "MODELDEPLOY_GATEWAY_PORT": str(self.gateway_port),
             "HF_HOME": str(home.parent / "hf"),
             "HF_HUB_OFFLINE": "1",
             "NO_COLOR": "1",
@@ -110,6 +115,11 @@ class Instance:
 
     def names(self) -> list[str]:
         return self.run("ls", "-q").stdout.split()
+
+    @property
+    def front(self) -> str:
+        """Where its front door is."""
+        return f"http://127.0.0.1:{self.gateway_port}"
 
     def daemon_pid(self) -> int:
         return int(json.loads(self.run("daemon", "status", "--json").stdout)["pid"])

@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
 from modeldeploy.schema.tasks import TaskSchema, answered, hf_input, hf_parameters
+from modeldeploy.web.answers import json_answer
 from modeldeploy.worker.dialects.tokens import token_events
 from modeldeploy.worker.http import intake
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange, exchange_of
 from modeldeploy.worker.http.operations import (
     About,

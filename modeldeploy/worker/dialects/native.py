@@ -11,12 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy.errors import ModelDeployError
-from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.tasks import TaskSchema, answered, native_request
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import Failure
 from modeldeploy.worker.dialects.huggingface import HuggingFace
 from modeldeploy.worker.dialects.tokens import token_events
 from modeldeploy.worker.http import intake
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange, exchange_of
 from modeldeploy.worker.http.operations import (
     About,
@@ -40,13 +40,6 @@ class Success(Struct, frozen=True, kw_only=True):
     result: Any
     deployment_id: str
     inference_time_ms: float
-
-
-class Failure(Struct, frozen=True, kw_only=True):
-    status: str = "error"
-    error: Problem
-    deployment_id: str
-    request_id: str
 
 
 class Native:

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from modeldeploy import __version__
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotFound, UnsupportedMediaType
 from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import Live, OipError, Ready, ServerInfo, oip_error
 from modeldeploy.worker.dialects import oip_tensors as tensors
 from modeldeploy.worker.dialects.oip_wire import (
     HEADER_LENGTH,
@@ -26,7 +27,6 @@ from modeldeploy.worker.dialects.oip_wire import (
     head_length,
     infer_request,
 )
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import exchange_of
 from modeldeploy.worker.http.operations import About, Operation, Schema, answer, bodies, errors
 from modeldeploy.worker.http.requests import Asked, check_count, decode, example, meant
@@ -35,24 +35,6 @@ from modeldeploy.worker.http.service import Service
 from modeldeploy.worker.http.weight import weight
 
 _MODELS = "/v2/models/"
-
-
-class OipError(Struct, frozen=True):
-    error: str
-
-
-class ServerInfo(Struct, frozen=True, kw_only=True):
-    name: str = "modeldeploy"
-    version: str = __version__
-    extensions: tuple[str, ...] = ("binary_tensor_data",)
-
-
-class Live(Struct, frozen=True):
-    live: bool
-
-
-class Ready(Struct, frozen=True):
-    ready: bool
 
 
 class ModelReady(Struct, frozen=True):
@@ -141,8 +123,7 @@ class OpenInference:
         return path == "/v2" or path.startswith("/v2/")
 
     def error(self, error: ModelDeployError, request_id: str) -> Response:
-        told = f"{error.message} ({error.hint})" if error.hint else error.message
-        return json_answer(OipError(told), error.status)
+        return json_answer(oip_error(error), error.status)
 
     async def _ready(self, request: Request) -> Response:
         return self._readiness(Ready(self._service.is_ready))

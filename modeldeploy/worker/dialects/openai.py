@@ -11,15 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from modeldeploy.errors import ModelDeployError, NotFound, UnsupportedMediaType
+from modeldeploy.errors import ModelDeployError, NotFound
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import Model, Models, openai_answer
 from modeldeploy.worker.dialects import openai_operations
 from modeldeploy.worker.dialects.openai_audio import Transcriptions
 from modeldeploy.worker.dialects.openai_chat import Chat, Completions
-from modeldeploy.worker.dialects.openai_common import error_body
 from modeldeploy.worker.dialects.openai_responses import Responses
-from modeldeploy.worker.dialects.openai_types import Model, Models
 from modeldeploy.worker.dialects.openai_vectors import Vectors
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.operations import About, Operation
 from modeldeploy.worker.http.routing import JsonRoute
 from modeldeploy.worker.http.service import Service
@@ -49,18 +48,11 @@ class OpenAI:
         return path == "/v1" or path.startswith("/v1/")
 
     def error(self, error: ModelDeployError, request_id: str) -> Response:
-        status = error.status
-        if status == 422 or isinstance(error, UnsupportedMediaType):
-            status = 400  # OpenAI's clients know no others for a bad request
-        return json_answer(error_body(error), status)
+        return openai_answer(error)
 
     def _entry(self) -> Model:
-        owner, slash, _ = self._spec.model_id.partition("/")
-        return Model(
-            id=self._spec.deployment,
-            created=int(self._service.state.started_at),
-            owned_by=owner if slash else "huggingface",
-        )
+        spec = self._spec
+        return Model.of(spec.deployment, spec.model_id, self._service.state.started_at)
 
     async def _models(self, request: Request) -> Response:
         return json_answer(Models(data=[self._entry()]))

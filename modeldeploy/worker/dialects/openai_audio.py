@@ -7,10 +7,10 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from modeldeploy.errors import InvalidRequest, UnsupportedMediaType
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.forms import form_parts
 from modeldeploy.worker.dialects.openai_common import Handler
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange
-from modeldeploy.worker.http.intake import form_parts
 from modeldeploy.worker.http.routing import FORM
 
 _FORMATS = ("json", "text")

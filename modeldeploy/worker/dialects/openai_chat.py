@@ -14,10 +14,11 @@ from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.schema.tasks.generation import GeneratedText, Token
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import error_body
 from modeldeploy.worker.dialects.openai_common import (
     FINISH,
     Handler,
-    error_body,
     in_terms_of,
     new_id,
     usage,
@@ -39,7 +40,6 @@ from modeldeploy.worker.dialects.openai_types import (
 )
 from modeldeploy.worker.generation.rows import Piece
 from modeldeploy.worker.generation.sampling import Sampling
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.routing import EVENTS
 from modeldeploy.worker.http.sse import DONE, EventStream, event

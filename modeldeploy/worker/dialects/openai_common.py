@@ -16,13 +16,13 @@ from starlette.responses import Response
 from modeldeploy.errors import (
     InputTooLong,
     InvalidRequest,
-    ModelDeployError,
     NotFound,
     UnsupportedMediaType,
 )
 from modeldeploy.schema.tasks import Ability
 from modeldeploy.schema.tasks.generation import MOST_TOKENS, Details, Finish
-from modeldeploy.worker.dialects.openai_types import Error, ErrorBody, Usage
+from modeldeploy.web.shapes import LED
+from modeldeploy.worker.dialects.openai_types import Usage
 from modeldeploy.worker.http.exchange import Exchange, exchange_of
 from modeldeploy.worker.http.requests import decode
 from modeldeploy.worker.http.routing import JSON, acceptable
@@ -31,11 +31,6 @@ from modeldeploy.worker.http.service import Service
 T = TypeVar("T")
 
 FINISH: dict[Finish, str] = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}
-_PLACE = r"[a-z_]\w*(?:\.\w+|\[\d*\])*"
-_FIELD = re.compile(r"(?:unknown|required) field `(\w+)`")
-_AT = re.compile(r"at `\$\.?([^`]+)`")
-_LED = re.compile(rf"`?({_PLACE})`?: ")
-_TYPES = {429: "rate_limit_error", 503: "service_unavailable_error"}
 # What huggingface_hub's client sends where a URL stands for the model.
 _ANY_MODEL = "dummy"
 
@@ -153,7 +148,7 @@ def in_terms_of(inputs: str, **names: str) -> Iterator[None]:
         yield
     except InvalidRequest as error:
         error.message = _renamed(error.message, known)
-        if isinstance(error, InputTooLong) and not _LED.match(error.message):
+        if isinstance(error, InputTooLong) and not LED.match(error.message):
             error.message = f"{inputs}: {error.message}"
         raise
 
@@ -161,34 +156,12 @@ def in_terms_of(inputs: str, **names: str) -> Iterator[None]:
 def _renamed(message: str, names: Mapping[str, str]) -> str:
     """With the fields that it begins with as ``names`` have them; the one of several inputs that
     another field is about comes behind that."""
-    led = _LED.match(message)
+    led = LED.match(message)
     if led is None:
         return message
     field, rest = led[1], message[led.end() :]
     root = re.split(r"[.\[]", field, maxsplit=1)[0]
     own = names.get(root, root) + field[len(root) :]
-    if own.endswith("]") and (inner := _LED.match(rest)) and inner[1] in names:
+    if own.endswith("]") and (inner := LED.match(rest)) and inner[1] in names:
         return f"{names[inner[1]]}: {own}: {rest[inner.end() :]}"
     return f"{own}: {rest}"
-
-
-def _param(message: str) -> str | None:
-    """The field that a message names, as a path into the request."""
-    at, field = _AT.search(message), _FIELD.search(message)
-    if at or field:
-        return ".".join(found[1] for found in (at, field) if found)
-    led = _LED.match(message)
-    return led[1] if led else None
-
-
-def error_body(error: ModelDeployError) -> ErrorBody:
-    """OpenAI's error object; ``param`` is the field that the message names."""
-    default = "server_error" if error.status >= 500 else "invalid_request_error"
-    return ErrorBody(
-        error=Error(
-            message=f"{error.message} ({error.hint})" if error.hint else error.message,
-            type=_TYPES.get(error.status, default),
-            param=_param(error.message) if error.status < 500 else None,
-            code=error.code,
-        )
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modeldeploy.web.shapes import ErrorBody, Model, Models
 from modeldeploy.worker.dialects.openai_audio import Transcriptions
 from modeldeploy.worker.dialects.openai_chat import Chat, Completions
 from modeldeploy.worker.dialects.openai_common import Handler
@@ -14,9 +15,6 @@ from modeldeploy.worker.dialects.openai_types import (
     CompletionRequest,
     EmbeddingRequest,
     Embeddings,
-    ErrorBody,
-    Model,
-    Models,
 )
 from modeldeploy.worker.dialects.openai_vectors import Vectors
 from modeldeploy.worker.http.operations import (

@@ -11,15 +11,15 @@ from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
 from modeldeploy.schema.tasks.generation import Finish, Temperature, Tokens, TopP
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import error_body
 from modeldeploy.worker.dialects.openai_chat import Chats
 from modeldeploy.worker.dialects.openai_common import (
     Handler,
-    error_body,
     in_terms_of,
     new_id,
     whole_window,
 )
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.routing import EVENTS
 from modeldeploy.worker.http.sse import DONE, EventStream, event

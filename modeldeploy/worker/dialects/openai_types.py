@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from modeldeploy.schema.tasks.generation import (
     MOST_TOP_TOKENS,
@@ -190,26 +190,3 @@ class Embeddings(Struct, frozen=True, kw_only=True):
     data: list[Embedding]
     model: str
     usage: dict[str, int]
-
-
-class Model(Struct, frozen=True, kw_only=True):
-    id: str
-    object: str = "model"
-    created: int
-    owned_by: str
-
-
-class Models(Struct, frozen=True, kw_only=True):
-    object: str = "list"
-    data: list[Model]
-
-
-class Error(Struct, frozen=True, kw_only=True):
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorBody(Struct, frozen=True, kw_only=True):
-    error: Error = field()

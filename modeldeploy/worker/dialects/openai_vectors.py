@@ -7,9 +7,9 @@ from starlette.responses import Response
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.tasks.embeddings import FeatureExtractionParameters
 from modeldeploy.schema.tasks.text import Text
+from modeldeploy.web.answers import json_answer
 from modeldeploy.worker.dialects.openai_common import Handler, in_terms_of
 from modeldeploy.worker.dialects.openai_types import Embedding, EmbeddingRequest, Embeddings
-from modeldeploy.worker.http.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.weight import weight
 

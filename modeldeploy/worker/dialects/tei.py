@@ -23,7 +23,7 @@ from modeldeploy.schema.tasks.embeddings import (
     TextRankingParameters,
 )
 from modeldeploy.schema.tasks.text import Text
-from modeldeploy.worker.http.answers import json_answer
+from modeldeploy.web.answers import json_answer
 from modeldeploy.worker.http.exchange import Exchange, exchange_of
 from modeldeploy.worker.http.operations import About, Operation, answer, bodies, errors
 from modeldeploy.worker.http.requests import check_count, decode

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
-from starlette.responses import Response
 
 from modeldeploy.schema.deployment import ModelType
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import Limits
-
-_encode = msgspec.json.Encoder().encode
-
-
-def json_answer(value: Any, status: int = 200) -> Response:
-    return Response(_encode(value), status, media_type="application/json")
 
 
 class Alive(Struct, frozen=True, kw_only=True):

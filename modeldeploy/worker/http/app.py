@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -19,16 +18,17 @@ from modeldeploy.errors import (
     ShuttingDown,
     SlowBody,
 )
+from modeldeploy.web import cors, guards
+from modeldeploy.web.answers import answer_and_hear_out
+from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.dialects import Dialect, kinds
-from modeldeploy.worker.http import cors, guards
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.pages import Pages
 from modeldeploy.worker.http.routing import Routes
 from modeldeploy.worker.http.service import Service
 
 log = logging.getLogger(__name__)
 
-_HEAR_OUT_SECONDS = 2.0
 _RETRY_SECONDS = 5
 
 
@@ -65,12 +65,14 @@ class PublicApp:
                 raise
             await self._answer(_cut_off(), exchange, outgoing)
         except ModelDeployError as error:
+            self._failed(error, exchange)
             await self._answer(error, exchange, outgoing)
         except Exception:  # a bug of ours: told as one, and the next request is served
             log.exception("request %s failed", exchange.request_id)
             if outgoing.status:
                 raise
             bug = ModelDeployError("an internal error", hint="the worker's log has the whole story")
+            self._failed(bug, exchange)
             await self._answer(bug, exchange, outgoing)
         finally:
             self._service.release(exchange)
@@ -100,14 +102,20 @@ class PublicApp:
         if error.retry_after is not None:
             response.headers["retry-after"] = str(error.retry_after)
         if isinstance(error, BodyTooLarge | SlowBody):
-            await _answer_and_hear_out(response, exchange, send)
+            await answer_and_hear_out(response, exchange, send)
         else:
             await response(exchange.scope, exchange.receive, send)
+
+    def _failed(self, error: ModelDeployError, exchange: Exchange) -> None:
+        if exchange.is_prediction:
+            self._metrics.failed(error.code)
 
     def _account(self, exchange: Exchange, status: int) -> None:
         seconds = time.monotonic() - exchange.started
         computed, queued = exchange.inference_ms / 1000, exchange.queue_ms / 1000
         self._metrics.answered(status, seconds, queued, computed)
+        if (validation := exchange.validation_seconds) is not None:
+            self._metrics.validated(validation)
         _log(exchange, status, seconds)
 
     def _dialect(self, exchange: Exchange) -> Dialect:
@@ -163,28 +171,6 @@ def _cut_off() -> ShuttingDown:
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
-
-
-async def _answer_and_hear_out(response: Response, exchange: Exchange, send: Send) -> None:
-    """Answer at once, then read on a little before closing: a client that is still sending
-    would otherwise meet a reset connection instead of the answer."""
-
-    async def held(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "more_body": True}
-        await send(message)
-
-    async def hear_out() -> None:
-        while True:
-            message = await exchange.receive()
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return
-
-    response.headers["connection"] = "close"
-    await response(exchange.scope, exchange.receive, held)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(hear_out(), _HEAR_OUT_SECONDS)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _log(exchange: Exchange, status: int, seconds: float) -> None:

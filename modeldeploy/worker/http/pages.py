@@ -12,10 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from modeldeploy import __version__
+from modeldeploy.web import swagger
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import Failure
 from modeldeploy.worker import dialects
-from modeldeploy.worker.dialects.native import Failure
-from modeldeploy.worker.http import openapi, swagger
-from modeldeploy.worker.http.answers import Alive, Endpoint, Healthy, Info, NotHealthy, json_answer
+from modeldeploy.worker.http import openapi
+from modeldeploy.worker.http.answers import Alive, Endpoint, Healthy, Info, NotHealthy
 from modeldeploy.worker.http.operations import About, Operation, Schema, answer, errors
 from modeldeploy.worker.http.routing import JSON, JsonRoute
 from modeldeploy.worker.http.service import Service

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -22,11 +23,12 @@ from modeldeploy.errors import (
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.threads import Threads
+from modeldeploy.web.attending import Attending
+from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Adapter, Item
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line, panics_as_errors
-from modeldeploy.worker.http.attending import Attending
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.metrics import Metrics
 from modeldeploy.worker.http.streams import Stream, took_too_long
@@ -61,6 +63,7 @@ class Service:
         self.batcher: Front | None = None
         self._on_live = on_live
         self._held = 0
+        self._load_seconds = 0.0
         self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
@@ -72,6 +75,11 @@ class Service:
             "queue_depth",
             "Requests that wait for the model.",
             lambda: self.batcher.depth if self.batcher else 0,
+        )
+        made.gauge(
+            "load_seconds",
+            "From the worker's start until its model was ready; 0 before.",
+            lambda: self._load_seconds,
         )
         made.gauge(
             "ready",
@@ -92,6 +100,7 @@ class Service:
         )
         longest = min(self.batcher.longest_retry, math.ceil(self._seconds(adapter)))
         self.batcher.longest_retry = longest
+        self._load_seconds = time.time() - self.state.started_at
         self.state.busy_seconds = lambda: front.busy_seconds
         self.state.runs = self.runs
         self._have_threads(adapter, front)
@@ -160,7 +169,9 @@ class Service:
         Raises:
             QueueFull: those that are here already hold too much. And what :meth:`Exchange.body` does.
         """
-        return await exchange.body(self.limits.max_body_bytes, self._hold)
+        raw = await exchange.body(self.limits.max_body_bytes, self._hold)
+        exchange.was_read()
+        return raw
 
     def _hold(self, count: int) -> None:
         if self._held + count > _BODIES_HELD * self.limits.max_body_bytes:
@@ -236,8 +247,10 @@ class Service:
         (inputs,) = await self._media.fetched([inputs])
         effort = weight(inputs) if adapter.quick_pre else QUICK + 1
         (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
-        stream = Stream(items, exchange, self._seconds(adapter))
+        on_piece = self.metrics.stream(exchange.started)
+        stream = Stream(items, exchange, self._seconds(adapter), on_piece)
         await stream.begin(batcher)
+        self.metrics.tokens(*adapter.tokens_of(items, []))
         return stream
 
     async def _work(
@@ -252,7 +265,9 @@ class Service:
         effort = weight(*inputs) if adapter.quick_pre else QUICK + 1
         made = await self.aside(effort, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items], exchange.timed_by)
-        exchange.tokens = sum(item.size for items in made for item in items)
+        items = [item for items in made for item in items]
+        exchange.tokens = sum(item.size for item in items)
+        self.metrics.tokens(*adapter.tokens_of(items, ticket.raws))
         return await self.aside(
             effort + weight(*ticket.raws), _post, adapter, made, ticket.raws, inputs, parameters
         )

@@ -11,7 +11,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.web.incoming import ClientGone
+from modeldeploy.worker.http.exchange import Exchange
 
 _encode = msgspec.json.Encoder().encode
 DONE = b"data: [DONE]\n\n"

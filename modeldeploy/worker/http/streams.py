@@ -7,13 +7,14 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from modeldeploy.errors import RequestTimeout
+from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Front
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.worker.http.exchange import Exchange
 
 
 @runtime_checkable
@@ -34,12 +35,19 @@ def took_too_long(seconds: float) -> RequestTimeout:
 
 class Stream:
     """The pieces of one item's answer. Closing it, or cancelling whoever reads it, drops what is
-    not written yet."""
+    not written yet. ``on_piece`` hears of each piece, in the inference thread."""
 
-    def __init__(self, items: list[Item], exchange: Exchange, seconds: float) -> None:
+    def __init__(
+        self,
+        items: list[Item],
+        exchange: Exchange,
+        seconds: float,
+        on_piece: Callable[[Any], None] = lambda piece: None,
+    ) -> None:
         (self._item,) = items
         self._item.sink = self._put
         self._exchange = exchange
+        self._on_piece = on_piece
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._loop = asyncio.get_running_loop()
@@ -56,6 +64,7 @@ class Stream:
     def _put(self, piece: Any) -> None:
         """Called in the inference thread."""
         self._pieces.append(piece)
+        self._on_piece(piece)
         if not self._waking:
             self._waking = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending

@@ -78,6 +78,10 @@ class Seq2Seq(ModelAdapter[Text, How], Generic[How]):
         written = self.generator.write(items, plans, tensors)
         return [Answer(*one) for one in zip(written, plans, strict=True)]
 
+    def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
+        read = sum(len(item.data.encoded) for item in items)
+        return read, sum(len(one.written.ids) for one in raws)
+
     def text(self, raw: Answer, parameters: How) -> str:
         clean_up = parameters.clean_up_tokenization_spaces
         return self.generator.answer(raw.written, raw.plan, clean_up=clean_up)

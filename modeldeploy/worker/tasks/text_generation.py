@@ -255,6 +255,10 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     # Answers
 
+    def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
+        read = sum(len(item.data.ids) for item in items)
+        return read, sum(one.tokens for sequences in raws for one in sequences)
+
     def post(
         self, raws: list[Any], inputs: Asked, parameters: TextGenerationParameters
     ) -> list[GeneratedText]:

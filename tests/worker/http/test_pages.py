@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from modeldeploy.schema.worker import Limits
+from tests.models import tiny
 from tests.worker.live import LiveWorker, live_worker
 
 
@@ -30,7 +31,7 @@ def test_swagger_ui_comes_whole_from_this_machine(echo: LiveWorker) -> None:
 
 
 def _figures(worker: LiveWorker) -> dict[str, float]:
-    """Each sample by its name, and by its status where it has one."""
+    """Each sample by its name, and by its status, code or kind where it has one."""
     page = worker.ask("GET", "/metrics")
     assert page.status == 200
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -39,7 +40,9 @@ def _figures(worker: LiveWorker) -> dict[str, float]:
     ]
     assert {one.labels.get("deployment") for one in samples} <= {"demo", None}
     return {
-        one.name + one.labels.get("status", ""): one.value
+        "".join(
+            [one.name, *(one.labels.get(by, "") for by in ("status", "code", "kind"))]
+        ): one.value
         for one in samples
         if "le" not in one.labels
     }
@@ -54,7 +57,10 @@ def test_the_figures_count_what_happened(tmp_path: Path) -> None:
         seen = _figures(worker)
     assert seen["modeldeploy_requests_total200"] == 2
     assert seen["modeldeploy_requests_total422"] == 1
+    assert seen["modeldeploy_errors_totalinvalid_request"] == 1
     assert seen["modeldeploy_request_seconds_count"] == 3
+    assert seen["modeldeploy_validation_seconds_count"] == 3
+    assert seen["modeldeploy_load_seconds"] > 0
     assert seen["modeldeploy_inference_seconds_count"] == 2
     assert seen["modeldeploy_inference_seconds_sum"] >= 0.2
     assert seen["modeldeploy_queue_seconds_count"] == 2
@@ -63,3 +69,25 @@ def test_the_figures_count_what_happened(tmp_path: Path) -> None:
     assert seen["modeldeploy_queue_depth"] == 0
     assert seen["modeldeploy_ready"] == 1
     assert seen["process_resident_memory_bytes"] > 1_000_000
+
+
+def test_the_figures_count_the_tokens_of_texts_that_are_written(tmp_path: Path) -> None:
+    folder = tiny.gpt2(tmp_path / "m")
+    with live_worker(tmp_path, "text-generation", folder) as worker:
+        worker.until("ready")
+        asked = {"text": "Once upon a time", "max_new_tokens": 8}
+        before = _figures(worker)
+        assert worker.predict(**asked).status == 200
+        whole = _figures(worker)
+        streamed = worker.predict(**asked, stream=True)
+        assert streamed.status == 200
+        seen = _figures(worker)
+    pieces = streamed.body.count("data:")
+    for kind in ("input", "output"):
+        name = f"modeldeploy_tokens_total{kind}"
+        assert seen[name] - whole[name] == whole[name] - before[name] > 0
+    assert (
+        seen["modeldeploy_tokens_totaloutput"] - whole["modeldeploy_tokens_totaloutput"] == pieces
+    )
+    assert seen["modeldeploy_time_to_first_token_seconds_count"] == 1
+    assert seen["modeldeploy_inter_token_seconds_count"] == pieces - 1

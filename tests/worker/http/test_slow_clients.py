@@ -10,8 +10,9 @@ import pytest
 
 from modeldeploy.errors import BodyTooLarge, QueueFull, SlowBody
 from modeldeploy.transport import private_listener
-from modeldeploy.worker.http import exchange, servers
-from modeldeploy.worker.http.exchange import ClientGone, Exchange
+from modeldeploy.web import incoming, servers
+from modeldeploy.web.incoming import ClientGone
+from modeldeploy.worker.http.exchange import Exchange
 
 
 def _exchange(*chunks: bytes, then: str = "end", **headers: str) -> Exchange:
@@ -38,7 +39,7 @@ def test_a_body_comes_in_pieces() -> None:
 
 
 def test_a_body_that_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_BODY_SECONDS", 0.05)
+    monkeypatch.setattr(incoming, "_BODY_SECONDS", 0.05)
     with pytest.raises(SlowBody) as refused:
         asyncio.run(_exchange(b"a", then="silence").body(100))
     assert refused.value.status == 408

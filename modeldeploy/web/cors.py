@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from modeldeploy.worker.http.exchange import Exchange
+from modeldeploy.web.incoming import Incoming
 
 _SEEN_BY_PAGES = (
     b"x-request-id, x-inference-time-ms, x-queue-time-ms, retry-after, "
@@ -31,31 +31,31 @@ _ALSO_SENT = re.compile(
 _REMEMBERED_SECONDS = "600"
 
 
-def origin_of(exchange: Exchange, allowed: frozenset[str]) -> str | None:
+def origin_of(request: Incoming, allowed: frozenset[str]) -> str | None:
     """The request's origin, if it is one of ``allowed``."""
-    given = exchange.headers(b"origin")
+    given = request.headers(b"origin")
     origin = given[0].decode("latin-1").lower() if len(given) == 1 else ""
     return origin if origin in allowed else None
 
 
-def headers(exchange: Exchange, allowed: frozenset[str]) -> list[tuple[bytes, bytes]]:
+def headers(request: Incoming, allowed: frozenset[str]) -> list[tuple[bytes, bytes]]:
     """What every answer carries where pages of ``allowed`` origins may ask."""
     if not allowed:
         return []
     vary = (b"vary", b"origin")
-    origin = origin_of(exchange, allowed)
+    origin = origin_of(request, allowed)
     if origin is None:
         return [vary]
     return [
         vary,
-        (b"access-control-allow-origin", exchange.headers(b"origin")[0]),
+        (b"access-control-allow-origin", request.headers(b"origin")[0]),
         (b"access-control-expose-headers", _SEEN_BY_PAGES),
     ]
 
 
-def preflight(methods: Sequence[str], exchange: Exchange) -> Response:
+def preflight(methods: Sequence[str], request: Incoming) -> Response:
     """The answer to a browser that asks, for an allowed origin, what it may send."""
-    asked = b",".join(exchange.headers(b"access-control-request-headers")).decode("latin-1")
+    asked = b",".join(request.headers(b"access-control-request-headers")).decode("latin-1")
     names = (name.strip().lower() for name in asked.split(","))
     sent = dict.fromkeys([*_SENT_BY_PAGES, *filter(_ALSO_SENT.fullmatch, names)])
     return Response(

@@ -11,7 +11,7 @@ import socket
 import psutil
 
 from modeldeploy.errors import Forbidden, MisdirectedRequest
-from modeldeploy.worker.http.exchange import Exchange
+from modeldeploy.web.incoming import Incoming
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # recognised here, not bound
@@ -34,20 +34,20 @@ def _bracketed(host: str) -> str:
     return f"[{host.lower()}]" if ":" in host else host.lower()
 
 
-def check(exchange: Exchange, hosts: frozenset[str], origins: frozenset[str]) -> None:
+def check(request: Incoming, hosts: frozenset[str], origins: frozenset[str]) -> None:
     """``origins`` are those of foreign pages that may ask.
 
     Raises:
         MisdirectedRequest: it is addressed to somebody else. Forbidden: a foreign page sent it.
     """
-    named = exchange.headers(b"host")
+    named = request.headers(b"host")
     host = named[0].decode("latin-1").lower() if len(named) == 1 else ""
     if _without_port(host) not in hosts:
         raise MisdirectedRequest(
             f"the Host header {host[:100]!r} is not a name of this server",
             hint="ask under 127.0.0.1 or localhost",
         )
-    for raw in exchange.headers(b"origin"):
+    for raw in request.headers(b"origin"):
         origin = raw.decode("latin-1").lower()
         if origin not in origins and origin not in {f"http://{host}", f"https://{host}"}:
             raise Forbidden(

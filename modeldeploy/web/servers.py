@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ import uvicorn
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+LISTEN_FD = "MODELDEPLOY_LISTEN_FD"  # where a process is told of the socket it inherits
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 15.0
@@ -122,7 +124,14 @@ def server(app: Any, drain_seconds: float) -> Server:
     return Server(config)
 
 
+def raise_file_limit() -> None:
+    """As many connections as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def inherited_socket(fd: int) -> socket.socket:
-    """The listening socket that the engine left open for us; our children do not get it."""
+    """The listening socket that was left open for us; our children do not get it."""
     os.set_inheritable(fd, False)
     return socket.socket(fileno=fd)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from modeldeploy.worker.http import attending
-from modeldeploy.worker.http.attending import Attending
+from modeldeploy.web import attending
+from modeldeploy.web.attending import Attending
 
 
 class _Left(Exception):

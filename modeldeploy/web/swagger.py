@@ -34,9 +34,16 @@ _PAGE = f"""<!doctype html>
 </body>
 </html>
 """
-_START_SCRIPT = """SwaggerUIBundle({
-  url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true
-});
+# Below a path of the gateway, that is where the paths of a deployment's own document begin.
+_START_SCRIPT = """const look = {dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true};
+const root = location.pathname.replace(/\\/docs$/, "");
+if (root) {
+  fetch("openapi.json").then((answer) => answer.json()).then((spec) => {
+    SwaggerUIBundle({...look, spec: {...spec, servers: [{url: root}]}});
+  });
+} else {
+  SwaggerUIBundle({...look, url: "openapi.json"});
+}
 """
 
 

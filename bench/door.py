@@ -1,0 +1,86 @@
+"""What the front door costs: the same worker asked at its own port and through the gateway, by turns
+in one run, with a model that does nothing.
+
+``python -m bench.door [--rounds N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+from modeldeploy.client import load
+from tests.e2e.instance import Instance, eventually, get
+
+CLIENTS = (1, 8, 32)
+SECONDS = 1.5
+BODY = json.dumps({"text": "so many bytes"}).encode()
+TENSORS = json.dumps(
+    {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["so many bytes"]}]}
+).encode()
+
+
+def ask(port: int, path: str, body: bytes, clients: int) -> load.Measured:
+    request = load.post("127.0.0.1", port, path, body, "application/json")
+    found = uvloop.run(load.measure("127.0.0.1", port, [request], clients, seconds=SECONDS))
+    assert set(found.statuses) == {200}, found.statuses
+    return found
+
+
+def ways(instance: Instance, port: int) -> dict[str, tuple[int, str, bytes]]:
+    front = instance.gateway_port
+    return {
+        "direct": (port, "/predict", BODY),
+        "gateway": (front, "/deployments/e/predict", BODY),
+        "direct, tensors": (port, "/v2/models/e/infer", TENSORS),
+        "gateway, tensors": (front, "/v2/models/e/infer", TENSORS),
+    }
+
+
+def measure(instance: Instance, port: int, rounds: int) -> None:
+    taken: dict[tuple[str, int], list[load.Measured]] = {}
+    for number in range(rounds + 1):
+        for clients in CLIENTS:
+            for name, (at, path, body) in ways(instance, port).items():
+                found = ask(at, path, body, clients)
+                if number:  # the first round warms
+                    taken.setdefault((name, clients), []).append(found)
+    print(f"a no-op model at its own port and through the gateway ({rounds} rounds, medians)")
+    for clients in CLIENTS:
+        for name in ways(instance, port):
+            found_ = taken[name, clients]
+            rate = statistics.median(one.rate for one in found_)
+            p50, p99 = (
+                statistics.median(one.quantile(share) for one in found_) * 1000
+                for share in (0.5, 0.99)
+            )
+            print(
+                f"  {name:<17} {clients:>3} clients {rate:8.0f} requests/s"
+                f"   p50 {p50:6.2f} ms   p99 {p99:6.2f} ms"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="md-") as folder:
+        model = Path(folder) / "echo"
+        model.mkdir()
+        (model / "config.json").write_text('{"model_type": "echo", "architectures": ["Echo"]}')
+        instance = Instance(Path(folder) / "home", MODELDEPLOY_GATEWAY="true")
+        try:
+            port = instance.deploy(str(model), "--name", "e")["port"]
+            eventually(lambda: get(f"{instance.front}/deployments/e/health")[0] == 200)
+            measure(instance, port, asked.rounds)
+        finally:
+            instance.close()
+
+
+if __name__ == "__main__":
+    main()

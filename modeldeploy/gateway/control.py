@@ -1,0 +1,91 @@
+"""``/api``: the control API, passed on to the supervisor's socket for whoever has the token."""
+
+from __future__ import annotations
+
+import hmac
+
+import aiohttp
+from starlette.types import Send
+from yarl import URL
+
+from modeldeploy.errors import DaemonUnreachable, NotFound, RequestTimeout, Unauthorized
+from modeldeploy.gateway import control_document
+from modeldeploy.gateway.metrics import Metrics
+from modeldeploy.gateway.proxy import relay, session
+from modeldeploy.gateway.visit import Visit
+from modeldeploy.web.attending import Attending
+from modeldeploy.web.incoming import ClientGone
+
+_ROOT = b"/api"
+_DOCUMENT = b"/openapi.json"
+_MAX_BODY = 1 << 20
+_PASSED = (b"accept", b"content-type")
+_LONGEST_SECONDS = 24 * 3600.0  # events and logs are followed
+
+
+class Control:
+    """Made in the event loop. Without ``token`` in its ``Authorization`` a request learns nothing, not
+    even which routes there are."""
+
+    def __init__(self, socket_path: str, token: str, metrics: Metrics) -> None:
+        self._token = token.encode()
+        self._metrics = metrics
+        self._session = session(aiohttp.UnixConnector(path=socket_path))
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def answer(self, visit: Visit, send: Send) -> None:
+        """
+        Raises:
+            Unauthorized, NotFound, BodyTooLarge; ClientGone; DaemonUnreachable.
+        """
+        self._check(visit)
+        path = visit.path[len(_ROOT) :]
+        if path == _DOCUMENT and visit.method in {"GET", "HEAD"}:
+            await control_document.page()(visit.scope, visit.receive, send)
+        elif path.startswith(b"/v1/"):
+            await self._pass_on(visit, path, send)
+        else:
+            raise NotFound(
+                "there is no such page", hint="GET /api/openapi.json lists what there is"
+            )
+
+    def _check(self, visit: Visit) -> None:
+        given = visit.headers(b"authorization")
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        right = hmac.compare_digest(token.strip(), self._token)
+        if scheme.lower() != b"bearer" or not right:
+            raise Unauthorized(
+                "this needs the token of this modeldeploy",
+                hint="Authorization: Bearer TOKEN; it is in state/api-token of its home",
+            )
+
+    async def _pass_on(self, visit: Visit, path: bytes, send: Send) -> None:
+        body = await visit.body(_MAX_BODY)
+        query = visit.scope["query_string"]
+        asked = path + b"?" + query if query else path
+        headers = [
+            (name.decode("ascii"), visit.headers(name)[0].decode("latin-1"))
+            for name in _PASSED
+            if visit.headers(name)
+        ]
+        with Attending(_LONGEST_SECONDS, _endless, visit.gone, ClientGone):
+            try:
+                async with self._session.request(
+                    visit.method,
+                    URL("http://localhost" + asked.decode("latin-1"), encoded=True),
+                    headers=headers,
+                    data=body or None,
+                    allow_redirects=False,
+                ) as response:
+                    await relay(response, visit.method, send, self._metrics)
+            except (aiohttp.ClientError, OSError) as error:
+                raise DaemonUnreachable(
+                    "the supervisor does not answer",
+                    hint="modeldeploy daemon start starts it; deployments go on answering",
+                ) from error
+
+
+def _endless() -> RequestTimeout:
+    return RequestTimeout("the request took a day", hint="ask again")

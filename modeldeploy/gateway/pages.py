@@ -1,0 +1,108 @@
+"""What the gateway answers by itself, without a token: documentation, figures, health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import aiohttp
+from msgspec import Struct
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from modeldeploy.gateway.docs import Documents
+from modeldeploy.gateway.metrics import Metrics
+from modeldeploy.gateway.proxy import Proxy
+from modeldeploy.gateway.roster import Roster, running
+from modeldeploy.schema.deployment import Deployment
+from modeldeploy.web import swagger
+from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import Live, Model, Models, Ready, ServerInfo
+
+_SCRAPE_SECONDS = 3.0
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """``GET /health``. Without a supervisor what it left goes on being served."""
+
+    status: Literal["healthy"] = "healthy"
+    supervisor: Literal["connected", "unreachable"]
+    deployments: int
+    running: int
+
+
+class Pages:
+    """``GET`` of each path in :attr:`by_path`."""
+
+    def __init__(self, roster: Roster, proxy: Proxy, metrics: Metrics) -> None:
+        self._roster = roster
+        self._proxy = proxy
+        self._metrics = metrics
+        self._documents = Documents(proxy.read)
+        self.by_path: dict[str, Page] = {
+            "/": self._root,
+            "/openapi.json": self._openapi,
+            "/health": self._health,
+            "/metrics": self._page_of_metrics,
+            "/v1/models": self._models,
+            "/v2": self._server,
+            "/v2/health/live": self._live,
+            "/v2/health/ready": self._ready,
+            **{route.path: route.endpoint for route in swagger.routes()},
+        }
+
+    async def _root(self, request: Request) -> Response:
+        return RedirectResponse("docs", 302)
+
+    async def _openapi(self, request: Request) -> Response:
+        raw = await self._documents.merged(self._roster.all())
+        return Response(raw, media_type="application/json", headers={"cache-control": "no-store"})
+
+    async def _health(self, request: Request) -> Response:
+        all_of_them = self._roster.all()
+        return json_answer(
+            Health(
+                supervisor="connected" if self._roster.is_heard else "unreachable",
+                deployments=len(all_of_them),
+                running=len(running(all_of_them)),
+            )
+        )
+
+    async def _page_of_metrics(self, request: Request) -> Response:
+        all_of_them = self._roster.all()
+        ready = running(all_of_them)
+        found = await asyncio.gather(*map(self._scrape, ready))
+        pages = {one.name: page for one, page in zip(ready, found, strict=True) if page}
+        return Response(self._metrics.page(all_of_them, pages), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def _scrape(self, deployment: Deployment) -> str | None:
+        """A deployment's own figures, or None where it does not tell them in time."""
+        assert deployment.port is not None
+        try:
+            page = await self._proxy.read(deployment.port, "/metrics", _SCRAPE_SECONDS)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
+            return None
+        return page.decode("utf-8", "replace")
+
+    # Over all deployments, as OpenAI's and the Open Inference Protocol's clients ask for it.
+
+    async def _models(self, request: Request) -> Response:
+        return json_answer(Models(data=[model(one) for one in self._roster.all()]))
+
+    async def _server(self, request: Request) -> Response:
+        return json_answer(ServerInfo())
+
+    async def _live(self, request: Request) -> Response:
+        return json_answer(Live(live=True))
+
+    async def _ready(self, request: Request) -> Response:
+        is_one = bool(running(self._roster.all()))
+        return json_answer(Ready(ready=is_one), 200 if is_one else 503)
+
+
+def model(deployment: Deployment) -> Model:
+    return Model.of(deployment.name, deployment.model_id, deployment.created_at)

@@ -1,0 +1,263 @@
+"""The front door as its supervisor sees it: a process of its own on a port that stays open.
+
+Supervisor and gateway hold the same listening socket, so that connections wait where it dies and is
+started again. Where the supervisor itself dies the gateway goes on, as workers do; the next one asks
+it for that socket, which tells it to answer what it has and to end, and starts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from modeldeploy import paths
+from modeldeploy.engines.local import without_secrets
+from modeldeploy.errors import PortTaken
+from modeldeploy.schema.control import GatewayStatus
+from modeldeploy.settings import Settings
+from modeldeploy.supervisor import links, processes
+from modeldeploy.supervisor.ports import PortPool, Reservation
+from modeldeploy.supervisor.processes import Identity
+
+log = logging.getLogger(__name__)
+
+_LISTEN_FD = "MODELDEPLOY_LISTEN_FD"  # where it is told of the socket it inherits
+_PORTS_TRIED = 100
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_STEADY_SECONDS = 60.0  # it has lived so long: what comes then is no series
+_WAITED_FOR = 3  # deaths in a row while connections wait; then they are refused meanwhile
+_DRAIN_MARGIN_SECONDS = 5.0
+
+InUse = Callable[[], set[int]]
+
+
+class _Record(Struct, frozen=True, kw_only=True):
+    """Enough to find a gateway again: who it is, where it was wanted and where it is."""
+
+    identity: Identity
+    wanted: int
+    port: int
+
+
+class NoGateway:
+    """Where none is wanted."""
+
+    port: int | None = None
+
+    def status(self) -> GatewayStatus:
+        return GatewayStatus()
+
+    def let_go(self) -> None:
+        """There is nothing to leave."""
+
+    async def end(self) -> None:
+        """There is nothing to end."""
+
+
+def front_door(settings: Settings, in_use: InUse) -> Gateway | NoGateway:
+    """Called in the loop. ``in_use`` are the ports that deployments hold or remember."""
+    former = _former(settings.paths)
+    if settings.gateway:
+        return Gateway(settings, in_use, former)
+    if former:
+        processes.kill_group(former.identity, signal.SIGTERM)
+        _kill_later(former.identity, settings.drain_timeout)
+    return NoGateway()
+
+
+def _former(where: paths.Paths) -> _Record | None:
+    """The live gateway of an earlier supervisor."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        record = msgspec.json.decode(where.gateway_record.read_bytes(), type=_Record)
+        if processes.is_alive(record.identity):
+            return record
+    return None
+
+
+def _kill_later(identity: Identity, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(seconds + _DRAIN_MARGIN_SECONDS, processes.kill_group, identity)
+
+
+class Gateway:
+    """Started at once, and again when it dies; ``port`` is None where none could be had."""
+
+    def __init__(self, settings: Settings, in_use: InUse, former: _Record | None) -> None:
+        self._settings = settings
+        self._paths = settings.paths
+        self._pool = PortPool(*settings.port_range)
+        self._in_use = in_use
+        self._notice = ""
+        self._restarts = 0
+        self._reservation: Reservation | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._identity: Identity | None = None
+        if former is None:
+            self._reservation = self._reserve()
+        self.port = former.port if former else self._reservation and self._reservation.port
+        self._former = former
+        self._task = asyncio.ensure_future(self._live())
+        self._task.add_done_callback(_tell_of_bug)
+
+    def status(self) -> GatewayStatus:
+        url = f"http://{self._pool.host}:{self.port}" if self.port else None
+        pid = self._identity.pid if self._identity else None
+        return GatewayStatus(url=url, notice=self._notice, pid=pid, restarts=self._restarts)
+
+    # The port.
+
+    def _reserve(self) -> Reservation | None:
+        """Where it is wanted, or the next port that is free and no deployment's."""
+        wanted = self._settings.gateway_port
+        in_use, pool = self._in_use(), range(self._pool.low, self._pool.high + 1)
+        why = f"port {wanted} is that of a deployment"
+        for port in range(wanted, min(wanted + _PORTS_TRIED, 65535) + 1):
+            if port in in_use or (port != wanted and port in pool):
+                continue
+            try:
+                found = self._pool.reserve(port)
+            except PortTaken as error:
+                why = error.message if port == wanted else why
+                continue
+            if port != wanted:
+                self._tell(f"{why}; the gateway is on {port} instead")
+            return found
+        self._tell(f"{why}, and so are the next {_PORTS_TRIED}: there is no gateway")
+        return None
+
+    def _tell(self, notice: str) -> None:
+        self._notice = notice
+        log.warning("%s (MODELDEPLOY_GATEWAY_PORT chooses another)", notice)
+
+    async def _take_over(self, former: _Record) -> Reservation | None:
+        """The port of an earlier supervisor's gateway, which then ends."""
+        listener = await asyncio.to_thread(links.ask_listener, self._paths.gateway_handover)
+        if listener is None:  # it does not hear: nothing can be asked of it
+            processes.kill_group(former.identity)
+            await _until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
+            return self._reserve()
+        _kill_later(former.identity, self._settings.drain_timeout)
+        if former.wanted != self._settings.gateway_port:
+            listener.close()
+            return self._reserve()
+        if former.port != former.wanted:
+            self._notice = f"port {former.wanted} was taken; the gateway is on {former.port}"
+        return Reservation(self._pool.host, former.port, listener)
+
+    # The process.
+
+    async def _live(self) -> None:
+        if self._former:
+            self._reservation = await self._take_over(self._former)
+            self._former = None
+            self.port = self._reservation and self._reservation.port
+        deaths = 0
+        while self._reservation:
+            begun = time.monotonic()
+            how = await self._run(self._reservation)
+            deaths = 1 if time.monotonic() - begun > _STEADY_SECONDS else deaths + 1
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - 1))
+            log.error("the gateway %s; it is started again in %g s", how, pause)
+            if deaths > _WAITED_FOR:
+                with contextlib.suppress(OSError):  # then connections wait on
+                    self._reservation.refuse()
+            await asyncio.sleep(pause)
+            self._restarts += 1
+
+    async def _run(self, reservation: Reservation) -> str:
+        """Start one and wait; how it ended, in words."""
+        try:
+            self._process = self._start(reservation)
+        except OSError as error:
+            return f"could not be started ({error})"
+        pid = self._process.pid
+        self._identity = processes.identify(pid) or Identity(pid, -1.0, "", "")
+        self._remember(self._identity, reservation.port)
+        log.info("the gateway is at http://%s:%d, pid %d", reservation.host, reservation.port, pid)
+        await _until_ended(self._identity)
+        processes.kill_group(self._identity)  # what it started must not outlive it
+        self._identity = None
+        return processes.describe_exit(await asyncio.to_thread(self._process.wait))
+
+    def _start(self, reservation: Reservation) -> subprocess.Popen[bytes]:
+        listener = reservation.listen()
+        env = without_secrets(self._settings.environment)
+        env[_LISTEN_FD] = str(listener.fileno())
+        if self._paths.home:
+            env["MODELDEPLOY_HOME"] = str(self._paths.home)
+        output = paths.private_open(self._paths.gateway_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "modeldeploy.gateway"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=env,
+                cwd="/",
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+
+    def _remember(self, identity: Identity, port: int) -> None:
+        record = _Record(identity=identity, wanted=self._settings.gateway_port, port=port)
+        try:
+            with open(self._paths.gateway_record, "wb", opener=paths.private_open) as file:
+                file.write(msgspec.json.encode(record))
+        except OSError as error:  # it serves all the same; the next supervisor will not find it
+            log.error("%s cannot be written: %s", self._paths.gateway_record, error)
+
+    # The end.
+
+    def let_go(self) -> None:
+        """Leave it serving, for the next supervisor."""
+        self._task.cancel()
+        self._release()
+
+    async def end(self) -> None:
+        """End it after it answered what it had."""
+        self._task.cancel()
+        self._release()
+        identity = self._former.identity if self._former else self._identity
+        if identity:
+            processes.kill_group(identity, signal.SIGTERM)
+            await _until_ended(identity, self._settings.drain_timeout)
+            processes.kill_group(identity)
+            await _until_ended(identity, _DRAIN_MARGIN_SECONDS)
+        if self._process:
+            self._process.poll()
+        for file in (self._paths.gateway_record, self._paths.gateway_handover):
+            file.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        if self._reservation:
+            self._reservation.close()
+            self._reservation = None
+
+
+def _tell_of_bug(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("nobody keeps the gateway any more", exc_info=error)
+
+
+async def _until_ended(identity: Identity, seconds: float | None = None) -> None:
+    """Until all of it is gone, its sockets too, or the time is over."""
+    ended = asyncio.Event()
+    stop_watching = processes.watch(identity, ended.set)
+    try:
+        await asyncio.wait_for(ended.wait(), seconds)
+    except asyncio.TimeoutError:
+        log.warning("the gateway, pid %d, has not ended within %g s", identity.pid, seconds)
+    finally:
+        stop_watching()
