@@ -143,6 +143,8 @@ def _fits(spec: WorkerSpec, adapter: AnyAdapter) -> bool:
     """Whether a graph may stand for this model, by what is known without trying."""
     if spec.optimize == "no" or spec.backend == "torch" or spec.graphs is None:
         return False
+    if not hasattr(adapter, "model"):  # a task without a model needs no torch
+        return False
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
         return False
     from modeldeploy.worker.tasks.model import ModelAdapter

@@ -103,6 +103,16 @@ def load(state: WorkerState) -> AnyAdapter:
     improving.require(spec, adapter)
     info = adapter.info()
     state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
+    _settle(adapter, spec)
+    state.update(fraction=1.0)
+    return adapter
+
+
+def _settle(adapter: AnyAdapter, spec: WorkerSpec) -> None:
+    task = find_task(spec)
+    if not hasattr(adapter, "model"):  # there is nothing to be made faster, and torch is not needed
+        warm_up(adapter, task)
+        return
     from modeldeploy.worker.compute import settling  # it imports torch
 
     settling.settle(
@@ -111,8 +121,6 @@ def load(state: WorkerState) -> AnyAdapter:
         optimize=spec.optimize,
         graph=improving.known(spec, adapter),
     )
-    state.update(fraction=1.0)
-    return adapter
 
 
 def _check_batching(adapter: AnyAdapter, spec: WorkerSpec) -> None:
