@@ -8,7 +8,7 @@ import contextlib
 import socket
 from pathlib import Path
 
-from modeldeploy.transport import private_listener
+from modeldeploy.transport import is_ours, private_listener
 
 
 def offer(listener: socket.socket, path: Path) -> None:
@@ -23,4 +23,6 @@ def _give(door: socket.socket, listener: socket.socket) -> None:
     with contextlib.suppress(OSError):  # the visitor has left, or the listener is closed
         visitor, _ = door.accept()
         with visitor:
+            if not is_ours(visitor):
+                return
             socket.send_fds(visitor, [b"."], [listener.fileno()])

@@ -75,6 +75,7 @@ def test_a_port_of_a_stranger_is_skipped_and_an_empty_pool_says_so(pool: PortPoo
             pool.reserve_any(None, ())
 
 
+@pytest.mark.promise(8, fault="a stranger binds with SO_REUSEPORT")
 def test_a_stranger_who_shares_ports_is_still_a_stranger(pool: PortPool) -> None:
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
