@@ -65,7 +65,7 @@ class Actor:
             Action.SMOKE: self._smoke,
             Action.HOLD: self._hold,
             Action.REFUSE: self._refuse,
-            Action.RELEASE: self._release,
+            Action.RELEASE: self._give_up_port,
         }
 
     def accept(self) -> None:
@@ -274,6 +274,12 @@ class Actor:
     def _refuse(self) -> None:
         if self.reservation:
             self.reservation.refuse()
+
+    def _give_up_port(self) -> None:
+        worker = self.worker
+        if self.reservation and (worker is None or worker.seen.ended or worker.seen.killed):
+            self.reservation.turn_away()
+        self._release()
 
     def _release(self) -> None:
         if self.reservation:
