@@ -273,6 +273,8 @@ class Actor:
 
     def _refuse(self) -> None:
         if self.reservation:
+            if self.worker and not self.worker.seen.ready:  # it ends before it hears of them
+                self.reservation.turn_away()
             self.reservation.refuse()
 
     def _give_up_port(self) -> None:

@@ -76,8 +76,8 @@ class Reservation:
         listening.close()
 
     def turn_away(self) -> None:
-        """Answer those who wait here that nobody will serve them. For when no worker is left: one
-        that listens too would lose its clients to us."""
+        """Answer those who wait here that nobody will serve them. Not while a worker is ready: it
+        would lose its clients to us."""
         self._sock.setblocking(False)
         with contextlib.suppress(OSError):  # nobody is left, or we do not listen
             while True:
