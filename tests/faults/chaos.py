@@ -46,6 +46,7 @@ class Chaos:
         self.loads: dict[str, Load] = {}
         self._down: dict[str, tuple[int, float]] = {}  # whose worker was harmed, and when
         self._downs: list[tuple[str, float, float]] = []  # whose, from, until
+        self._stops: list[tuple[str, float]] = []  # whose, when
         self._extras = 0
 
     # What is done.
@@ -130,6 +131,7 @@ class Chaos:
 
     def _command(self, command: Callable[[str], object], name: str) -> None:
         """It may be refused: the disk is full, or there is none of that name."""
+        self._stops.append((name, time.monotonic()))
         with contextlib.suppress(ModelDeployError):
             command(name)
 
@@ -253,10 +255,19 @@ class Chaos:
         eventually(is_as_before, 20)
 
     def _may_break(self, name: str, fate: Fate) -> bool:
-        return any(
+        return self._was_never_had(name, fate) or any(
             whose == name and fate.began <= until + _SOON and fate.ended >= since - _SOON
             for whose, since, until in self._downs
         )
+
+    def _was_never_had(self, name: str, fate: Fate) -> bool:
+        """Whether it came in the instant in which the port of a deployment that was told to end was
+        closed: the kernel had answered it, and no worker ever saw it."""
+        was_closing = any(
+            whose == name and abs(fate.ended - at) < DRAIN for whose, at in self._stops
+        )
+        logs = (self.instance.home / "logs" / "deployments").glob(f"{name}.log*")
+        return was_closing and not any(fate.id in log.read_text() for log in logs)
 
     def report(self) -> str:
         lines = [f"{count:6}  {what.replace('_', ' ')}" for what, count in self.harm.most_common()]
@@ -270,7 +281,7 @@ def chaos(seed: int) -> Iterator[Chaos]:
     """A home of its own (on a small disk where one can be mounted), which leaves nothing."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="md-")))
-        disk = stack.enter_context(mounted(folder / "disk", "32m"))
+        disk = stack.enter_context(mounted(folder / "disk", "64m"))
         hub = stack.enter_context(FakeHub())
         hub.add("org/echo", ECHO)
         root = disk.root if disk else folder
@@ -279,7 +290,7 @@ def chaos(seed: int) -> Iterator[Chaos]:
             ports=12,
             MODELDEPLOY_HEARTBEAT_TIMEOUT=str(HEARTBEAT),
             MODELDEPLOY_DRAIN_TIMEOUT=str(DRAIN),
-            MODELDEPLOY_LOG_MAX_BYTES="200000",
+            MODELDEPLOY_LOG_MAX_BYTES="15000000",
         )
         instance.use_hub(hub.endpoint)
         one = Chaos(instance, hub, disk, seed)

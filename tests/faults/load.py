@@ -31,8 +31,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Fate:
-    """``began`` and ``ended`` are of ``time.monotonic``; ``status`` is 0 without an answer."""
+    """``id`` is the request's own, which a worker logs; ``began`` and ``ended`` are of
+    ``time.monotonic``; ``status`` is 0 without an answer."""
 
+    id: str
     kind: Kind
     began: float
     ended: float
@@ -68,11 +70,11 @@ class Load:
             self._stop.wait(self._pause)
 
     def _ask(self, text: str) -> Fate:
-        began = time.monotonic()
-        kind, status, said = self._try(text)
-        return Fate(kind, began, time.monotonic(), status, said)
+        began, id_ = time.monotonic(), f"load-{self._port}-{text.rpartition(' ')[2]}."
+        kind, status, said = self._try(text, id_)
+        return Fate(id_, kind, began, time.monotonic(), status, said)
 
-    def _try(self, text: str) -> tuple[Kind, int, str]:
+    def _try(self, text: str, id_: str) -> tuple[Kind, int, str]:
         body = json.dumps({"text": text, "delay": self._delay})
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._patience)
         try:
@@ -80,7 +82,8 @@ class Load:
                 connection.connect()
             except OSError as error:
                 return Kind.UNREACHABLE, 0, repr(error)
-            connection.request("POST", "/predict", body, {"content-type": "application/json"})
+            headers = {"content-type": "application/json", "x-request-id": id_}
+            connection.request("POST", "/predict", body, headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         except TimeoutError as error:
