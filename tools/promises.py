@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -85,6 +86,7 @@ class Collector:
                 self.proofs.add(Proof(mark.args[0], file, name, mark.kwargs["fault"]))
 
 
+@cache
 def collect() -> list[Proof]:
     """Every claim in the tests, by promise."""
     marked = [file for file in _tests() if "mark.promise(" in file.read_text("utf-8")]
