@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from modeldeploy.transport import private_listener
+from modeldeploy.transport import is_ours, private_listener
 
 
 def offer(listener: socket.socket, path: Path, on_given: Callable[[], None] = lambda: None) -> None:
@@ -24,5 +24,7 @@ def _give(door: socket.socket, listener: socket.socket, on_given: Callable[[], N
     with contextlib.suppress(OSError):  # the visitor has left, or the listener is closed
         visitor, _ = door.accept()
         with visitor:
+            if not is_ours(visitor):
+                return
             socket.send_fds(visitor, [b"."], [listener.fileno()])
         on_given()

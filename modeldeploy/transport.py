@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import socket
+import struct
 from pathlib import Path
 
 BACKLOG = 1024
@@ -26,6 +27,16 @@ def private_listener(path: Path) -> socket.socket:
         os.umask(before)
     sock.listen(BACKLOG)
     return sock
+
+
+def is_ours(peer: socket.socket) -> bool:
+    """Whether the other end of a Unix socket is a process of this user, or root's, whatever the
+    modes of files say."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # macOS: the 0700 directory holds alone
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid = struct.unpack("3i", credentials)[1]
+    return uid in {os.getuid(), 0}
 
 
 class UnixConnection(http.client.HTTPConnection):

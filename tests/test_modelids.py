@@ -97,6 +97,7 @@ def test_well_formed(model_id: str, revision: str | None, source: Source) -> Non
         "org/name\u202e",
     ],
 )
+@pytest.mark.promise(23, fault="malformed model ids")
 def test_malformed(model_id: str) -> None:
     with pytest.raises(InvalidModelId) as caught:
         parse(model_id)

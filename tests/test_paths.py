@@ -24,6 +24,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.usefixtures("open_umask")
+@pytest.mark.promise(24, fault="umask 0")
 def test_directories_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
     where = paths.locate(str(tmp_path / "home")).make()
     assert where.home is not None
@@ -77,6 +78,7 @@ def test_good_names(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "-a", "a-", "A", "a_b", "a.b", "../a", "a/b", "a" * 64, "a\n", "ä", "a b", "."]
 )
+@pytest.mark.promise(23, fault="names that would be paths")
 def test_bad_names_never_become_a_path(name: str) -> None:
     with pytest.raises(InvalidName):
         paths.locate("/h").deployment_log(name)

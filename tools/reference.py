@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: commands, settings, tasks.
+"""The reference pages that are made from the code: commands, settings, tasks, promises.
 
 ``python -m tools.reference`` writes them (``make format`` does); ``tests/test_reference.py``
 fails when they are not what the code says.
@@ -18,6 +18,7 @@ from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.settings import TABLE
 from modeldeploy.worker.dialects import kinds
 from modeldeploy.worker.http.operations import About
+from tools import promises
 
 DOCS = Path(__file__).parents[1] / "docs"
 _MADE = "<!-- made by tools/reference.py: change the code, then run make format -->"
@@ -126,7 +127,12 @@ def _shortened(value: Any) -> Any:
     return f"{value[:_LONG]}..." if is_file else value
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page, "tasks.md": tasks_page}
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "tasks.md": tasks_page,
+    "reliability.md": promises.page,
+}
 
 
 def main() -> None:

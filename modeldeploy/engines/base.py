@@ -36,8 +36,11 @@ class Engine(Protocol):
         """End what the engine keeps beside the workers; they go on."""
         ...
 
-    def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> StartedWorker:
-        """Start a worker with ``spec``, which is in ``spec_file`` too.
+    def start(
+        self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
+    ) -> StartedWorker:
+        """Start a worker with ``spec``, which is in ``spec_file`` too. It begins when it reads a byte
+        from the pipe ``leash``, and ends where that is closed without one.
 
         Raises:
             OSError: no process could be started.

@@ -66,9 +66,12 @@ class LocalEngine:
     def close(self) -> None:
         """Nothing is kept."""
 
-    def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> LocalWorker:
+    def start(
+        self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
+    ) -> LocalWorker:
         env = worker_environment(self._environment, spec.threads)
         env["MODELDEPLOY_LISTEN_FD"] = str(listener.fileno())
+        env["MODELDEPLOY_LEASH_FD"] = str(leash)
         log = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             process = subprocess.Popen(
@@ -78,7 +81,7 @@ class LocalEngine:
                 stderr=log,
                 env=env,
                 cwd="/",
-                pass_fds=[listener.fileno()],
+                pass_fds=[listener.fileno(), leash],
                 start_new_session=True,
             )
         finally:

@@ -144,21 +144,25 @@ class TemplateEngine:
                 self._process.wait()
             self._process = None
 
-    def start(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> StartedWorker:
+    def start(
+        self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
+    ) -> StartedWorker:
         """Forked, or spawned where that is not possible.
 
         Raises:
             OSError: neither.
         """
-        pid = self._fork(spec, spec_file, listener) if self._warm else None
-        return ForkedWorker(pid) if pid else self._plain.start(spec, spec_file, listener)
+        pid = self._fork(spec, spec_file, listener, leash) if self._warm else None
+        return ForkedWorker(pid) if pid else self._plain.start(spec, spec_file, listener, leash)
 
-    def _fork(self, spec: WorkerSpec, spec_file: str, listener: socket.socket) -> int | None:
+    def _fork(
+        self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
+    ) -> int | None:
         assert self._control is not None
         output = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         order = msgspec.json.encode(ForkOrder(spec_file=spec_file))
         try:
-            socket.send_fds(self._control, [order], [listener.fileno(), output])
+            socket.send_fds(self._control, [order], [listener.fileno(), output, leash])
             answer = self._receive()
         except OSError:
             answer = None

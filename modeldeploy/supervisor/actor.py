@@ -4,6 +4,7 @@ other. Everything here runs in the supervisor's event loop; nothing blocks it.""
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from modeldeploy.supervisor.workers import Worker
 log = logging.getLogger(__name__)
 
 _RETRY_WRITE_SECONDS = 1.0
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _RETIRE_POLL_SECONDS = 0.02
 
 
@@ -63,7 +65,7 @@ class Actor:
             Action.SMOKE: self._smoke,
             Action.HOLD: self._hold,
             Action.REFUSE: self._refuse,
-            Action.RELEASE: self._release,
+            Action.RELEASE: self._give_up_port,
         }
 
     def accept(self) -> None:
@@ -231,6 +233,8 @@ class Actor:
         except (ModelDeployError, OSError) as error:
             if isinstance(error, StateNotWritten):
                 raise
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise StateNotWritten(f"{action.value}: {error}") from error  # it is tried again
             log.warning("%s: %s failed: %s", self.record.name, action.value, error)
             self._act_failed(error)
             return False
@@ -270,7 +274,15 @@ class Actor:
 
     def _refuse(self) -> None:
         if self.reservation:
+            if self.worker and not self.worker.seen.ready:  # it ends before it hears of them
+                self.reservation.turn_away()
             self.reservation.refuse()
+
+    def _give_up_port(self) -> None:
+        worker = self.worker
+        if self.reservation and (worker is None or worker.seen.ended or worker.seen.killed):
+            self.reservation.turn_away()
+        self._release()
 
     def _release(self) -> None:
         if self.reservation:
@@ -355,8 +367,10 @@ class Actor:
     def _remember_worker(self) -> None:
         """Have the record name the live worker, so that the next supervisor finds it."""
         worker = self.worker
-        if worker and not worker.seen.ended and self.record.replica != worker.record:
-            self._save(replace_struct(self.record, replica=worker.record))
+        if worker and not worker.seen.ended:
+            if self.record.replica != worker.record:
+                self._save(replace_struct(self.record, replica=worker.record))
+            worker.go()
 
     def _worker_changed(self, worker: Worker) -> None:
         if worker is not self.worker:

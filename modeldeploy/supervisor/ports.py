@@ -17,6 +17,13 @@ from collections.abc import Collection
 from modeldeploy.errors import NoFreePort, PortTaken
 
 BACKLOG = 2048
+_REQUEST_BYTES = 1 << 20
+_NOBODY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n"
+    b"content-type: application/json\r\ncontent-length: 112\r\n\r\n"
+    b'{"status": "error", "error": {"code": "not_ready", "message": '
+    b'"the deployment was stopped", "hint": "start it"}}'
+)
 
 
 def _socket(option: int) -> socket.socket:
@@ -67,6 +74,18 @@ class Reservation:
         """Keep the port, and leave new connections to whoever listens beside us, or to nobody."""
         listening, self._sock = self._sock, _beside(self.host, self.port)
         listening.close()
+
+    def turn_away(self) -> None:
+        """Answer those who wait here that nobody will serve them. Not while a worker is ready: it
+        would lose its clients to us."""
+        self._sock.setblocking(False)
+        with contextlib.suppress(OSError):  # nobody is left, or we do not listen
+            while True:
+                visitor, _ = self._sock.accept()
+                with visitor, contextlib.suppress(OSError):  # or has left
+                    visitor.setblocking(False)
+                    visitor.recv(_REQUEST_BYTES)  # unread, it would make a reset of the answer
+                    visitor.send(_NOBODY)
 
     def close(self) -> None:
         self._sock.close()

@@ -8,8 +8,6 @@ import fcntl
 import logging
 import os
 import signal
-import socket
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +25,7 @@ from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import cores
-from modeldeploy.transport import private_listener
+from modeldeploy.transport import is_ours, private_listener
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +40,10 @@ class _PeerChecked(HttpToolsProtocol):
     """Hears only processes of the same user (and root's), whatever the file modes say."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
-        if not _is_ours(transport.get_extra_info("socket")):
+        if not is_ours(transport.get_extra_info("socket")):
             transport.abort()
             return
         super().connection_made(transport)
-
-
-def _is_ours(peer: socket.socket) -> bool:
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True  # macOS: the 0700 directory holds alone
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid = struct.unpack("3i", credentials)[1]
-    return uid in {os.getuid(), 0}
 
 
 class _Server(uvicorn.Server):
@@ -140,7 +130,7 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     where.control_socket.unlink(missing_ok=True)
 
 
-def run(settings: Settings, hub: HubAccess) -> None:
+def run(settings: Settings, hub: HubAccess, open_store: Callable[[Path], Store] = Store) -> None:
     """Supervise until told to end.
 
     Raises:
@@ -149,7 +139,7 @@ def run(settings: Settings, hub: HubAccess) -> None:
     """
     where = settings.paths.make()
     with _lock(where.lock):
-        store = Store(where.database)
+        store = open_store(where.database)
         if store.set_aside:
             log.error("the state was damaged; it is kept at %s", store.set_aside)
         try:

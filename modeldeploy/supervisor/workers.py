@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import time
@@ -45,6 +46,7 @@ class Worker:
         on_change: Callable[[Worker], None],
         started: StartedWorker | None = None,
         log_start: int = 0,
+        leash: int | None = None,
     ) -> None:
         self.record = record
         self.report: WorkerReport | None = None
@@ -56,6 +58,7 @@ class Worker:
         self._started = started
         self._oom_kills = processes.oom_kills()
         self._log_start = log_start
+        self._leash = leash
         self._ordering: asyncio.Future[bool] | None = None
         self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
         self._stop_watching = processes.watch(record.identity, self._ended)
@@ -70,7 +73,8 @@ class Worker:
         where: paths.Paths,
         on_change: Callable[[Worker], None],
     ) -> Worker:
-        """Start a worker that accepts from ``listener``.
+        """Start a worker that accepts from ``listener``, and does nothing before it is told that it
+        is on record (:meth:`go`): should we die before, so will it.
 
         Raises:
             OSError: no process could be started.
@@ -79,10 +83,17 @@ class Worker:
         with open(spec_file, "wb", opener=paths.private_open) as file:
             file.write(msgspec.json.encode(spec))
         log_start = logs.size(where.deployment_log(spec.deployment))
-        started = engine.start(spec, str(spec_file), listener.listen())
+        reader, leash = os.pipe()
+        try:
+            started = engine.start(spec, str(spec_file), listener.listen(), reader)
+        except BaseException:  # whatever it was, the pipe must not leak
+            os.close(leash)
+            raise
+        finally:
+            os.close(reader)
         identity = processes.identify(started.pid) or Identity(started.pid, -1.0, "", "")
         record = ReplicaRecord(id=spec.replica, identity=identity, started_at=time.time(), run=run)
-        return cls(record, where, spec.deployment, on_change, started, log_start)
+        return cls(record, where, spec.deployment, on_change, started, log_start, leash)
 
     @classmethod
     def adopt(
@@ -106,6 +117,18 @@ class Worker:
         worker._take(report)
         return worker
 
+    def go(self) -> None:
+        """It is on record, so that whoever supervises after us knows it: let it begin."""
+        if self._leash is not None:
+            with contextlib.suppress(OSError):  # it has ended already
+                os.write(self._leash, b".")
+            self._let_loose()
+
+    def _let_loose(self) -> None:
+        if self._leash is not None:
+            os.close(self._leash)
+            self._leash = None
+
     def _heard(self, report: WorkerReport) -> None:
         if report.replica == self.record.id and self.seen.ended is None:
             self._take(report)
@@ -122,6 +145,7 @@ class Worker:
 
     def _ended(self) -> None:
         self._link.close()
+        self._let_loose()
         processes.kill_group(self.record.identity)  # what it started must not outlive it
         out_of_memory = processes.oom_kills() > self._oom_kills
         returncode = self._started.returncode() if self._started else None
@@ -175,6 +199,7 @@ class Worker:
         processes.kill_group(self.record.identity)
 
     def let_go(self) -> None:
-        """Stop watching and listening; the process goes on."""
+        """Stop watching and listening; the process goes on, if it was on record."""
+        self._let_loose()
         self._link.close()
         self._stop_watching()

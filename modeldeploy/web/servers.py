@@ -14,6 +14,8 @@ import uvicorn
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from modeldeploy.transport import is_ours
+
 LISTEN_FD = "MODELDEPLOY_LISTEN_FD"  # where a process is told of the socket it inherits
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
@@ -89,6 +91,16 @@ class _Protocol(HttpToolsProtocol):
             self.transport.close()
 
 
+class _PeerChecked(_Protocol):
+    """Hears only processes of the same user, and root's."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
+        if not is_ours(transport.get_extra_info("socket")):
+            transport.abort()
+            return
+        super().connection_made(transport)
+
+
 class Server(uvicorn.Server):
     """Signals are ours; and what came in on an accepted connection is read before it is closed."""
 
@@ -103,11 +115,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server(app: Any, drain_seconds: float) -> Server:
-    """A server of ``app`` that answers for at most ``drain_seconds`` after it was told to end."""
+def server(app: Any, drain_seconds: float, *, private: bool = False) -> Server:
+    """A server of ``app`` that answers for at most ``drain_seconds`` after it was told to end; a
+    ``private`` one, on a Unix socket, hears nobody but this user."""
     config = uvicorn.Config(
         app,
-        http=_Protocol,
+        http=_PeerChecked if private else _Protocol,
         ws="none",
         loop="none",
         lifespan="off",

@@ -27,6 +27,7 @@ from modeldeploy.worker.state import WorkerState
 
 log = logging.getLogger(__name__)
 
+LEASH_FD = "MODELDEPLOY_LEASH_FD"
 _UNHEARD_SECONDS = 60.0
 _INSIDER_SECONDS = 1
 _TICK = 0.01
@@ -34,12 +35,18 @@ _TICK = 0.01
 
 def main(arguments: list[str]) -> int:
     """Serve as the spec in ``arguments[1]`` says; the engine left the listening socket open."""
-    return run(arguments[1], int(os.environ.pop(servers.LISTEN_FD)))
+    leash = os.environ.pop(LEASH_FD, None)
+    return run(arguments[1], int(os.environ.pop(servers.LISTEN_FD)), int(leash) if leash else None)
 
 
-def run(spec_file: str, listen_fd: int) -> int:
+def run(spec_file: str, listen_fd: int, leash: int | None = None) -> int:
     """Serve as the spec says, until told to end. Does not return normally: threads of foreign
-    libraries must not see the interpreter go down around them."""
+    libraries must not see the interpreter go down around them.
+
+    ``leash`` is the end of a pipe on which the supervisor says that we are on record; if it dies
+    before, nobody knows of us, and we end too."""
+    if leash is not None and not _is_on_record(leash):
+        return 1
     spec = msgspec.json.decode(Path(spec_file).read_bytes(), type=WorkerSpec)
     listener = servers.inherited_socket(listen_fd)
     logs.set_up()
@@ -54,6 +61,13 @@ def run(spec_file: str, listen_fd: int) -> int:
         _remove_sockets(spec)
         logging.shutdown()
         os._exit(code)
+
+
+def _is_on_record(leash: int) -> bool:
+    try:
+        return os.read(leash, 1) != b""
+    finally:
+        os.close(leash)
 
 
 def _remove_sockets(spec: WorkerSpec) -> None:
@@ -93,7 +107,7 @@ async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     orders = _Orders(spec)
     public = servers.server(PublicApp(service), spec.drain_timeout)
     insider = servers.server(
-        insider_app(state, orders.drain, service.use_threads), _INSIDER_SECONDS
+        insider_app(state, orders.drain, service.use_threads), _INSIDER_SECONDS, private=True
     )
     handover.offer(listener, Path(spec.handover))
     private = private_listener(Path(spec.socket))

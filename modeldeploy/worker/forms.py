@@ -48,6 +48,8 @@ def require(spec: WorkerSpec, adapter: AnyAdapter) -> None:
 
 def exports(adapter: AnyAdapter) -> TypeGuard[ModelAdapter[Any, Any]]:
     """Whether it is a task whose models are run as one graph."""
+    if not hasattr(adapter, "model"):  # a task without a model needs no torch
+        return False
     from modeldeploy.worker.tasks.model import ModelAdapter
 
     return isinstance(adapter, ModelAdapter) and adapter.exports

@@ -104,16 +104,23 @@ def load(state: WorkerState) -> AnyAdapter:
     forms.require(spec, adapter)
     info = adapter.info()
     state.update(fraction=0.5, message="first forward", device=info.device, dtype=info.dtype)
+    _settle(adapter, spec)
+    state.update(fraction=1.0, dtype=adapter.info().dtype)
+    return adapter
+
+
+def _settle(adapter: AnyAdapter, spec: WorkerSpec) -> None:
+    predict = partial(warm_up, adapter, find_task(spec))
+    if not hasattr(adapter, "model"):  # there is nothing to be made faster, and torch is not needed
+        predict()
+        return
     from modeldeploy.worker.compute import lowering, settling  # they import torch
 
-    predict = partial(warm_up, adapter, task)
     if forms.is_lowered(adapter, spec):
         adapter.runs["precision"] = lowering.lower(adapter.model, predict)
     settling.settle(
         adapter, predict, optimize=spec.optimize, graph=forms.best(spec, forms.known(spec, adapter))
     )
-    state.update(fraction=1.0, dtype=adapter.info().dtype)
-    return adapter
 
 
 def _check_batching(adapter: AnyAdapter, spec: WorkerSpec) -> None:

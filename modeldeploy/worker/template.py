@@ -2,8 +2,8 @@
 forks workers, which then begin where another would be seconds later.
 
 Its standard input is a socket: the first message it sends says that it is ready; then each order
-is one message, the path of a worker's spec with the listening socket and the log's descriptor
-beside it, answered by the worker's pid. It ends when the other end is closed.
+is one message, the path of a worker's spec with the listening socket, the log's descriptor and
+the leash beside it, answered by the worker's pid. It ends when the other end is closed.
 
 A worker must not inherit a thread pool (OpenMP's hang after a fork), so nothing here may compute,
 and a process with a second thread refuses to be a template.
@@ -59,7 +59,7 @@ def main() -> int:
     if answer.error:
         return 1
     while True:
-        raw, fds, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 2)
+        raw, fds, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 3)
         if not raw:
             return 0
         order = msgspec.json.decode(raw, type=ForkOrder)
@@ -86,7 +86,7 @@ def _unfit() -> str:
     return f"{threads} threads are running after the imports" if threads > 1 else ""
 
 
-def _fork(order: ForkOrder, control: socket.socket, listener: int, log: int) -> None:
+def _fork(order: ForkOrder, control: socket.socket, listener: int, log: int, leash: int) -> None:
     """Start a worker that is nobody's child here: the supervisor adopts and reaps it."""
     middle = os.fork()
     if middle:
@@ -97,10 +97,10 @@ def _fork(order: ForkOrder, control: socket.socket, listener: int, log: int) -> 
         control.send(msgspec.json.encode(ForkAnswer(pid=worker)))
         os._exit(0)
     control.close()
-    _become_worker(order, listener, log)
+    _become_worker(order, listener, log, leash)
 
 
-def _become_worker(order: ForkOrder, listener: int, log: int) -> NoReturn:
+def _become_worker(order: ForkOrder, listener: int, log: int, leash: int) -> NoReturn:
     code = 1
     try:
         os.setsid()
@@ -110,7 +110,7 @@ def _become_worker(order: ForkOrder, listener: int, log: int) -> NoReturn:
         for fd in (nothing, log):
             os.close(fd)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        code = boot.run(order.spec_file, listener)
+        code = boot.run(order.spec_file, listener, leash)
     finally:
         os._exit(code)
 

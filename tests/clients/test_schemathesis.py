@@ -94,6 +94,7 @@ def operations(deployment: Served) -> list[Any]:
     return [found.ok() for found in schema.get_all_operations()]
 
 
+@pytest.mark.promise(19, fault="every example of each document")
 def test_every_example_works_as_it_stands(one: Served) -> None:
     _try_examples(one)
 
@@ -119,6 +120,7 @@ def _try_examples(one: Served) -> list[Any]:
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.promise(19, fault="whatever each deployment's document allows and forbids")
 def test_what_the_document_says_is_so(one: Served, mode: GenerationMode) -> None:
     with requests.Session() as session:
         for operation in operations(one):

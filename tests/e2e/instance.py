@@ -17,6 +17,11 @@ from typing import Any
 
 import psutil
 
+from modeldeploy.client import Client
+from modeldeploy.errors import DaemonUnreachable
+from modeldeploy.paths import locate
+from modeldeploy.schema.deployment import DeployRequest, HubAccess, Spec
+
 MODELDEPLOY = [sys.executable, "-m", "modeldeploy"]
 SECONDS = 120.0
 _LOWEST_PORT, _PORTS_EACH = 10_000, 5_000
@@ -76,6 +81,17 @@ class Instance:
             **environment,
         }
 
+    @property
+    def client(self) -> Client:
+        """The control API, without a process for each question; the supervisor must be there."""
+        return Client(locate(str(self.home)).control_socket)
+
+    def ask_for(self, model: str, name: str, endpoint: str | None = None) -> None:
+        """What ``deploy -d`` does, once the supervisor is there."""
+        spec = Spec(model_id=model, cache_dir=str(self.home.parent / "hf" / "hub"))
+        hub = HubAccess(endpoint=endpoint, offline=endpoint is None)
+        self.client.deploy(DeployRequest(spec=spec, name=name, hub=hub))
+
     def run(self, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*MODELDEPLOY, *arguments],
@@ -134,6 +150,18 @@ class Instance:
         assert not left, f"left running: {[p.info for p in left]}"
         sockets = [p for p in self.home.rglob("*") if p.is_socket()]
         assert not sockets, f"left lying: {sockets}"
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a supervisor answers."""
+        try:
+            return bool(self.client.status())
+        except DaemonUnreachable:
+            return False
+
+    def workers(self) -> list[psutil.Process]:
+        """Every live worker, known to a supervisor or not."""
+        return [one for one in self.processes() if "modeldeploy.worker" in one.info["cmdline"]]
 
     def processes(self) -> list[psutil.Process]:
         """Every live process that belongs to this home."""

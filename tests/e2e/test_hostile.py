@@ -26,6 +26,7 @@ def error_of(instance: Instance, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, error
 
 
+@pytest.mark.promise(8, fault="two deployments ask for one port")
 def test_a_port_asked_for_is_never_shared(instance: Instance, echo_model: str) -> None:
     port = str(instance.ports[1])
     instance.deploy(echo_model, "--name", "one", "--port", port)
@@ -35,6 +36,7 @@ def test_a_port_asked_for_is_never_shared(instance: Instance, echo_model: str) -
     assert instance.names() == ["one"]
 
 
+@pytest.mark.promise(8, fault="two supervisors take ports of one pool at once")
 def test_two_supervisors_share_a_pool_and_never_a_port(
     instance: Instance, echo_model: str, tmp_path: Path
 ) -> None:
@@ -53,6 +55,7 @@ def test_two_supervisors_share_a_pool_and_never_a_port(
         other.close()
 
 
+@pytest.mark.promise(8, fault="deployments that failed, in a pool of one port")
 def test_failed_deployments_do_not_empty_the_pool(instance: Instance, echo_model: str) -> None:
     low = instance.ports[0]
     instance.env["MODELDEPLOY_PORT_RANGE"] = f"{low}-{low}"
@@ -73,6 +76,7 @@ def test_start_brings_the_download_time_of_whoever_types_it(
     assert instance.inspect("slow")["state"] == "RUNNING"
 
 
+@pytest.mark.promise(1, fault="the supervisor is killed in a gated download")
 def test_a_new_supervisor_goes_on_with_a_gated_download(
     instance: Instance, fake_hub: FakeHub, tmp_path: Path
 ) -> None:
@@ -105,6 +109,7 @@ def test_a_new_supervisor_goes_on_with_a_gated_download(
         (("inspect", "../x"), 2),
     ],
 )
+@pytest.mark.promise(23, fault="names that would be paths")
 def test_nonsense_is_told_as_such(
     instance: Instance, arguments: tuple[str, ...], exit_code: int
 ) -> None:

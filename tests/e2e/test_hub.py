@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from modeldeploy.client import Client
-from modeldeploy.paths import locate
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.stages import SHARE, Stage
 from tests.e2e.instance import Instance, eventually, get, post
@@ -32,10 +30,6 @@ def online(instance: Instance, fake_hub: FakeHub) -> Instance:
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.gpt2(tmp_path_factory.mktemp("models") / "gpt2")
-
-
-def client_of(instance: Instance) -> Client:
-    return Client(locate(str(instance.home)).control_socket)
 
 
 def refused(instance: Instance, *arguments: str) -> dict[str, Any]:
@@ -72,7 +66,7 @@ def test_a_model_is_downloaded_served_and_shared(
 
 
 def _assert_byte_true(instance: Instance, model: Path) -> None:
-    events: list[Event] = list(client_of(instance).events("tiny-gpt2"))
+    events: list[Event] = list(instance.client.events("tiny-gpt2"))
     percents = [event.percent for event in events]
     assert percents == sorted(percents)
     assert percents[-1] == 100.0
@@ -99,6 +93,7 @@ def test_a_question_answerer_and_a_pinned_revision(
     assert shown["example"]["context"][result["start"] : result["end"]] == result["answer"]
 
 
+@pytest.mark.promise(13, fault="a repository that is missing, gated, or without the revision")
 def test_each_refusal_of_the_hub_is_named(online: Instance, fake_hub: FakeHub, gpt2: Path) -> None:
     fake_hub.add("org/gated", gpt2, gated=True)
     fake_hub.add("org/private", gpt2, private=True)
@@ -117,6 +112,7 @@ def test_each_refusal_of_the_hub_is_named(online: Instance, fake_hub: FakeHub, g
     assert online.deploy("org/private")["state"] == "RUNNING"
 
 
+@pytest.mark.promise(13, fault="no network")
 def test_without_a_network_it_says_so_and_serves_what_is_cached(
     online: Instance, fake_hub: FakeHub, gpt2: Path
 ) -> None:
@@ -127,6 +123,7 @@ def test_without_a_network_it_says_so_and_serves_what_is_cached(
     assert online.deploy("org/cached", "--name", "second")["state"] == "RUNNING"
 
 
+@pytest.mark.promise(12, fault="a Hub that trickles past MAX_DOWNLOAD_TIMEOUT")
 def test_a_failed_download_goes_on_where_it_stopped(
     online: Instance, fake_hub: FakeHub, gpt2: Path
 ) -> None:
@@ -146,6 +143,7 @@ def test_a_failed_download_goes_on_where_it_stopped(
     assert online.inspect("slow")["state"] == "RUNNING"
 
 
+@pytest.mark.promise(12, fault="the supervisor is killed in a download")
 def test_the_supervisor_dies_in_a_download_and_the_next_one_finishes_it(
     online: Instance, fake_hub: FakeHub, gpt2: Path
 ) -> None:
@@ -160,6 +158,7 @@ def test_the_supervisor_dies_in_a_download_and_the_next_one_finishes_it(
     assert online.inspect("m")["state"] == "RUNNING"
 
 
+@pytest.mark.promise(5, fault="a deployment is removed in its download")
 def test_removing_a_deployment_in_its_download_leaves_no_partial_file(
     online: Instance, fake_hub: FakeHub, gpt2: Path
 ) -> None:
@@ -173,6 +172,7 @@ def test_removing_a_deployment_in_its_download_leaves_no_partial_file(
     assert online.names() == []
 
 
+@pytest.mark.promise(22, fault="a private model that needs the token")
 def test_the_token_reaches_the_hub_and_nothing_on_disk(
     online: Instance, fake_hub: FakeHub, gpt2: Path
 ) -> None:

@@ -21,6 +21,8 @@ from tests.e2e.instance import Instance, eventually, get, post
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.promise(2, fault="a worker is killed (kill -9)")
+@pytest.mark.promise(3, fault="a request comes while a killed worker is being replaced")
 def test_a_dead_worker_is_replaced_on_the_same_port_and_newcomers_wait(
     instance: Instance, echo_model: str
 ) -> None:
@@ -56,6 +58,9 @@ def _under_load(url: str) -> Iterator[list[int]]:
             thread.join()
 
 
+@pytest.mark.promise(
+    1, fault="the supervisor is killed (kill -9) under load; then the adopted worker"
+)
 def test_the_supervisor_is_killed_and_not_one_request_fails(
     instance: Instance, echo_model: str
 ) -> None:
@@ -76,6 +81,8 @@ def test_the_supervisor_is_killed_and_not_one_request_fails(
     assert _ready_pid(instance) != worker
 
 
+@pytest.mark.promise(5, fault="a deployment is stopped with a request under way")
+@pytest.mark.promise(9, fault="the daemon ends and starts while a deployment is stopped")
 def test_stop_answers_what_was_accepted_and_leaves_nothing(
     instance: Instance, echo_model: str
 ) -> None:
@@ -103,6 +110,7 @@ def test_stop_answers_what_was_accepted_and_leaves_nothing(
     assert (again["state"], again["port"]) == ("RUNNING", shown["port"])
 
 
+@pytest.mark.promise(9, fault="the daemon is stopped with a deployment running")
 def test_what_was_running_comes_back_after_a_clean_end(instance: Instance, echo_model: str) -> None:
     shown = instance.deploy(echo_model, "--name", "e")
     instance.run("daemon", "stop")
@@ -120,6 +128,7 @@ def test_workers_can_be_kept_through_a_change_of_supervisors(
     assert [r["pid"] for r in instance.inspect("e")["replicas"]] == [r["pid"] for r in before]
 
 
+@pytest.mark.promise(1, fault="the daemon is restarted under load")
 def test_a_restarted_supervisor_reads_its_settings_anew_and_loses_no_request(
     instance: Instance, echo_model: str
 ) -> None:
@@ -137,6 +146,8 @@ def test_a_restarted_supervisor_reads_its_settings_anew_and_loses_no_request(
     assert instance.inspect("e")["replicas"][0]["pid"] == worker
 
 
+@pytest.mark.promise(6, fault="twenty deploys of one name at once")
+@pytest.mark.promise(7, fault="twenty commands at once, each of which would start the supervisor")
 def test_twenty_deploys_of_one_name_make_one_deployment(
     instance: Instance, echo_model: str
 ) -> None:
@@ -154,6 +165,7 @@ def test_twenty_deploys_of_one_name_make_one_deployment(
     assert (len(supervisors), len(workers)) == (1, 1)
 
 
+@pytest.mark.promise(2, fault="a worker is killed again and again")
 def test_a_worker_that_keeps_dying_ends_in_failed_with_its_reason(
     instance: Instance, echo_model: str
 ) -> None:
@@ -186,6 +198,7 @@ def _if_state(instance: Instance, state: str) -> dict[str, object] | None:
     return shown if shown["state"] == state else None
 
 
+@pytest.mark.promise(8, fault="a stranger listens on a port of the pool; the pool is empty")
 def test_a_port_of_a_stranger_is_skipped_and_an_empty_pool_is_a_clear_error(
     instance: Instance, echo_model: str
 ) -> None:
@@ -246,6 +259,7 @@ def test_logs_follow_the_worker_across_a_restart(instance: Instance, echo_model:
     assert seen >= 2
 
 
+@pytest.mark.promise(22, fault="a token in the environment of whoever deploys")
 def test_secrets_are_nowhere(instance: Instance, echo_model: str) -> None:
     instance.env["HF_TOKEN"] = "hf_verysecretverysecret"
     instance.deploy(echo_model, "--name", "e")
@@ -260,6 +274,7 @@ def test_secrets_are_nowhere(instance: Instance, echo_model: str) -> None:
             assert b"verysecret" not in file.read_bytes(), file
 
 
+@pytest.mark.promise(24, fault="umask 0")
 def test_everything_is_private_whatever_the_umask(instance: Instance, echo_model: str) -> None:
     before = os.umask(0)
     try:

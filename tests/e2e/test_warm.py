@@ -69,6 +69,7 @@ def test_forked_workers_share_memory_and_none_shares_a_group(warm: Instance) -> 
         assert memory.uss < 0.5 * memory.rss
 
 
+@pytest.mark.promise(2, fault="a worker forked from the template is killed")
 def test_how_a_forked_worker_died_is_known_and_it_is_replaced(warm: Instance) -> None:
     until_warm(warm)
     shown = warm.deploy("builtin/sentiment")
@@ -85,6 +86,7 @@ def test_how_a_forked_worker_died_is_known_and_it_is_replaced(warm: Instance) ->
     assert not zombies
 
 
+@pytest.mark.promise(1, fault="the template is killed")
 def test_a_template_that_dies_takes_no_worker_along_and_none_has_to_wait(warm: Instance) -> None:
     until_warm(warm)
     first = warm.deploy("builtin/sentiment")

@@ -13,7 +13,9 @@ class Fault:
     ``status`` answers so instead (with ``headers``); ``truncate``, ``stall`` and ``reset`` act
     after so many bytes of a body (``stall`` sends no more and keeps the connection); ``rate`` is
     bytes a second; ``flip`` changes the byte at that offset of the file; ``silent`` answers
-    nothing at all; ``ignore_range`` sends the whole file for a part.
+    nothing at all; ``ignore_range`` sends the whole file for a part; ``raw`` is written to the
+    socket instead of an answer of HTTP, which then ends (b"": hung up on); ``redirect`` sends the
+    client there; ``lie`` is added to every length that is told: of bodies, and of files in infos.
     """
 
     pattern: str
@@ -29,6 +31,9 @@ class Fault:
     flip: int | None = None
     silent: bool = False
     ignore_range: bool = False
+    raw: bytes | None = None
+    redirect: str | None = None
+    lie: int = 0
     hits: int = 0
 
     def befalls(self, method: str, path: str) -> bool:

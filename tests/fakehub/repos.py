@@ -111,6 +111,6 @@ def _sibling(name: str, content: bytes, *, blobs: bool) -> dict[str, Any]:
 def _config_summary(config: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(config)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {key: fields[key] for key in ("architectures", "model_type") if key in fields}

@@ -94,6 +94,11 @@ class Handler(BaseHTTPRequestHandler):
         self.request_log, self.fault = hub.arrived(self, path)
         if self.fault and self.fault.silent:
             self._hang()
+        elif self.fault and self.fault.raw is not None:
+            self.wfile.write(self.fault.raw)
+            self.close_connection = True
+        elif self.fault and self.fault.redirect:
+            self._fail(302, headers={"Location": self.fault.redirect})
         elif self.fault and self.fault.status:
             self._fail(self.fault.status, headers=self.fault.headers, body=self.fault.body)
         elif self.server.origin == "cdn":
@@ -120,7 +125,15 @@ class Handler(BaseHTTPRequestHandler):
             self._json(repo.tree(commit))
         else:
             blobs = "blobs" in query and not self.server.hub.without_blobs
-            self._json(repo.info(commit, blobs=blobs))
+            self._json(self._lied(repo.info(commit, blobs=blobs)))
+
+    def _lied(self, info: dict[str, Any]) -> dict[str, Any]:
+        lie = self.fault.lie if self.fault else 0
+        for sibling in info["siblings"]:
+            for told in (sibling, sibling.get("lfs", {})):
+                if "size" in told:
+                    told["size"] = max(0, told["size"] + lie)
+        return info
 
     def _resolve(self, repo_id: str, revision: str, name: str) -> None:
         found = self._find(repo_id, revision)
@@ -210,7 +223,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._fail(416, headers={"Content-Range": f"bytes */{len(content)}"})
                 return
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self._start(status, headers, len(content) - start)
+        lie = self.fault.lie if self.fault else 0
+        self._start(status, headers, max(0, len(content) - start + lie))
         if self.command != "HEAD":
             self._send(content[start:])
 

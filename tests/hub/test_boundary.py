@@ -49,6 +49,7 @@ def test_a_request_that_cannot_be_read(fetcher: Fetcher, line: bytes) -> None:
     assert fetcher.send(line).problem.code == "invalid_request"
 
 
+@pytest.mark.promise(23, fault="model ids that would be paths")
 def test_a_malformed_id_is_refused_before_anything_is_made(fetcher: Fetcher) -> None:
     problem = fetcher.problem("org/../../x")
     assert problem.code == "invalid_model_id"
@@ -66,6 +67,7 @@ def test_what_others_print_is_not_on_our_standard_output(fetcher: Fetcher) -> No
     assert all(word in outcome.stderr for word in ("more", "child"))
 
 
+@pytest.mark.promise(22, fault="the fetcher fails with the token in its words")
 def test_the_unexpected_is_told_with_its_last_lines_and_without_secrets(fetcher: Fetcher) -> None:
     fetcher.token = TOKEN
     body = f"raise KeyError('Bearer {TOKEN} at https://u:p@h/x?Signature=abc')"
@@ -81,6 +83,7 @@ def test_the_unexpected_is_told_with_its_last_lines_and_without_secrets(fetcher:
 
 @pytest.mark.parametrize("case", ["fine", "refused", "broken", "malformed"])
 @pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.promise(22, fault="a Hub that redirects to another origin")
 def test_the_token_is_nowhere_but_in_requests_to_the_hub(
     fake_hub: FakeHub, fetcher: Fetcher, case: str, stored: bool
 ) -> None:

@@ -37,6 +37,7 @@ def fetch_with_hugging_face(fetcher: Fetcher, *names: str) -> None:
     subprocess.run([sys.executable, "-c", script, str(fetcher.cache), *names], check=True, env=env)
 
 
+@pytest.mark.promise(12, fault="a cached file rots on the disk")
 def test_a_damaged_cached_file_is_found_and_replaced(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fetcher.model("org/model")
@@ -48,6 +49,7 @@ def test_a_damaged_cached_file_is_found_and_replaced(fake_hub: FakeHub, fetcher:
     assert not list(fetcher.cache.rglob("*.damaged"))
 
 
+@pytest.mark.promise(12, fault="a cached file is cut")
 def test_a_cut_cached_file_is_replaced(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fetcher.model("org/model")
@@ -72,6 +74,7 @@ def test_what_another_tool_cached_is_verified_and_used(fake_hub: FakeHub, fetche
     assert fake_hub.sent("*/resolve/*") == 0
 
 
+@pytest.mark.promise(12, fault="another tool cached a damaged file")
 def test_what_another_tool_cached_damaged_is_replaced(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fetch_with_hugging_face(fetcher)

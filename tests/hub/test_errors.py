@@ -62,6 +62,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.promise(13, fault="each refusal of the Hub")
 def test_each_cause_is_named(fake_hub: FakeHub, fetcher: Fetcher, case: str) -> None:
     outcome = fetcher.run(arrange(fake_hub, fetcher, case))
     code, word = CASES[case]
@@ -81,6 +82,7 @@ def test_a_gated_model_is_known_by_its_info_too(
     assert fetcher.problem("org/gated").code == "gated_model"
 
 
+@pytest.mark.promise(13, fault="each refusal of the Hub, compared")
 def test_the_messages_all_differ() -> None:
     statuses = (401, 403, 404, 418, 429, 503)
     asked = Asked("org/model", "main", "https://huggingface.co", has_token=True)
@@ -148,6 +150,9 @@ UNSERVED: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", UNSERVED)
+@pytest.mark.promise(
+    15, fault="repositories that lack config, tokenizer, weights or a known architecture"
+)
 def test_what_cannot_be_served_is_said_before_any_weights_come(
     fake_hub: FakeHub, fetcher: Fetcher, case: str
 ) -> None:
@@ -161,6 +166,7 @@ def test_what_cannot_be_served_is_said_before_any_weights_come(
     assert fake_hub.sent("*/resolve/*") <= sum(map(len, configs))
 
 
+@pytest.mark.promise(14, fault="a repository that has only pickled weights")
 def test_pickle_comes_only_with_the_opt_in(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", {"config.json": config(), "pytorch_model.bin": noise(100)})
     problem = fetcher.problem("org/model")

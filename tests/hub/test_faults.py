@@ -29,6 +29,7 @@ CONTENT = files(size=400_000)
     ],
     ids=lambda fault: next(iter(fault)),
 )
+@pytest.mark.promise(12, fault="a Hub that truncates, resets, stalls or fails for a moment")
 def test_a_passing_fault_costs_only_what_was_lost(
     fake_hub: FakeHub, fetcher: Fetcher, fault: dict[str, Any]
 ) -> None:
@@ -42,12 +43,14 @@ def test_a_passing_fault_costs_only_what_was_lost(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+@pytest.mark.promise(13, fault="5xx and 429 for a moment")
 def test_a_hub_that_is_away_for_a_moment(fake_hub: FakeHub, fetcher: Fetcher, status: int) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault("/api/*", status=status, times=2)
     fetcher.model("org/model")
 
 
+@pytest.mark.promise(13, fault="5xx for ever")
 def test_retries_are_bounded(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault(WEIGHTS, status=503)
@@ -65,6 +68,7 @@ def test_a_connection_that_breaks_without_progress_is_given_up(
     assert "broke off" in problem.message
 
 
+@pytest.mark.promise(12, fault="a Hub that stalls")
 def test_a_stall_has_its_own_deadline(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault(WEIGHTS, stall=0)
@@ -74,6 +78,7 @@ def test_a_stall_has_its_own_deadline(fake_hub: FakeHub, fetcher: Fetcher) -> No
     assert "said nothing more" in problem.message
 
 
+@pytest.mark.promise(12, fault="a Hub that trickles")
 def test_a_trickle_has_its_own_deadline(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault(WEIGHTS, rate=1000)
@@ -91,6 +96,7 @@ def test_retry_after_is_obeyed(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     assert time.monotonic() - begun >= 1
 
 
+@pytest.mark.promise(13, fault="429 with a Retry-After of an hour")
 def test_retry_after_is_obeyed_up_to_a_cap(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault("/api/*", status=429, headers={"Retry-After": "3600"}, times=1)
@@ -100,6 +106,7 @@ def test_retry_after_is_obeyed_up_to_a_cap(fake_hub: FakeHub, fetcher: Fetcher) 
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.promise(12, fault="one byte of the weights is flipped on the way, once")
 def test_a_flipped_byte_is_found_and_fetched_again(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault(WEIGHTS, flip=1234, times=1)
@@ -110,6 +117,7 @@ def test_a_flipped_byte_is_found_and_fetched_again(fake_hub: FakeHub, fetcher: F
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.promise(12, fault="a byte of a file is flipped on the way, always")
 def test_what_stays_damaged_is_refused_and_leaves_nothing(
     fake_hub: FakeHub, fetcher: Fetcher, name: str
 ) -> None:
@@ -131,6 +139,7 @@ def test_a_server_that_ignores_range(fake_hub: FakeHub, fetcher: Fetcher) -> Non
     assert fetcher.model("org/model").downloaded_bytes == needed(CONTENT) + 100_000
 
 
+@pytest.mark.promise(13, fault="a captive portal answers for the Hub")
 def test_an_answer_that_is_no_hubs(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.fault("/api/*", status=200, body=b"<html>please log in to the hotel</html>")
     problem = fetcher.problem("org/model")
@@ -138,6 +147,7 @@ def test_an_answer_that_is_no_hubs(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     assert "does not answer as a Hub" in problem.message
 
 
+@pytest.mark.promise(23, fault="a repository whose file names leave the cache")
 def test_names_that_would_leave_the_cache_are_not_taken(
     fake_hub: FakeHub, fetcher: Fetcher, tmp_path: Path
 ) -> None:

@@ -150,6 +150,7 @@ def test_only_what_is_needed_is_fetched_and_never_two_formats(
     assert found == (set(files()) - {"README.md"}) | set(wanted)
 
 
+@pytest.mark.promise(14, fault="a repository that has code of its own")
 def test_code_of_the_repository_comes_only_with_the_opt_in(
     fake_hub: FakeHub, fetcher: Fetcher
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_hub_whose_info_has_no_sizes(fake_hub: FakeHub, fetcher: Fetcher) -> N
     assert len(fake_hub.asked("*/tree/*")) == 1
 
 
+@pytest.mark.promise(6, fault="two downloads of one model at once")
 def test_two_fetchers_of_one_model_download_it_once(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     content = files()
     fake_hub.add("org/model", content)

@@ -43,6 +43,7 @@ def pretend_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: _Usage(10**12, 0, free))
 
 
+@pytest.mark.promise(12, fault="less disk than the model needs")
 def test_too_little_disk_is_said_before_the_download(
     fake_hub: FakeHub, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_disk_that_fills_ends_it_at_once_and_keeps_what_came(
     assert fetch(fetcher).downloaded_bytes < 400_000
 
 
+@pytest.mark.promise(15, fault="more weights than memory")
 def test_more_weights_than_memory_are_refused_before_the_download(
     fake_hub: FakeHub, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

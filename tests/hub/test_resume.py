@@ -46,6 +46,7 @@ def interrupt(running: Running) -> None:
 
 
 @pytest.mark.parametrize("end", [kill, terminate, interrupt, close_stdin])
+@pytest.mark.promise(12, fault="the fetcher is killed in a download")
 def test_an_ended_fetch_is_resumed_where_it_was(
     fake_hub: FakeHub, fetcher: Fetcher, end: Callable[[Running], None]
 ) -> None:
@@ -100,6 +101,7 @@ def test_the_deadline_ends_it_and_the_next_goes_on(fake_hub: FakeHub, fetcher: F
     assert fake_hub.sent(WEIGHTS) == 400_000 - begun
 
 
+@pytest.mark.promise(12, fault="a Hub that never answers")
 def test_the_deadline_bounds_a_hub_that_never_answers(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     fake_hub.fault("/api/*", silent=True)
@@ -114,6 +116,7 @@ def test_the_deadline_bounds_waiting_for_another(fake_hub: FakeHub, fetcher: Fet
         assert fetcher.problem("org/model", download_timeout=0.8).code == "download_timeout"
 
 
+@pytest.mark.promise(12, fault="a partial file rots on the disk")
 def test_a_partial_file_that_rotted_is_begun_anew(fake_hub: FakeHub, fetcher: Fetcher) -> None:
     fake_hub.add("org/model", CONTENT)
     partial(fetcher).parent.mkdir(parents=True)

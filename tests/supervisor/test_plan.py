@@ -170,6 +170,7 @@ def test_a_dead_worker_is_replaced_after_growing_pauses() -> None:
     assert history.record.restarts == 4
 
 
+@pytest.mark.promise(2, fault="six deaths within ten minutes (the planner alone)")
 def test_more_than_five_deaths_within_ten_minutes_fail_it_with_the_cause() -> None:
     history = History().running()
     for _ in range(5):
@@ -194,6 +195,7 @@ def test_deaths_that_are_far_apart_never_fail_it() -> None:
     assert len(history.record.deaths) <= 5
 
 
+@pytest.mark.promise(2, fault="a start that fails three times (the planner alone)")
 def test_a_start_that_fails_three_times_ends_in_failed() -> None:
     history = History().fetched()
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -170,7 +171,9 @@ class Deployment(RuleBasedStateMachine):
         self._settle()
 
 
-TestDeployment = Deployment.TestCase
+TestDeployment = pytest.mark.promise(
+    6, fault="any interleaving of commands, deaths, downloads and time (the planner alone)"
+)(Deployment.TestCase)
 TestDeployment.settings = settings(
     max_examples=150, stateful_step_count=40, deadline=None, derandomize=True
 )

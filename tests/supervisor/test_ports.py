@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 
 import pytest
@@ -75,6 +76,7 @@ def test_a_port_of_a_stranger_is_skipped_and_an_empty_pool_says_so(pool: PortPoo
             pool.reserve_any(None, ())
 
 
+@pytest.mark.promise(8, fault="a stranger binds with SO_REUSEPORT")
 def test_a_stranger_who_shares_ports_is_still_a_stranger(pool: PortPool) -> None:
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -176,3 +178,18 @@ def test_a_listener_of_another_port_is_not_taken_for_ours(pool: PortPool) -> Non
             assert reservation.listen().getsockname() == ("127.0.0.1", pool.low)
         finally:
             reservation.close()
+
+
+@pytest.mark.promise(3, fault="a deployment is stopped while newcomers wait for its restart")
+def test_who_waits_where_nobody_will_serve_is_told_so(pool: PortPool) -> None:
+    reserved = pool.reserve_any(None, ())
+    reserved.listen()
+    with socket.create_connection((reserved.host, reserved.port), 5) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        reserved.turn_away()
+        reserved.close()
+        head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in head
+    assert json.loads(body)["error"]["code"] == "not_ready"
+    assert f"content-length: {len(body)}".encode() in head

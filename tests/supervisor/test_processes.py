@@ -15,6 +15,7 @@ from modeldeploy.supervisor import processes
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
+@pytest.mark.promise(1, fault="a pid that another process has by now")
 def test_a_process_is_known_by_more_than_its_pid() -> None:
     child = subprocess.Popen(SLEEP, start_new_session=True)
     identity = processes.identify(child.pid)
@@ -33,6 +34,7 @@ def test_a_process_is_known_by_more_than_its_pid() -> None:
     assert not processes.is_alive(identity)
 
 
+@pytest.mark.promise(5, fault="a process whose child ignores SIGTERM")
 def test_the_group_dies_with_whatever_it_started() -> None:
     code = f"import subprocess, sys; p = subprocess.Popen({SLEEP!r}); print(p.pid, flush=True); p.wait()"
     child = subprocess.Popen(
@@ -87,5 +89,6 @@ def test_the_end_of_a_process_is_noticed_once() -> None:
         (None, False, "not known"),
     ],
 )
+@pytest.mark.promise(2, fault="each way for a process to end")
 def test_an_end_is_put_in_words(code: int | None, oom: bool, words: str) -> None:
     assert words in processes.describe_exit(code, oom)

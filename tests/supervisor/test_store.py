@@ -50,6 +50,7 @@ def test_files_are_private_whatever_the_umask(file: Path) -> None:
     store.close()
 
 
+@pytest.mark.promise(10, fault="the state file is damaged")
 def test_a_damaged_file_is_set_aside_never_overwritten(file: Path) -> None:
     file.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     store = Store(file)
@@ -59,6 +60,7 @@ def test_a_damaged_file_is_set_aside_never_overwritten(file: Path) -> None:
     store.close()
 
 
+@pytest.mark.promise(10, fault="the state file is of a newer version")
 def test_a_newer_format_is_left_as_it_is(file: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA user_version=99")
@@ -69,6 +71,7 @@ def test_a_newer_format_is_left_as_it_is(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.promise(10, fault="the state file may not grow")
 def test_a_write_that_fails_changes_nothing_and_says_so(file: Path) -> None:
     store = Store(file)
     store.save(record("a"))

@@ -42,9 +42,18 @@ def _listen(worker: LiveWorker, seconds: float, until: str = "") -> list[WorkerR
 def test_the_front_of_a_worker_imports_no_torch() -> None:
     story = (
         "import sys; import modeldeploy.worker.boot, modeldeploy.worker.tasks.echo;"
+        "from modeldeploy.worker.dialects import kinds; kinds();"
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", story], check=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux's /proc")
+def test_a_task_without_a_model_never_loads_torch(tmp_path: Path) -> None:
+    with live_worker(tmp_path, "echo", tmp_path, graphs=str(tmp_path)) as echo:
+        echo.until("ready")
+        assert echo.predict(text="x").status == 200
+        assert "libtorch" not in Path(f"/proc/{echo.process.pid}/maps").read_text()
 
 
 def test_it_reports_what_it_is_and_at_least_once_a_second(echo: LiveWorker) -> None:
@@ -68,6 +77,7 @@ def test_its_private_socket_is_private_and_a_stale_file_no_hindrance(tmp_path: P
 
 
 @pytest.mark.parametrize("how", ["signal", "insider"])
+@pytest.mark.promise(5, fault="a worker is told to end with requests under way")
 def test_it_answers_what_it_accepted_and_ends(echo: LiveWorker, how: str) -> None:
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         running = [pool.submit(echo.predict, text=str(n), delay=1.0 + n / 100) for n in range(2)]
@@ -94,6 +104,7 @@ def _refuses(worker: LiveWorker) -> bool:
     return False
 
 
+@pytest.mark.promise(5, fault="a worker is told to end with a request that outlasts the deadline")
 def test_draining_has_an_end(tmp_path: Path) -> None:
     with live_worker(tmp_path, "echo", tmp_path, drain_timeout=1.0) as worker:
         worker.until("ready")

@@ -12,6 +12,7 @@ from tests.worker.live import eventually, live_worker
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [A-Z]+ [\w.]+: ")
 
 
+@pytest.mark.promise(11, fault="more lines than the cap")
 def test_a_log_rotates_and_is_capped(tmp_path: Path) -> None:
     with live_worker(tmp_path, "echo", tmp_path, log_max_bytes=4000, log_files=2) as worker:
         worker.until("ready")

@@ -18,6 +18,12 @@ Temperature = Annotated[float, Meta(ge=0, le=100)]
 TopP = Annotated[float, Meta(gt=0, le=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Finish = Literal["length", "eos_token", "stop_sequence"]
+COLDEST = 1e-3  # below it, and at 0, the likeliest token is taken
+
+
+def is_cold(temperature: float | None) -> bool:
+    """Whether it asks for the likeliest token, each time."""
+    return temperature is not None and temperature < COLDEST
 
 
 class TextGenerationParameters(Struct, frozen=True, kw_only=True):

@@ -7,13 +7,13 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 from starlette.responses import Response
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError
-from modeldeploy.schema.tasks.generation import GeneratedText, Token
+from modeldeploy.schema.tasks.generation import GeneratedText, Token, is_cold
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.shapes import error_body
 from modeldeploy.worker.dialects.openai_common import (
@@ -38,12 +38,13 @@ from modeldeploy.worker.dialects.openai_types import (
     TextLogprobs,
     Usage,
 )
-from modeldeploy.worker.generation.rows import Piece
-from modeldeploy.worker.generation.sampling import Sampling
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.routing import EVENTS
 from modeldeploy.worker.http.sse import DONE, EventStream, event
 from modeldeploy.worker.http.streams import Stream
+
+if TYPE_CHECKING:
+    from modeldeploy.worker.generation.rows import Piece
 
 _COMPLETION_TOKENS = 16  # OpenAI's own default for the old route
 
@@ -313,7 +314,7 @@ class Completions(_Writes):
 
 def _copies(request: ChatRequest | CompletionRequest) -> int:
     """How often one written text is told: ``n`` times where all would be the same."""
-    return (request.n or 1) if Sampling.is_cold(request.temperature) else 1
+    return (request.n or 1) if is_cold(request.temperature) else 1
 
 
 def _copied(piece: Piece, copies: int) -> Iterable[Piece]:

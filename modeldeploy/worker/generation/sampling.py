@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from modeldeploy.schema.tasks.generation import COLDEST
 from modeldeploy.worker.generation import warping
 
 _WIDE = 1024  # candidates among which top-p nearly always finds enough
-_COLDEST = 1e-3  # below it, and at 0, the likeliest token is taken
 
 
 # (token ids so far, scores) of shapes (1, length) and (1, vocabulary) to scores.
@@ -51,10 +51,6 @@ class Sampling:
             or self.frequency_penalty
             or self.presence_penalty
         )
-
-    @staticmethod
-    def is_cold(temperature: float | None) -> bool:
-        return temperature is not None and temperature < _COLDEST
 
 
 @dataclass
@@ -165,14 +161,14 @@ def _draw_among(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tens
 def _draw_warped(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
     """One token a row, of those that the rarer ways leave."""
     left = [
-        warping.warped(scores[at : at + 1], one.how, max(one.how.temperature or 1.0, _COLDEST))
+        warping.warped(scores[at : at + 1], one.how, max(one.how.temperature or 1.0, COLDEST))
         for at, one in enumerate(choosers)
     ]
     return _look_up(torch.cat(left).softmax(-1), _numbers(choosers, scores.device))
 
 
 def _warmed(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
-    warmth = [max(one.how.temperature or 1.0, _COLDEST) for one in choosers]
+    warmth = [max(one.how.temperature or 1.0, COLDEST) for one in choosers]
     return (scores / torch.tensor(warmth, device=scores.device)[:, None]).softmax(-1)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modeldeploy.errors import InvalidRequest
-from modeldeploy.schema.tasks.generation import TextGenerationParameters
+from modeldeploy.schema.tasks.generation import TextGenerationParameters, is_cold
 from modeldeploy.worker.generation.sampling import Sampling
 
 _NEW_TOKENS = 50
@@ -95,7 +95,7 @@ def sampling_of(parameters: TextGenerationParameters, defaults: Defaults, beams:
 
 
 def _samples(parameters: TextGenerationParameters, defaults: Defaults, beams: int) -> bool:
-    if Sampling.is_cold(parameters.temperature):
+    if is_cold(parameters.temperature):
         return False
     if parameters.do_sample is not None:
         return parameters.do_sample

@@ -10,13 +10,13 @@ from typing import Any
 from transformers import GenerationMixin
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.schema.tasks.generation import is_cold
 from modeldeploy.schema.tasks.seq2seq import Decoding, GenerateParameters
 from modeldeploy.worker.tasks.tokens import positions_of
 
 # What transformers 4 documented for summarization, translation and text2text-generation.
 NEW_TOKENS = 256
 BEAMS = 4
-_COLDEST = 1e-3  # below it, and at 0, the likeliest token is taken
 _PASSED_ON = ("early_stopping", "length_penalty", "no_repeat_ngram_size", "repetition_penalty")
 _STEERING = ("temperature", "top_k", "top_p")
 
@@ -135,7 +135,7 @@ class Planner:
         sample = asked["do_sample"]
         if sample is None:
             sample = any(asked[name] is not None for name in _STEERING) or bool(own["do_sample"])
-        if asked["temperature"] is not None and asked["temperature"] < _COLDEST:
+        if is_cold(asked["temperature"]):
             sample = False
         beams = asked["num_beams"] or own["num_beams"] or (1 if sample else self._beams)
         found: dict[str, Any] = {"do_sample": sample, "num_beams": beams}

@@ -94,6 +94,7 @@ def test_a_long_list_does_not_hold_up_a_short_question() -> None:
 
 
 @pytest.mark.parametrize("poison", [RuntimeError("bad"), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.promise(17, fault="one item of a batch makes the model raise or panic")
 def test_a_poisonous_item_fails_alone(poison: BaseException) -> None:
     async def story(model: Model, batcher: Batcher) -> None:
         first = await busy(model, batcher)

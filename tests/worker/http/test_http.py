@@ -87,6 +87,7 @@ def test_every_answer_carries_its_identity_and_times(small: LiveWorker) -> None:
         (b'{"text": "a", "fail": 1}', 422, "$.fail"),
     ],
 )
+@pytest.mark.promise(17, fault="bodies that are not what the schema asks for")
 def test_a_bad_body_is_told_what_is_wrong(
     small: LiveWorker, body: bytes, status: int, says: str
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_bad_body_is_told_what_is_wrong(
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "image/png", "application/octet-stream", "json"])
+@pytest.mark.promise(21, fault="a body that is not sent as JSON")
 def test_another_content_type_is_refused(small: LiveWorker, kind: str) -> None:
     answer = small.ask("POST", "/predict", b'{"text": "a"}', content_type=kind)
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
@@ -126,6 +128,7 @@ def test_a_large_body_is_refused_by_its_declared_length(small: LiveWorker) -> No
     assert "100000" in answer.body["error"]["message"]
 
 
+@pytest.mark.promise(17, fault="a body without end")
 def test_a_large_body_in_chunks_is_refused_while_it_comes(small: LiveWorker) -> None:
     with socket.create_connection(("127.0.0.1", small.port), SECONDS) as client:
         client.sendall(
@@ -153,6 +156,7 @@ def test_a_head_without_end_is_cut(small: LiveWorker) -> None:
         b"GET /\xff\r\n\r\n",
     ],
 )
+@pytest.mark.promise(17, fault="bytes that are no HTTP")
 def test_what_is_not_http_is_told_so_as_everything_is(small: LiveWorker, raw: bytes) -> None:
     with socket.create_connection(("127.0.0.1", small.port), SECONDS) as client:
         client.sendall(raw)
@@ -179,11 +183,13 @@ def test_our_own_names_are_answered(small: LiveWorker, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8100", "", "127.0.0.1.evil", "::1"])
+@pytest.mark.promise(21, fault="a foreign Host (DNS rebinding)")
 def test_another_host_is_misdirected(small: LiveWorker, host: str) -> None:
     answer = small.ask("POST", "/predict", {"text": "a"}, Host=host)
     assert (answer.status, answer.code) == (421, "misdirected_request")
 
 
+@pytest.mark.promise(21, fault="a web page that posts to localhost")
 def test_a_foreign_page_is_refused_and_our_own_is_not(small: LiveWorker) -> None:
     own = f"http://127.0.0.1:{small.port}"
     for origin in ("http://evil.example", "null", "http://127.0.0.1", "http://localhost:1"):
@@ -194,12 +200,14 @@ def test_a_foreign_page_is_refused_and_our_own_is_not(small: LiveWorker) -> None
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.promise(17, fault="an input that makes the model raise")
 def test_a_failing_model_answers_500_and_the_next_is_served(small: LiveWorker) -> None:
     answer = small.predict(text="x", fail=True)
     assert (answer.status, answer.code) == (500, "prediction_failed")
     assert small.predict(text="x").status == 200
 
 
+@pytest.mark.promise(17, fault="an input that outlasts its deadline")
 def test_too_slow_is_504_and_the_work_stops(small: LiveWorker) -> None:
     started = time.monotonic()
     answer = small.predict(text="x", delay=60)
@@ -222,6 +230,7 @@ def test_who_only_waited_is_told_so_with_504(small: LiveWorker) -> None:
     assert 1500 < waited + took < 3000
 
 
+@pytest.mark.promise(18, fault="more requests than may wait")
 def test_saturation_is_429_at_once_with_retry_after_and_recovers(tmp_path: Path) -> None:
     limits = Limits(max_queue=2)
     with live_worker(tmp_path, "echo", tmp_path, limits=limits) as worker:
@@ -238,6 +247,7 @@ def test_saturation_is_429_at_once_with_retry_after_and_recovers(tmp_path: Path)
         assert worker.predict(text="x").status == 200
 
 
+@pytest.mark.promise(18, fault="a client that leaves")
 def test_a_client_that_leaves_frees_the_model(echo: LiveWorker) -> None:
     body = b'{"text": "x", "delay": 60}'
     with socket.create_connection(("127.0.0.1", echo.port), SECONDS) as client:

@@ -126,6 +126,7 @@ def test_a_page_may_send_what_openais_client_does(worker: LiveWorker) -> None:
 @pytest.mark.parametrize(
     "origin", ["https://app.example.evil", "http://app.example", "https://app.example:444", "null"]
 )
+@pytest.mark.promise(21, fault="a page of an origin that is not listed")
 def test_a_page_of_any_other_origin_may_not(worker: LiveWorker, origin: str) -> None:
     for method in ("OPTIONS", "POST"):
         answer = worker.ask(method, "/predict", {"text": "a"}, Origin=origin)

@@ -38,6 +38,7 @@ def test_a_body_comes_in_pieces() -> None:
     assert asyncio.run(_exchange(b"ab", b"", b"c").body(3)) == b"abc"
 
 
+@pytest.mark.promise(18, fault="a body that never ends")
 def test_a_body_that_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(incoming, "_BODY_SECONDS", 0.05)
     with pytest.raises(SlowBody) as refused:
@@ -64,6 +65,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.mark.parametrize(
     "sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HTTP/1.1\r\n\r\nGET /"]
 )
+@pytest.mark.promise(18, fault="a head that never ends")
 def test_a_head_that_never_ends_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:

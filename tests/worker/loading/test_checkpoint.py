@@ -96,6 +96,7 @@ _CODE = {"AutoConfig": "a.B", "AutoModelForSequenceClassification": "a.C"}
         (_written("tokenizer.json", b'{"model": {}}'), ModelError, "the tokenizer"),
     ],
 )
+@pytest.mark.promise(15, fault="each file of a model is damaged or missing")
 def test_a_damaged_model_has_one_line_of_cause(
     snapshot: Path, damage: Callable[[Path], None], error: type[ModelDeployError], says: str
 ) -> None:
