@@ -12,9 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
@@ -25,33 +22,16 @@ from modeldeploy.supervisor.api import ControlApi
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import cores
-from modeldeploy.transport import is_ours, private_listener
+from modeldeploy.transport import private_listener
+from modeldeploy.web import servers
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 2
+_CLOSE_SECONDS = 2.0
 
 
 class AlreadyRunning(Exception):
     """Another supervisor holds this home's lock."""
-
-
-class _PeerChecked(HttpToolsProtocol):
-    """Hears only processes of the same user (and root's), whatever the file modes say."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
-        if not is_ours(transport.get_extra_info("socket")):
-            transport.abort()
-            return
-        super().connection_made(transport)
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextlib.contextmanager
@@ -82,21 +62,6 @@ def _sweep(where: paths.Paths, live: set[str]) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _server(api: ControlApi) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            api.app(),
-            http=_PeerChecked,
-            loop="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_CLOSE_SECONDS,
-        )
-    )
-
-
 def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
     if settings.warm_start and sys.platform == "linux":
         log_file = settings.paths.supervisor_log
@@ -115,7 +80,8 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     manager.open_gateway()
     where = settings.paths
     _sweep(where, manager.live_replicas())
-    server = _server(ControlApi(manager, orders.put_nowait))
+    app = ControlApi(manager, orders.put_nowait).app()
+    server = servers.server(app, _CLOSE_SECONDS, private=True)
     serving = asyncio.ensure_future(server.serve([private_listener(where.control_socket)]))
     log.info("supervising %s", where.home or where.state)
     order = await orders.get()
