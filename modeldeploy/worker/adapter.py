@@ -181,6 +181,15 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         """Find out what depends on how fast things are; ``seconds`` tells it of a call that is made
         in the inference thread."""
 
+    @property
+    def weighed(self) -> float | None:
+        """What :meth:`weigh` found, to be used again; None where there is nothing to be found."""
+        return None
+
+    @weighed.setter
+    def weighed(self, found: float) -> None:
+        pass
+
     def front(
         self,
         max_queue: int,

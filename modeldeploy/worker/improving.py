@@ -9,13 +9,11 @@ that none would pay.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
@@ -30,8 +28,8 @@ from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import examples, forms
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.batcher import Batcher
-from modeldeploy.worker.batching.curve import Measuring
 from modeldeploy.worker.batching.front import Front
+from modeldeploy.worker.calls import Calls
 from modeldeploy.worker.forms import AnyAdapter
 from modeldeploy.worker.state import WorkerState
 from modeldeploy.worker.trying import Traffic, Trial
@@ -49,66 +47,40 @@ _PATIENCE = 1800.0  # seconds
 
 def start(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
     """Begin to look for something faster, if there may be any. Called when requests may come."""
-    measure = partial(_measure, state, adapter, front)
+    calls = Calls(state, adapter, front) if isinstance(front, Batcher) else None
     improvement: _Improvement | None = None
     if forms.exports(adapter):
         if refusal := forms.refusal(state.spec, adapter):
             adapter.runs["graph"] = f"torch: no graph: {refusal}"
         else:
-            improvement = _Improvement(state.spec, adapter, front, measure)
+            improvement = _Improvement(state.spec, adapter, front, calls)
     if state.spec.optimize != "no" and (improvement or adapter.trials):
-        run = partial(_live, front, measure, improvement)
+        run = partial(_live, front, calls, improvement)
         threading.Thread(target=run, name="improving", daemon=True).start()
 
 
-def _live(front: Front, measure: Callable[[], None], improvement: _Improvement | None) -> None:
+def _live(front: Front, calls: Calls | None, improvement: _Improvement | None) -> None:
     """A thread's whole life."""
-    if front.closing.wait(_LATER):
-        return
     with contextlib.suppress(CancelledError):  # the deployment is ending
-        measure()
+        is_known = calls is not None and calls.recall()
+        if front.closing.wait(_LATER):
+            return
+        if calls and not is_known:
+            calls.settle()
         if improvement:
             improvement.run()
 
 
-def _measure(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
-    """Choose how much goes into a call; where the model cannot be timed it stays as it is."""
-    if not isinstance(front, Batcher):
-        return
-
-    def wanted() -> bool:
-        return state.now.phase not in {"draining", "failed"}
-
-    task = tasks.find(state.spec.task)
-    assert task is not None
-    try:
-        Measuring(adapter, front, examples.items(adapter, task), wanted).run()
-        _give_back()
-        log.info("calls are %s", front.calls)
-    except CancelledError:
-        raise
-    except Exception:  # a made-up text or the example may be too much for a model
-        log.info("how much goes into a call could not be measured", exc_info=True)
-
-
-def _give_back() -> None:
-    """Have the allocator return what large calls took: who is not asked stays small."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
-        trim(0)
-
-
 class _Improvement:
-    """``measure`` is called when the model computes in another way."""
-
     def __init__(
         self,
         spec: WorkerSpec,
         adapter: ModelAdapter[Any, Any],
         front: Front,
-        measure: Callable[[], None],
+        calls: Calls | None,
     ) -> None:
         self._spec, self._adapter, self._front = spec, adapter, front
-        self._measure = measure
+        self._calls = calls
         self._wanted = forms.wanted(spec, adapter)
         self._found: dict[Form, StoredGraph] = {}
 
@@ -177,12 +149,17 @@ class _Improvement:
         graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
         if is_urgent:  # of its speed the example tells too little to be kept
             if self._try(graph, self._examples()):
-                self._measure()
+                self._settle_calls()
             traffic.enough.wait()
         is_other = self._try(graph, [*self._examples(), *traffic.latest()])
         graph_cache.write_note(place, self._found[form].note)
         if is_other:
-            self._measure()
+            self._settle_calls()
+
+    def _settle_calls(self) -> None:
+        """They are others when the model computes in another way."""
+        if self._calls:
+            self._calls.settle()
 
     def _try(self, graph: Graph, batches: list[list[Item]]) -> bool:
         """Run on the graph if on these batches it proves the best: in float32 beside torch, in a lower

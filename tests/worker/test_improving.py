@@ -16,6 +16,7 @@ from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import exporter, forms, improving, loader, trying
 from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.calls import Calls
 from modeldeploy.worker.compute import graph_cache, graphs, likeness, sessions, settling
 from modeldeploy.worker.state import WorkerState
 from tests.models import tiny
@@ -203,9 +204,7 @@ def test_calls_are_measured_again_once_a_graph_runs(
     _with_times(monkeypatch, seconds)
     measured: list[bool] = []
     adapter: Any = loaded(model, TASK)
-    monkeypatch.setattr(
-        improving, "_measure", lambda *which: measured.append(adapter.graph is not None)
-    )
+    monkeypatch.setattr(Calls, "settle", lambda self: measured.append(adapter.graph is not None))
     spec = _spec(model, optimize="close")
     _served(spec, adapter, lambda: len(forms.known(spec, adapter)) == 2)
     assert measured == [False, True, True][:times]

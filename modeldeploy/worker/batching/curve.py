@@ -17,6 +17,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec import Struct
+
 from modeldeploy.worker.adapter import Adapter, Item
 from modeldeploy.worker.batching.batcher import Batcher, Lanes
 
@@ -40,6 +42,16 @@ class Point(NamedTuple):
     def rate(self) -> float:
         """Of what sizes are counted in, a second."""
         return self.size / self.seconds
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What was measured best: calls of ``size``, or in lanes of so many threads each and so much in
+    one (``lanes``); ``weighed`` is the adapter's own, ``told`` says it in words."""
+
+    size: int
+    lanes: tuple[int, int] | None = None
+    weighed: float | None = None
+    told: str = ""
 
 
 class Abreast(NamedTuple):
@@ -87,6 +99,17 @@ def _number(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}"
 
 
+def use(adapter: Adapter[Any, Any], front: Batcher, found: Found) -> None:
+    """Have calls be what was measured best, now or before."""
+    if found.weighed is not None:
+        adapter.weighed = found.weighed
+    limits, lanes = front.limits, None
+    if found.lanes:
+        threads, size = found.lanes
+        lanes = Lanes(threads, replace(limits, size=size))
+    front.use(replace(limits, size=found.size), found.told, lanes)
+
+
 class Measuring:
     """Of an adapter whose requests wait in ``front``; ``example`` are an example's items. It goes on
     while it is ``wanted``."""
@@ -102,8 +125,8 @@ class Measuring:
         self._adapter, self._front, self._example = adapter, front, example
         self._wanted, self._clock = wanted, clock
 
-    def run(self) -> None:
-        """Find the best size and have the front use it. Not in the inference thread.
+    def run(self) -> Found | None:
+        """Find what is best and have the front use it. Not in the inference thread.
 
         Raises:
             CancelledError: it is not wanted any more. And whatever a call of the model raises.
@@ -111,13 +134,15 @@ class Measuring:
         self._adapter.weigh(self._seconds)
         points = grown(self._sizes(), self._of_size)
         if not points:
-            return
-        limits, lanes = self._front.limits, None
-        told = f"measured: {words(points, limits.unit or 'inputs')}"
+            return None
+        lanes, told = None, f"measured: {words(points, self._front.limits.unit or 'inputs')}"
         if abreast := self._abreast(max(point.rate for point in points)):
-            lanes = Lanes(abreast.threads, replace(limits, size=best(abreast.points)))
+            lanes = abreast.threads, best(abreast.points)
             told += f"; {abreast.calls} at a time: {words(abreast.points, '')}"
-        self._front.use(replace(limits, size=best(points)), told, lanes)
+        weighed = self._adapter.weighed
+        found = Found(size=best(points), lanes=lanes, weighed=weighed, told=told)
+        use(self._adapter, self._front, found)
+        return found
 
     def _abreast(self, rate: float) -> Abreast | None:
         """How calls at once make most, where that is clearly more than ``rate``."""

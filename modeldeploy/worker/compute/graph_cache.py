@@ -29,14 +29,20 @@ _WEIGHTS = (".safetensors", ".bin", ".json", ".model", ".txt")
 
 def place(root: Path, snapshots: list[str], task: str, form: Form) -> Path:
     """The folder of the graph in that form of a model that is made of these snapshots."""
-    digest = hashlib.sha256()
-    versions = (__version__, *map(_version, (*_MAKERS, _RUNTIMES[form.runtime])))
-    for part in (task, form.runtime, form.precision, *versions, cpu.described()):
-        digest.update(f"{part}\0".encode())
+    runtime = _version(_RUNTIMES[form.runtime])
+    return root / digest(snapshots, task, form.runtime, form.precision, runtime)
+
+
+def digest(snapshots: list[str], *parts: str) -> str:
+    """A name for what is known of a model that is made of these snapshots, with these versions and on
+    this CPU."""
+    made = hashlib.sha256()
+    for part in (*parts, __version__, *map(_version, _MAKERS), cpu.described()):
+        made.update(f"{part}\0".encode())
     for snapshot in snapshots:
         for name, identity in _files(Path(snapshot)):
-            digest.update(f"{name}\0{identity}\0".encode())
-    return root / digest.hexdigest()[:32]
+            made.update(f"{name}\0{identity}\0".encode())
+    return made.hexdigest()[:32]
 
 
 def _version(package: str) -> str:

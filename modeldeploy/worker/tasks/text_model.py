@@ -129,6 +129,15 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
         narrow, wide = (seconds(partial(self._read_in_rows, width)) for width in (NARROW, WIDE))
         self._unpadded.weigh(narrow, wide)
 
+    @property
+    def weighed(self) -> float | None:
+        return self._unpadded.attention if self._unpadded is not None else None
+
+    @weighed.setter
+    def weighed(self, found: float) -> None:
+        if self._unpadded is not None:
+            self._unpadded.attention = found
+
     def _read_in_rows(self, width: int) -> None:
         assert self._unpadded is not None
         with self._unpadded.rows_of(width):

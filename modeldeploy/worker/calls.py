@@ -1,0 +1,113 @@
+"""How much goes into a call of a model: what was measured before, or is now.
+
+It is kept where graphs are, by the model, how it computes, its threads, versions and CPU, so that who is
+started again, under load above all, need not time calls between those of requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import msgspec
+
+from modeldeploy.schema import tasks
+from modeldeploy.worker import examples
+from modeldeploy.worker.batching.batcher import Batcher
+from modeldeploy.worker.batching.curve import Found, Measuring, use
+from modeldeploy.worker.forms import AnyAdapter
+from modeldeploy.worker.state import WorkerState
+
+log = logging.getLogger(__name__)
+
+
+class Calls:
+    """Of an adapter whose requests wait in ``front``. Not used in the inference thread."""
+
+    def __init__(self, state: WorkerState, adapter: AnyAdapter, front: Batcher) -> None:
+        self._state, self._adapter, self._front = state, adapter, front
+
+    def recall(self) -> bool:
+        """Use what was measured before, if there is such.
+
+        Raises:
+            CancelledError: the deployment is ending.
+        """
+        file = self._file()
+        found = _read(file) if file else None
+        if found is None:
+            return False
+        use(self._adapter, self._front, found)
+        log.info("calls are %s", self._front.calls)
+        return True
+
+    def settle(self) -> None:
+        """Use what was measured before, or measure it; where the model cannot be timed calls stay as
+        they are.
+
+        Raises:
+            CancelledError: the deployment is ending.
+        """
+        if self.recall():
+            return
+        task = tasks.find(self._state.spec.task)
+        assert task is not None
+        busy = self._front.busy_seconds
+        try:
+            example = examples.items(self._adapter, task)
+            found = Measuring(self._adapter, self._front, example, self._wanted).run()
+        except CancelledError:
+            raise
+        except Exception:  # a made-up text or the example may be too much for a model
+            log.info("how much goes into a call could not be measured", exc_info=True)
+            return
+        _give_back()
+        log.info("calls are %s", self._front.calls)
+        is_calm = self._front.busy_seconds == busy  # requests meanwhile disturb what is measured
+        if found and is_calm and (file := self._file()):
+            _write(file, found)
+
+    def _wanted(self) -> bool:
+        return self._state.now.phase not in {"draining", "failed"}
+
+    def _file(self) -> Path | None:
+        spec, model = self._state.spec, getattr(self._adapter, "model", None)
+        if spec.graphs is None or model is None:
+            return None
+        from modeldeploy.worker.compute import graph_cache
+
+        threads = self._front.between(lambda: self._front.threads).result()
+        info, graph = self._adapter.info(), getattr(self._adapter, "graph", None)
+        how = graph.stored.folder.name if graph else "torch"
+        runs = (info.runs.get(one, "") for one in ("batches", "weights"))
+        snapshots = [one for one in (spec.snapshot, spec.companion) if one]
+        name = graph_cache.digest(
+            snapshots, spec.task, how, info.dtype, info.device, str(threads), *runs
+        )
+        return Path(spec.graphs) / f"calls-{name}.json"
+
+
+def _read(file: Path) -> Found | None:
+    with contextlib.suppress(OSError, msgspec.DecodeError):  # of which ValidationError is one
+        return msgspec.json.decode(file.read_bytes(), type=Found)
+    return None
+
+
+def _write(file: Path, found: Found) -> None:
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished.write_bytes(msgspec.json.encode(found))
+        unfinished.replace(file)
+    except OSError as error:  # a full disk: it is measured again the next time
+        log.info("what was measured of calls cannot be kept: %s", error)
+
+
+def _give_back() -> None:
+    """Have the allocator return what large calls took: who is not asked stays small."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)

@@ -1,0 +1,151 @@
+"""What was measured of calls is used again, where it is of the same and nothing disturbed it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.worker.batching.batcher import Batcher
+from modeldeploy.worker.batching.curve import Found, Measuring, use
+from modeldeploy.worker.calls import Calls
+from modeldeploy.worker.state import WorkerState
+from tests.models import tiny
+from tests.worker.adapters import inputs, loaded, parameters
+from tests.worker.specs import worker_spec
+
+TASK = "text-classification"
+FOUND = Found(size=96, lanes=(1, 48), weighed=0.01, told="measured: yes")
+TOLD = "when several wait, 2 at a time with 1 thread each, of up to 64 inputs and 48 tokens"
+
+
+@pytest.fixture(scope="module", name="model")
+def _model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.classifier(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(name="spec")
+def _spec(model: Path, tmp_path: Path) -> WorkerSpec:
+    return worker_spec(model, TASK, 1, dtype="float32", graphs=str(tmp_path / "graphs"))
+
+
+@pytest.fixture(name="measured", autouse=True)
+def _measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each measurement, of which nothing is done but its end."""
+    times: list[int] = []
+
+    def run(self: Measuring) -> Found:
+        times.append(self._front.threads)
+        use(self._adapter, self._front, FOUND)
+        return FOUND
+
+    monkeypatch.setattr(Measuring, "run", run)
+    return times
+
+
+def tell(
+    spec: WorkerSpec,
+    story: Callable[[Calls, Batcher, Any], Awaitable[None]],
+    threads: int = 2,
+) -> Any:
+    """With a fresh adapter, as after a start; the adapter."""
+    adapter: Any = loaded(Path(spec.snapshot), TASK)
+
+    async def run() -> None:
+        front = adapter.front(10, lambda count: None)
+        try:
+            await asyncio.wrap_future(front.have_threads(threads, lambda count: None))
+            await asyncio.wait_for(
+                story(Calls(WorkerState(spec), adapter, front), front, adapter), 20
+            )
+        finally:
+            front.close()
+
+    asyncio.run(run())
+    return adapter
+
+
+async def _settle(calls: Calls, front: Batcher, adapter: Any) -> None:
+    await asyncio.to_thread(calls.settle)
+    assert TOLD in front.calls
+
+
+def test_it_is_measured_once(spec: WorkerSpec, measured: list[int]) -> None:
+    for _ in range(3):
+        adapter = tell(spec, _settle)
+        assert adapter.weighed == FOUND.weighed
+        assert adapter._unpadded.attention == FOUND.weighed
+    assert measured == [2]
+
+
+def test_other_threads_are_another_measurement(spec: WorkerSpec, measured: list[int]) -> None:
+    for threads in (2, 4, 2, 4):
+        tell(spec, lambda calls, front, adapter: asyncio.to_thread(calls.settle), threads)
+    assert measured == [2, 4]
+
+
+def test_what_requests_disturbed_is_used_and_not_kept(
+    spec: WorkerSpec, measured: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Measuring.run
+
+    async def disturbed(calls: Calls, front: Batcher, adapter: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def with_a_request(self: Measuring) -> Found | None:
+            request = front.run(adapter.pre(inputs(TASK, text="a"), parameters(TASK)))
+            asyncio.run_coroutine_threadsafe(request, loop).result(10)
+            return run(self)
+
+        monkeypatch.setattr(Measuring, "run", with_a_request)
+        await _settle(calls, front, adapter)
+        monkeypatch.setattr(Measuring, "run", run)
+
+    tell(spec, disturbed)
+    tell(spec, _settle)
+    tell(spec, _settle)
+    assert measured == [2, 2]
+
+
+def test_nothing_is_kept_of_a_model_that_cannot_be_timed(
+    spec: WorkerSpec, measured: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Measuring) -> None:
+        raise RuntimeError("no")
+
+    async def story(calls: Calls, front: Batcher, adapter: Any) -> None:
+        before = front.calls
+        await asyncio.to_thread(calls.settle)
+        assert front.calls == before
+
+    monkeypatch.setattr(Measuring, "run", fail)
+    tell(spec, story)
+    assert spec.graphs is not None
+    assert not list(Path(spec.graphs).glob("calls-*"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"size": "many"}'])
+def test_a_damaged_file_counts_as_none(
+    spec: WorkerSpec, measured: list[int], damage: bytes
+) -> None:
+    tell(spec, _settle)
+    assert spec.graphs is not None
+    (file,) = Path(spec.graphs).glob("calls-*.json")
+    assert msgspec.json.decode(file.read_bytes(), type=Found) == FOUND
+    file.write_bytes(damage)
+    tell(spec, _settle)
+    assert measured == [2, 2]
+
+
+def test_where_nothing_may_be_kept_it_is_measured_each_time(
+    spec: WorkerSpec, measured: list[int]
+) -> None:
+    spec = msgspec.structs.replace(spec, graphs=None)
+    tell(spec, _settle)
+    tell(spec, _settle)
+    assert measured == [2, 2]
