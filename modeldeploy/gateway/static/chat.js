@@ -6,7 +6,7 @@ import { announce, button, copyButton, el, say } from "./dom.js";
 import { serverEvents } from "./streams.js";
 import { seconds } from "./units.js";
 
-const MOST_TOKENS = 256;
+const MOST_TOKENS = 128;
 
 export class Chat {
   #turns = [];
@@ -78,6 +78,15 @@ export class Chat {
     return { turn, text };
   }
 
+  /** A turn that was not answered is none: it may be sent again. */
+  #failed(messages, text, error) {
+    this.text.value = messages.at(-1).content;
+    this.#turns = messages.slice(0, -1);
+    text.className = "problem";
+    text.setAttribute("role", "alert");
+    say(text, [error.message, error.hint].filter(Boolean).join(". "));
+  }
+
   async #answer() {
     const request = this.#request("");
     const { turn, text } = this.#turn("assistant", "");
@@ -100,7 +109,7 @@ export class Chat {
       say(this.took, count ? `first word after ${seconds(first / 1000)}, ${(count / whole).toFixed(0)} pieces/s` : "");
       announce("Answered");
     } catch (error) {
-      if (error.name !== "AbortError") text.append(el("span", { class: "problem", role: "alert" }, error.message));
+      if (error.name !== "AbortError") this.#failed(request.messages, text, error);
     }
     [this.send.disabled, this.stop.hidden] = [false, true];
     this.#drawCommand();

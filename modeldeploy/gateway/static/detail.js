@@ -54,7 +54,7 @@ export class Detail {
     if (this.name) {
       return el("div", { class: "empty" }, el("p", {}, `There is no deployment named ${this.name}.`), el("a", { href: "#/" }, "All deployments"));
     }
-    if (this.fleet.deployments.length) return el("div", { class: "empty" }, el("p", {}, "Choose a deployment."));
+    if (this.fleet.deployments.length) return el("div", { class: "empty choose" }, el("p", {}, "Choose a deployment."));
     return el(
       "div",
       { class: "empty" },

@@ -69,6 +69,7 @@ export class FileField {
   #shown(url) {
     if (this.media === "audio") return el("audio", { controls: true, src: url, "aria-label": "What is sent" });
     const image = el("img", { src: url, alt: "What is sent" });
+    image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 100));
     if (this.media === "image") return el("div", { class: "canvas" }, image);
     const video = el("video", { controls: true, src: url, "aria-label": "What is sent" });
     video.addEventListener("error", () => video.replaceWith(image)); // an animated picture

@@ -3,11 +3,11 @@
 import { svg } from "./dom.js";
 
 const [WIDTH, HEIGHT, PAD] = [240, 56, 3];
+const FEWEST = 30; // points that fill the width
 
-/** Without a label it says nothing aloud. `draw(values)` takes numbers, and null where there is none; `most` is how many there will be. */
+/** Without a label it says nothing aloud. `draw(values)` takes numbers, and null where there is none. */
 export class Plot {
-  constructor(label, most = 90) {
-    this.most = most;
+  constructor(label) {
     this.line = svg("path", { class: "line" });
     this.area = svg("path", { class: "area" });
     this.node = svg(
@@ -21,7 +21,7 @@ export class Plot {
 
   draw(values) {
     const top = Math.max(...values.filter((one) => one !== null), 1e-9);
-    const step = WIDTH / (this.most - 1);
+    const step = WIDTH / (Math.max(values.length, FEWEST) - 1);
     const left = WIDTH - step * (values.length - 1);
     const x = (at) => (left + at * step).toFixed(1);
     const y = (value) => (HEIGHT - PAD - (value / top) * (HEIGHT - 2 * PAD)).toFixed(1);

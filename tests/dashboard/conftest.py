@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.dashboard.browser import CHROMIUM, Watched, browser
+from tests.e2e.instance import Instance
+from tests.models import tiny
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """A front door over two deployments: ``digits`` and ``chat``, which writes."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here: make browser installs it where apt can")
+    with tempfile.TemporaryDirectory(prefix="md-") as folder:
+        one = Instance(Path(folder) / "home", MODELDEPLOY_GATEWAY="true", MODELDEPLOY_WARM_START="true")
+        model = tiny.chat(Path(folder) / "chat")
+        try:
+            for arguments in (("builtin/digits",), (str(model), "--name", "chat")):
+                one.run("deploy", "--detach", *arguments)
+            one.run("wait", "digits")
+            one.run("wait", "chat")
+            yield one
+        finally:
+            one.close()
+
+
+@pytest.fixture(scope="module")
+def chromium(instance: Instance) -> Iterator[Watched]:
+    """Signed in by the link that the command prints."""
+    with browser(instance.front) as one:
+        page = one.page()
+        page.goto(link(instance))
+        page.get_by_role("link", name="digits").wait_for()
+        page.close()
+        yield one
+
+
+@pytest.fixture
+def page(chromium: Watched, instance: Instance) -> Iterator[Page]:
+    """The dashboard. Whatever a test does there, it leaves no complaint and asks nobody else."""
+    one = chromium.page()
+    one.goto(instance.front)
+    yield one
+    one.close()
+    assert (chromium.complaints, chromium.strangers) == ([], set())
+
+
+def link(instance: Instance) -> str:
+    done: subprocess.CompletedProcess[str] = instance.run("dashboard", "--no-open")
+    return done.stdout.strip()
