@@ -98,10 +98,9 @@ def _public_clients_get_through(instance: Instance) -> None:
     with triton.InferenceServerClient(instance.front.removeprefix("http://")) as client:
         assert client.is_server_ready()
         assert client.is_model_ready("s")
-        for binary in (True, False):
-            given = tensor("text", ["I love it", "I hate it"], binary)
-            labels = client.infer("s", [given], outputs=wanted(binary, "label")).as_numpy("label")
-            assert [row[0] for row in labels] == [b"POSITIVE", b"NEGATIVE"]
+        given = tensor("text", ["I love it", "I hate it"], binary=True)
+        labels = client.infer("s", [given], outputs=wanted(True, "label")).as_numpy("label")
+        assert [row[0] for row in labels] == [b"POSITIVE", b"NEGATIVE"]
 
 
 def _every_example_works(instance: Instance) -> None:
