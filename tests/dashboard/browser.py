@@ -46,7 +46,7 @@ class Watched:
 
     def _asked(self, request: Request) -> None:
         where = urlsplit(request.url)
-        if where.scheme not in {"data", "blob"} and where.netloc != self._host:
+        if where.scheme not in {"about", "blob", "data"} and where.netloc != self._host:
             self.strangers.add(request.url)
 
     def _said(self, message: ConsoleMessage) -> None:

@@ -11,6 +11,7 @@ import { startTheme } from "./theme.js";
 
 const main = document.getElementById("main");
 const TICKET = "#ticket=";
+const narrow = matchMedia("(max-width: 820px)");
 
 async function begin() {
   startTheme(document.getElementById("theme"));
@@ -55,8 +56,10 @@ function show() {
   const route = () => {
     const [, name = "", tab = ""] = location.hash.split("/").map(decodeURIComponent);
     document.body.classList.toggle("chosen", Boolean(name));
+    document.title = name ? `${name} · modeldeploy` : "modeldeploy";
     list.select(name);
     detail.show(name, tab);
+    if (narrow.matches) main.focus(); // the link that was followed is gone
   };
   addEventListener("hashchange", route);
   addEventListener("keydown", (event) => keys(event, list));

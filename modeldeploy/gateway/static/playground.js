@@ -87,7 +87,7 @@ class Request {
     this.command = el("code", {});
     this.form = el(
       "form",
-      { class: "request", novalidate: false, onsubmit: (event) => this.#ask(event), oninput: () => this.#drawCommand(), onchange: () => this.#drawCommand() },
+      { class: "request", onsubmit: (event) => this.#ask(event), oninput: () => this.#drawCommand(), onchange: () => this.#drawCommand() },
       asked,
       steering.length ? el("details", {}, el("summary", {}, `Parameters (${steering.length})`), el("div", { class: "grid" }, steering)) : null,
       el("div", { class: "go" }, this.send, this.stop, this.took),
