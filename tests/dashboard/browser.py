@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 _FLAGS = [
@@ -26,23 +25,33 @@ _GRAVE = {"serious", "critical"}
 WAIT_MS = 30_000.0
 
 
-class Watched:
-    """A browser whose pages are watched. ``complaints`` are errors that a page wrote or raised,
-    ``strangers`` the hosts that it asked beside ``front``."""
+class Visitor:
+    """Somebody with cookies of their own, whose pages are watched. ``complaints`` are errors that a page
+    wrote or raised, ``strangers`` what it asked of others than ``front``."""
 
-    def __init__(self, context: BrowserContext, front: str) -> None:
-        self.context = context
+    def __init__(self, browser: Browser, front: str) -> None:
+        self.context = browser.new_context(
+            viewport={"width": 1280, "height": 820},
+            color_scheme="light",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
         self.complaints: list[str] = []
         self.strangers: set[str] = set()
         self._host = urlsplit(front).netloc
-        context.on("request", self._asked)
-        context.on("console", self._said)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        self.context.on("request", self._asked)
+        self.context.on("console", self._said)
+        self.context.on("weberror", lambda error: self.complaints.append(str(error.error)))
 
     def page(self) -> Page:
         page = self.context.new_page()
         page.set_default_timeout(WAIT_MS)
         return page
+
+    def held_against(self) -> tuple[list[str], set[str]]:
+        """Complaints and strangers since it was asked last."""
+        found = self.complaints, self.strangers
+        self.complaints, self.strangers = [], set()
+        return found
 
     def _asked(self, request: Request) -> None:
         where = urlsplit(request.url)
@@ -55,21 +64,14 @@ class Watched:
 
 
 @contextlib.contextmanager
-def browser(front: str) -> Iterator[Watched]:
-    """One with a folder of its own, which does not stay."""
-    with tempfile.TemporaryDirectory(prefix="md-chromium-") as folder, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            folder,
-            executable_path=CHROMIUM,
-            args=_FLAGS,
-            viewport={"width": 1280, "height": 820},
-            color_scheme="light",
-            permissions=["clipboard-read", "clipboard-write"],
-        )
+def chromium() -> Iterator[Browser]:
+    """A browser with a folder of its own, which does not stay."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         try:
-            yield Watched(context, front)
+            yield browser
         finally:
-            context.close()
+            browser.close()
 
 
 def grave_faults(page: Page) -> list[str]:

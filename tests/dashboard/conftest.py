@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.dashboard.browser import CHROMIUM, Watched, browser
+from tests.dashboard.browser import CHROMIUM, Visitor, chromium
 from tests.e2e.instance import Instance
 from tests.models import tiny
 
@@ -32,24 +32,30 @@ def instance() -> Iterator[Instance]:
 
 
 @pytest.fixture(scope="module")
-def chromium(instance: Instance) -> Iterator[Watched]:
-    """Signed in by the link that the command prints."""
-    with browser(instance.front) as one:
-        page = one.page()
-        page.goto(link(instance))
-        page.get_by_role("link", name="digits").wait_for()
-        page.close()
+def browser(instance: Instance) -> Iterator[Browser]:
+    with chromium() as one:
         yield one
 
 
+@pytest.fixture(scope="module")
+def owner(browser: Browser, instance: Instance) -> Visitor:
+    """Signed in by the link that the command prints."""
+    one = Visitor(browser, instance.front)
+    page = one.page()
+    page.goto(link(instance))
+    page.get_by_role("link", name="digits").wait_for()
+    page.close()
+    return one
+
+
 @pytest.fixture
-def page(chromium: Watched, instance: Instance) -> Iterator[Page]:
+def page(owner: Visitor, instance: Instance) -> Iterator[Page]:
     """The dashboard. Whatever a test does there, it leaves no complaint and asks nobody else."""
-    one = chromium.page()
+    one = owner.page()
     one.goto(instance.front)
     yield one
     one.close()
-    assert (chromium.complaints, chromium.strangers) == ([], set())
+    assert owner.held_against() == ([], set())
 
 
 def link(instance: Instance) -> str:

@@ -39,7 +39,7 @@ async function mask(base64, at) {
   const picture = el("img", { src: `data:image/png;base64,${base64}`, alt: "" });
   await picture.decode();
   const canvas = el("canvas", { class: "over", width: picture.naturalWidth, height: picture.naturalHeight, "aria-hidden": "true" });
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(picture, 0, 0);
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
   for (let each = 0; each < pixels.data.length; each += 4) pixels.data[each + 3] = pixels.data[each];
