@@ -3,7 +3,6 @@ which ``/session`` gives the browser a cookie."""
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +32,13 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+# Not by mimetypes: it asks the system's table, and a script of another type would not run.
+_KINDS = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 _MAX_BODY = 4096
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -59,10 +65,9 @@ def pages() -> dict[str, Page]:
 def _page(file: Path) -> Page:
     """The file, which is small and kept; it is asked for anew after an update."""
     body = file.read_bytes()
-    kind = mimetypes.guess_type(file.name)[0]
 
     async def page(request: Request) -> Response:
-        return Response(body, media_type=kind, headers=_HEADERS)
+        return Response(body, media_type=_KINDS[file.suffix], headers=_HEADERS)
 
     return page
 

@@ -18,12 +18,12 @@ from tests.cli.fake_supervisor import FakeSupervisor
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("content-length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
@@ -43,7 +43,12 @@ def test_the_link_has_a_ticket_and_no_command_line_has_the_link(
     fronted: FakeSupervisor, home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched: list[str] = []
-    monkeypatch.setattr(click, "launch", lambda url: launched.append(url) or 0)
+
+    def launch(url: str) -> int:
+        launched.append(url)
+        return 0
+
+    monkeypatch.setattr(click, "launch", launch)
     link = run("dashboard").out.strip()
     base, _, ticket = link.partition("/#ticket=")
     assert base == fronted.gateway.url

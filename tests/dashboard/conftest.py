@@ -19,7 +19,9 @@ def instance() -> Iterator[Instance]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium here: make browser installs it where apt can")
     with tempfile.TemporaryDirectory(prefix="md-") as folder:
-        one = Instance(Path(folder) / "home", MODELDEPLOY_GATEWAY="true", MODELDEPLOY_WARM_START="true")
+        one = Instance(
+            Path(folder) / "home", MODELDEPLOY_GATEWAY="true", MODELDEPLOY_WARM_START="true"
+        )
         model = tiny.chat(Path(folder) / "chat")
         try:
             for arguments in (("builtin/digits",), (str(model), "--name", "chat")):

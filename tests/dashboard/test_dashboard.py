@@ -28,11 +28,15 @@ _REMEMBER = """() => {
   }).observe(document.body, {subtree: true, childList: true, attributes: true});
 }"""
 
-
-def picture(page: Page, name: str) -> None:
-    """For the documentation, where they are asked for."""
-    if os.environ.get("MODELDEPLOY_SCREENSHOTS"):
-        page.screenshot(path=DOCS / name)
+_ASK_FOR_A_WHILE = """async () => {
+  const until = performance.now() + 30000;
+  while (performance.now() < until) {
+    const body = JSON.stringify({text: "so good ".repeat(1 + Math.random() * 20)});
+    const headers = {"content-type": "application/json"};
+    await fetch("deployments/sentiment/predict", {method: "POST", headers, body});
+    await new Promise((go) => setTimeout(go, 60 * (1.3 + Math.sin(performance.now() / 4000))));
+  }
+}"""
 
 
 def test_a_model_is_deployed_asked_followed_stopped_and_removed(
@@ -106,7 +110,6 @@ def test_a_picture_that_is_chosen_is_read(page: Page, instance: Instance) -> Non
     page.get_by_role("button", name="Ask").click()
     expect(page.locator(".scored .name").first).to_have_text(digit.stem)
     expect(page.locator(".curl code")).to_contain_text(f"-F 'image=@{digit.name}'")
-    picture(page, "playground.png")
 
 
 def test_boxes_and_masks_lie_over_the_picture(page: Page, instance: Instance) -> None:
@@ -118,8 +121,16 @@ def test_boxes_and_masks_lie_over_the_picture(page: Page, instance: Instance) ->
         p.fillStyle = "#fff"; p.fillRect(0, 0, 4, 8); return c.toDataURL().split(",")[1]; }"""
     )
     box = {"xmin": 1, "ymin": 2, "xmax": 5, "ymax": 7}
-    found = [{"label": "<b>cat</b>", "score": 0.9, "box": box}, {"label": "sky", "score": None, "mask": mask}]
-    answer = {"status": "success", "result": found, "deployment_id": "digits", "inference_time_ms": 1}
+    found = [
+        {"label": "<b>cat</b>", "score": 0.9, "box": box},
+        {"label": "sky", "score": None, "mask": mask},
+    ]
+    answer = {
+        "status": "success",
+        "result": found,
+        "deployment_id": "digits",
+        "inference_time_ms": 1,
+    }
     page.route("**/digits/predict", lambda route: route.fulfill(json=answer))
     page.get_by_role("button", name="Ask").click()
     shape = page.locator(".canvas rect.box")
@@ -161,7 +172,9 @@ def test_swagger_executes(owner: Visitor, instance: Instance) -> None:
     if block.get_by_role("button", name="Try it out").count():
         block.get_by_role("button", name="Try it out").click()
     block.get_by_role("button", name="Execute").click()
-    expect(block.locator(".live-responses-table .response .response-col_status")).to_contain_text("200")
+    expect(block.locator(".live-responses-table .response .response-col_status")).to_contain_text(
+        "200"
+    )
     page.close()
     assert owner.held_against() == ([], set())
 
@@ -172,9 +185,6 @@ def test_everybody_can_use_it_also_on_a_phone(page: Page, instance: Instance, sc
     for hash_ in ("", "#/digits", "#/digits/playground", "#/digits/logs", "#/chat/playground"):
         page.goto(f"{instance.front}/{hash_}")
         expect(page.locator(".detail > *")).to_have_count(1)
-        page.wait_for_timeout(300)
-        if hash_ == "#/digits":
-            picture(page, f"dashboard-{scheme}.png")
         assert not grave_faults(page), hash_
         page.set_viewport_size({"width": 360, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") == 360, hash_
@@ -256,11 +266,33 @@ def test_a_session_outlives_the_gateway_and_no_foreign_page_has_it(
     before = json.loads(instance.run("daemon", "status", "--json").stdout)["gateway"]["pid"]
     os.kill(before, 9)
     eventually(
-        lambda: json.loads(instance.run("daemon", "status", "--json").stdout)["gateway"]["pid"]
-        not in (None, before)
+        lambda: (
+            json.loads(instance.run("daemon", "status", "--json").stdout)["gateway"]["pid"]
+            not in (None, before)
+        )
     )
     assert asked("GET", "/api/v1/status") == 200
     page.goto("about:blank")
     owner.held_against()  # connections that the death cut
     page.goto(instance.front)
     page.get_by_role("link", name="digits").wait_for()
+
+
+@pytest.mark.skipif(
+    "MODELDEPLOY_SCREENSHOTS" not in os.environ, reason="makes the pictures of docs/ where asked"
+)
+def test_pictures_for_the_documentation(page: Page, instance: Instance) -> None:
+    instance.deploy("builtin/sentiment")
+    instance.run("rm", "chat")
+    page.goto(f"{instance.front}/#/sentiment")
+    page.evaluate(_ASK_FOR_A_WHILE)
+    for scheme in ("light", "dark"):
+        page.evaluate("(scheme) => (document.documentElement.dataset.theme = scheme)", scheme)
+        page.screenshot(path=DOCS / f"dashboard-{scheme}.png")
+    page.goto(f"{instance.front}/#/digits/playground")
+    page.locator("input[type=file]").set_input_files(EXAMPLES[0])
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator(".scored").first).to_be_visible()
+    page.screenshot(path=DOCS / "playground.png")
+    for name in ("dashboard-light", "dashboard-dark", "playground"):
+        assert (DOCS / f"{name}.png").stat().st_size < 200_000

@@ -44,6 +44,7 @@ export class Figures extends EventTarget {
     document.addEventListener("visibilitychange", read);
     setInterval(read, EVERY_MS);
     read();
+    setTimeout(read, EVERY_MS / 3); // a figure is between two readings
   }
 
   of(name) {
