@@ -73,10 +73,14 @@ def test_tickets_and_sessions_grow_old(tmp_path: Path, monkeypatch: pytest.Monke
             assert (await redeem(one, earlier))[0] == 401  # of before the gateway began
             _, cookie = await redeem(one, tickets.sign(TOKEN, tickets.TICKET))
             now = time.time()
-            monkeypatch.setattr("modeldeploy.gateway.access.time.time", lambda: now + tickets.TICKET_SECONDS + 1)
+            monkeypatch.setattr(
+                "modeldeploy.gateway.access.time.time", lambda: now + tickets.TICKET_SECONDS + 1
+            )
             assert (await redeem(one, later))[0] == 401
             assert (await one.ask("GET", STATUS, headers={"cookie": cookie}))[0] == 203
-            monkeypatch.setattr("modeldeploy.gateway.access.time.time", lambda: now + access.SESSION_SECONDS + 1)
+            monkeypatch.setattr(
+                "modeldeploy.gateway.access.time.time", lambda: now + access.SESSION_SECONDS + 1
+            )
             assert (await one.ask("GET", STATUS, headers={"cookie": cookie}))[0] == 401
 
     tell(story)
