@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODELDEPLOY := $(BIN)/modeldeploy
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo test lint format types contracts bench peers models clean
+.PHONY: help chaos demo test lint format types contracts scripts browser bench peers models clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,13 @@ types: $(VENV)/.dev  ## mypy, strict
 contracts: $(VENV)/.dev  ## who may import whom
 	$(BIN)/lint-imports
 
-test: lint types contracts  ## lint, types, import contracts, all tests
+scripts:  ## the dashboard's modules parse, where node is there to say so
+	@! command -v node >/dev/null || for file in modeldeploy/gateway/static/*.js; do node --input-type=module --check < $$file || exit 1; done
+
+browser:  ## install Chromium where apt can (the dashboard's tests are left out without it)
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } || echo "no chromium: the dashboard's tests are left out"
+
+test: lint types contracts scripts browser  ## lint, types, import contracts, all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 format: $(VENV)/.dev  ## let ruff mend what it can

@@ -167,6 +167,12 @@ class UpstreamFailed(ModelDeployError):
     code, status = "upstream_failed", 502
 
 
+class GatewayUnavailable(ModelDeployError):
+    """There is no front door, or it does not answer."""
+
+    code, status = "gateway_unavailable", 503
+
+
 class Unauthorized(ModelDeployError):
     code, status = "unauthorized", 401
 

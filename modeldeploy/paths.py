@@ -137,6 +137,12 @@ class Paths:
         """What whoever uses the control API over TCP must know."""
         return self.state / "api-token"
 
+    @property
+    def dashboard_link(self) -> Path:
+        """A page that leads to the dashboard's link: what a browser is told on its command line,
+        everybody on the machine can read."""
+        return self.run / "dashboard.html"
+
     def deployment_log(self, name: str) -> Path:
         return self.logs / "deployments" / f"{check_name(name)}.log"
 

@@ -31,6 +31,9 @@ ENTRIES = {
     "logs": Entry(f"{_ROOM}.logs:logs", "What a deployment's worker wrote.", _LOOK),
     "predict": Entry(f"{_ROOM}.predict:predict", "Ask a deployment for a prediction.", _LOOK),
     "bench": Entry(f"{_ROOM}.bench:bench", "How fast a deployment answers.", _LOOK),
+    "dashboard": Entry(
+        f"{_ROOM}.dashboard:dashboard", "Everything on a page, in the browser.", _LOOK
+    ),
     "daemon": Entry(f"{_ROOM}.daemon:daemon", "Start, stop and watch the supervisor.", _DAEMON),
 }
 

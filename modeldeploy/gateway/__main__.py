@@ -8,17 +8,22 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 
+import msgspec
 import uvloop
 
 from modeldeploy import handover, logfile, settings
-from modeldeploy.client import Client
+from modeldeploy.client import Client, hub_access
 from modeldeploy.client.token import api_token
+from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.app import GatewayApp
 from modeldeploy.gateway.control import Control
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import Proxy
 from modeldeploy.gateway.roster import Roster
+from modeldeploy.schema.control import Defaults
+from modeldeploy.schema.tasks import TASKS
 from modeldeploy.settings import Settings
 from modeldeploy.web import servers
 
@@ -37,7 +42,8 @@ async def _serve(values: Settings, listener: socket.socket) -> None:
     roster = Roster(Client(where.control_socket))
     roster.start()
     proxy = Proxy(values.max_body_bytes, metrics)
-    control = Control(str(where.control_socket), api_token(where.api_token), metrics)
+    access = Access(api_token(where.api_token))
+    control = Control(str(where.control_socket), access, metrics, partial(_defaults, values))
     handover.offer(listener, where.gateway_handover, ending.set)
     await roster.known(_ROSTER_SECONDS)  # who comes meanwhile waits in the socket's queue
     app = GatewayApp(roster, proxy, control, metrics, values.max_body_bytes)
@@ -53,6 +59,17 @@ async def _serve(values: Settings, listener: socket.socket) -> None:
     roster.close()
     await proxy.close()
     await control.close()
+
+
+def _defaults(values: Settings) -> Defaults:
+    """Of a deployment that is asked for here; the Hub's token is the asker's own."""
+    return Defaults(
+        cache_dir=str(settings.hub_cache(values)),
+        device=values.device,
+        dtype=values.dtype,
+        hub=msgspec.structs.replace(hub_access(values), token=None),
+        tasks=sorted(TASKS),
+    )
 
 
 def main() -> int:

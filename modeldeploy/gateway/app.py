@@ -20,6 +20,7 @@ from modeldeploy.errors import (
     SlowBody,
     Unauthorized,
 )
+from modeldeploy.gateway import dashboard
 from modeldeploy.gateway.bodies import Bodies
 from modeldeploy.gateway.control import Control
 from modeldeploy.gateway.metrics import Metrics
@@ -34,6 +35,7 @@ from modeldeploy.web.incoming import ClientGone
 
 log = logging.getLogger(__name__)
 
+_SESSION = b"/session"
 _MODELS = b"/v1/models/"
 _OIP_MODELS = b"/v2/models/"
 _CLIENT_GONE = 499
@@ -132,6 +134,9 @@ class GatewayApp:
             guards.check(visit, self._hosts, visit.origins)
             if visit.route == "api":
                 await self._control.answer(visit, send)
+            elif visit.path == _SESSION:
+                _only(visit, "GET", "HEAD", "POST")
+                await self._send(await dashboard.session(self._control.access, visit), visit, send)
             else:
                 raise _nowhere(visit)
 

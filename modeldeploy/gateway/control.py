@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Callable
 
 import aiohttp
 from starlette.types import Send
 from yarl import URL
 
-from modeldeploy.errors import DaemonUnreachable, NotFound, RequestTimeout, Unauthorized
+from modeldeploy.errors import DaemonUnreachable, NotFound, RequestTimeout
 from modeldeploy.gateway import control_document
+from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import relay, session
 from modeldeploy.gateway.visit import Visit
+from modeldeploy.schema.control import Defaults
+from modeldeploy.web.answers import json_answer
 from modeldeploy.web.attending import Attending
 from modeldeploy.web.incoming import ClientGone
 
 _ROOT = b"/api"
 _DOCUMENT = b"/openapi.json"
+_DEFAULTS = b"/defaults"
 _MAX_BODY = 1 << 20
 _PASSED = (b"accept", b"content-type")
 _LONGEST_SECONDS = 24 * 3600.0  # events and logs are followed
 
 
 class Control:
-    """Made in the event loop. Without ``token`` in its ``Authorization`` a request learns nothing, not
-    even which routes there are."""
+    """Made in the event loop. A request that ``access`` does not let in learns nothing, not even which
+    routes there are."""
 
-    def __init__(self, socket_path: str, token: str, metrics: Metrics) -> None:
-        self._token = token.encode()
+    def __init__(
+        self, socket_path: str, access: Access, metrics: Metrics, defaults: Callable[[], Defaults]
+    ) -> None:
+        self.access = access
         self._metrics = metrics
+        self._defaults = defaults
         self._session = session(aiohttp.UnixConnector(path=socket_path))
 
     async def close(self) -> None:
@@ -38,27 +45,20 @@ class Control:
     async def answer(self, visit: Visit, send: Send) -> None:
         """
         Raises:
-            Unauthorized, NotFound, BodyTooLarge; ClientGone; DaemonUnreachable.
+            Unauthorized, Forbidden, NotFound, BodyTooLarge; ClientGone; DaemonUnreachable.
         """
-        self._check(visit)
+        self.access.check(visit)
         path = visit.path[len(_ROOT) :]
-        if path == _DOCUMENT and visit.method in {"GET", "HEAD"}:
+        reads = visit.method in {"GET", "HEAD"}
+        if path == _DOCUMENT and reads:
             await control_document.page()(visit.scope, visit.receive, send)
+        elif path == _DEFAULTS and reads:
+            await json_answer(self._defaults())(visit.scope, visit.receive, send)
         elif path.startswith(b"/v1/"):
             await self._pass_on(visit, path, send)
         else:
             raise NotFound(
                 "there is no such page", hint="GET /api/openapi.json lists what there is"
-            )
-
-    def _check(self, visit: Visit) -> None:
-        given = visit.headers(b"authorization")
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        right = hmac.compare_digest(token.strip(), self._token)
-        if scheme.lower() != b"bearer" or not right:
-            raise Unauthorized(
-                "this needs the token of this modeldeploy",
-                hint="Authorization: Bearer TOKEN; it is in state/api-token of its home",
             )
 
     async def _pass_on(self, visit: Visit, path: bytes, send: Send) -> None:

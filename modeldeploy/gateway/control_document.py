@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from modeldeploy import __version__
-from modeldeploy.schema.control import DaemonStatus, Fleet, LogLine, ShutdownRequest
+from modeldeploy.schema.control import DaemonStatus, Defaults, Fleet, LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import Deployment, DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.problem import Problem
@@ -65,6 +65,16 @@ OPERATIONS: tuple[_Operation, ...] = (
         ),
     ),
     (
+        "get",
+        "/defaults",
+        "What a deploy request says that nobody chose otherwise.",
+        None,
+        "200",
+        Defaults,
+        _JSON,
+        (),
+    ),
+    (
         "post",
         "/v1/shutdown",
         "End the supervisor.",
@@ -75,7 +85,16 @@ OPERATIONS: tuple[_Operation, ...] = (
         (),
     ),
 )
-_KINDS = (list[Deployment], DaemonStatus, Fleet, DeployRequest, StartRequest, Event, LogLine)
+_KINDS = (
+    list[Deployment],
+    DaemonStatus,
+    Defaults,
+    Fleet,
+    DeployRequest,
+    StartRequest,
+    Event,
+    LogLine,
+)
 
 
 @cache

@@ -1,17 +1,19 @@
-"""What the gateway answers by itself, without a token: documentation, figures, health."""
+"""What the gateway answers by itself, without a token: documentation, figures, health, and the files
+of the dashboard."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import aiohttp
 from msgspec import Struct
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
+from modeldeploy.gateway import dashboard
+from modeldeploy.gateway.dashboard import Page
 from modeldeploy.gateway.docs import Documents
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import Proxy
@@ -22,8 +24,6 @@ from modeldeploy.web.answers import json_answer
 from modeldeploy.web.shapes import Live, Model, Models, Ready, ServerInfo
 
 _SCRAPE_SECONDS = 3.0
-
-Page = Callable[[Request], Awaitable[Response]]
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,6 @@ class Pages:
         self._metrics = metrics
         self._documents = Documents(proxy.read)
         self.by_path: dict[str, Page] = {
-            "/": self._root,
             "/openapi.json": self._openapi,
             "/health": self._health,
             "/metrics": self._page_of_metrics,
@@ -53,10 +52,8 @@ class Pages:
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
             **{route.path: route.endpoint for route in swagger.routes()},
+            **dashboard.pages(),
         }
-
-    async def _root(self, request: Request) -> Response:
-        return RedirectResponse("docs", 302)
 
     async def _openapi(self, request: Request) -> Response:
         raw = await self._documents.merged(self._roster.all())

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from modeldeploy.schema.deployment import Deployment
+from modeldeploy.schema.deployment import Deployment, HubAccess
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):
@@ -38,6 +38,17 @@ class Fleet(Struct, frozen=True, kw_only=True):
     """One line of ``GET /v1/watch``: every deployment, whole."""
 
     deployments: list[Deployment]
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """``GET /api/defaults``, of the gateway: what a deploy request says that nobody chose otherwise, and
+    the tasks there are."""
+
+    cache_dir: str
+    device: str
+    dtype: str
+    hub: HubAccess
+    tasks: list[str]
 
 
 class ShutdownRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

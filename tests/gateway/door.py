@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
 from modeldeploy.client import Client
+from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.app import GatewayApp
 from modeldeploy.gateway.control import Control
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import Proxy
 from modeldeploy.gateway.roster import Roster
-from modeldeploy.schema.control import Fleet
-from modeldeploy.schema.deployment import Deployment
+from modeldeploy.schema.control import Defaults, Fleet
+from modeldeploy.schema.deployment import Deployment, HubAccess
 from modeldeploy.transport import private_listener
 from modeldeploy.web import servers
 from tests.cli.stories import deployment
@@ -30,6 +31,9 @@ from tests.cli.stories import deployment
 SECONDS = 30.0
 TOKEN = "t0ken"
 LIMIT = 1 << 20
+DEFAULTS = Defaults(
+    cache_dir="/cache", device="auto", dtype="auto", hub=HubAccess(), tasks=["echo"]
+)
 
 
 def tell(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -96,7 +100,8 @@ async def door(
             listening_there = private_listener(control_socket)
             await stack.enter_async_context(served(supervisor, listening_there))
         roster, metrics = Roster(Client(control_socket)), Metrics()
-        proxy, control = Proxy(LIMIT, metrics), Control(str(control_socket), TOKEN, metrics)
+        proxy, access = Proxy(LIMIT, metrics), Access(TOKEN)
+        control = Control(str(control_socket), access, metrics, lambda: DEFAULTS)
         listener, port = listening()
         app = GatewayApp(roster, proxy, control, metrics, LIMIT)
         stack.push_async_callback(proxy.close)

@@ -11,7 +11,7 @@ ImageFile = Annotated[
     Meta(
         min_length=1,
         description="Base64 of a PNG, JPEG, WebP, GIF, BMP or TIFF file.",
-        extra_json_schema={"contentEncoding": "base64"},
+        extra_json_schema={"contentEncoding": "base64", "contentMediaType": "image/*"},
     ),
 ]
 AudioFile = Annotated[
@@ -19,7 +19,7 @@ AudioFile = Annotated[
     Meta(
         min_length=1,
         description="Base64 of a WAV, FLAC, OGG or MP3 file.",
-        extra_json_schema={"contentEncoding": "base64"},
+        extra_json_schema={"contentEncoding": "base64", "contentMediaType": "audio/*"},
     ),
 ]
 VideoFile = Annotated[
@@ -27,7 +27,7 @@ VideoFile = Annotated[
     Meta(
         min_length=1,
         description="Base64 of an animated GIF, WebP or PNG; MP4, WebM or AVI where the package av is installed.",
-        extra_json_schema={"contentEncoding": "base64"},
+        extra_json_schema={"contentEncoding": "base64", "contentMediaType": "video/*"},
     ),
 ]
 IMAGE_MEDIA = ("image/*", "application/octet-stream")

@@ -1,0 +1,95 @@
+"""``/``: the dashboard. Its files know nothing of the deployments; what they show comes by ``/api``, for
+which ``/session`` gives the browser a cookie."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from modeldeploy.errors import MalformedBody
+from modeldeploy.gateway.access import Access
+from modeldeploy.gateway.visit import Visit
+from modeldeploy.web.answers import json_answer
+
+FOLDER = Path(__file__).parent / "static"
+# What the page may do: load its own files, ask the server that it came from, show what was dropped on it.
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
+    "script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+# Not by mimetypes: it asks the system's table, and a script of another type would not run.
+_KINDS = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_MAX_BODY = 4096
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+class Ticket(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /session``: what ``modeldeploy dashboard`` put into its link."""
+
+    ticket: Annotated[str, Meta(max_length=256)]
+
+
+class Session(Struct, frozen=True):
+    """``GET /session``."""
+
+    signed_in: bool
+
+
+def pages() -> dict[str, Page]:
+    """The files of the page, by path."""
+    files = {f"/dashboard/{file.name}": _page(file) for file in FOLDER.iterdir()}
+    return {"/": files.pop("/dashboard/index.html"), **files}
+
+
+def _page(file: Path) -> Page:
+    """The file, which is small and kept; it is asked for anew after an update."""
+    body = file.read_bytes()
+
+    async def page(request: Request) -> Response:
+        return Response(body, media_type=_KINDS[file.suffix], headers=_HEADERS)
+
+    return page
+
+
+async def session(access: Access, visit: Visit) -> Response:
+    """Whether there is a session; or, for a ticket, its beginning.
+
+    Raises:
+        Unauthorized, Forbidden: as :class:`Access` says. MalformedBody, BodyTooLarge.
+    """
+    if visit.method != "POST":
+        return _unkept(json_answer(Session(access.has_session(visit))))
+    raw = await visit.body(_MAX_BODY)
+    try:
+        given = msgspec.json.decode(raw, type=Ticket)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"the body is no ticket: {error}") from error
+    response = json_answer(Session(signed_in=True))
+    response.headers["set-cookie"] = access.redeem(given.ticket, visit)
+    return _unkept(response)
+
+
+def _unkept(response: Response) -> Response:
+    response.headers["cache-control"] = "no-store"
+    return response

@@ -1,0 +1,57 @@
+/** The gateway, asked by this page: the control API below /api, deployments below /deployments. */
+
+import { jsonLines } from "./streams.js";
+
+/** What was answered instead; `hint` says what to do. */
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.message || `it was answered ${status}`);
+    this.status = status;
+    this.hint = problem.hint || "";
+  }
+}
+
+async function checked(response) {
+  if (response.ok) return response;
+  const answer = await response.json().catch(() => ({}));
+  const error = answer.error ?? answer;
+  throw new Refused(response.status, typeof error === "string" ? { ...answer, message: error } : error);
+}
+
+export async function ask(path, options = {}) {
+  return checked(await fetch(path, { credentials: "same-origin", ...options }));
+}
+
+export async function getJson(path) {
+  return (await ask(path)).json();
+}
+
+export function post(path, body, signal) {
+  const headers = { "content-type": "application/json" };
+  return ask(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+export async function session(ticket) {
+  const answer = ticket ? await post("session", { ticket }) : await ask("session");
+  return (await answer.json()).signed_in;
+}
+
+const at = (name, verb = "") => `api/v1/deployments/${encodeURIComponent(name)}${verb}`;
+
+export const control = {
+  defaults: () => getJson("api/defaults"),
+  document: () => getJson("api/openapi.json"),
+  deploy: async (request) => (await post("api/v1/deployments", request)).json(),
+  start: (name, hub) => post(at(name, "/start"), { hub }),
+  restart: (name, hub) => post(at(name, "/restart"), { hub }),
+  stop: (name) => post(at(name, "/stop"), {}),
+  remove: (name) => ask(at(name), { method: "DELETE" }),
+  watch: async (signal) => jsonLines(await ask("api/v1/watch", { signal })),
+  logs: async (name, query, signal) =>
+    jsonLines(await ask(`${at(name, "/logs")}?${new URLSearchParams(query)}`, { signal })),
+};
+
+/** One deployment's own routes, through the front door. */
+export function deploymentPath(name, path) {
+  return `deployments/${encodeURIComponent(name)}${path}`;
+}

@@ -1,0 +1,16 @@
+/** The same request, to type in a shell. */
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** `files` are what was chosen from disk, by field: they go as a form, the rest of the body with them. */
+export function curl(path, body, files = {}) {
+  const url = new URL(path, `${location.origin}/`).href;
+  if (!Object.keys(files).length) {
+    return `curl ${url} -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`;
+  }
+  const parts = Object.entries(body).map(([name, value]) => {
+    if (files[name]) return `-F ${quoted(`${name}=@${files[name].name}`)}`;
+    return `-F ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`;
+  });
+  return [`curl ${url}`, ...parts].join(" ");
+}

@@ -1,0 +1,79 @@
+/** What a deployment's worker writes, as it writes it. */
+
+import { control } from "./api.js";
+import { button, el, say } from "./dom.js";
+
+const TAIL = 500;
+const KEPT = 3000;
+const AGAIN_MS = 2000;
+const NEAR = 40; // pixels from the end that still count as being there
+
+export class Logs {
+  #closed = new AbortController();
+  #last = 0;
+
+  constructor(name) {
+    this.name = name;
+    this.lines = el("ol", {});
+    this.box = el("div", { class: "log", role: "log", "aria-live": "off", "aria-label": `Log of ${name}`, tabindex: 0 }, this.lines);
+    this.note = el("p", { class: "note" }, "Nothing is written yet.");
+    this.follow = button("To the end", () => this.#toEnd(), { class: "quiet small" });
+    this.follow.hidden = true;
+    this.box.addEventListener("scroll", () => (this.follow.hidden = this.#atEnd()));
+    this.node = el("div", { class: "logs" }, this.note, this.box, this.follow);
+    this.#read();
+  }
+
+  draw() {}
+
+  close() {
+    this.#closed.abort();
+  }
+
+  async #read() {
+    while (!this.#closed.signal.aborted) {
+      if (!document.hidden) await this.#once(this.#whileSeen()).catch(() => undefined); // the next try will tell
+      await new Promise((go) => setTimeout(go, AGAIN_MS));
+    }
+  }
+
+  #whileSeen() {
+    const hidden = new AbortController();
+    const look = () => document.hidden && hidden.abort();
+    document.addEventListener("visibilitychange", look, { once: true });
+    return AbortSignal.any([this.#closed.signal, hidden.signal]);
+  }
+
+  /** Until the stream ends: where the deployment is parked, where the supervisor is gone. */
+  async #once(signal) {
+    const since = this.#last;
+    const query = since ? { since, follow: true } : { tail: TAIL, follow: true };
+    for await (const line of await control.logs(this.name, query, signal)) {
+      if (line.time <= since) continue;
+      this.#last = line.time;
+      this.#add(line);
+    }
+  }
+
+  #add(line) {
+    const wasAtEnd = this.#atEnd();
+    say(this.note, "");
+    const time = new Date(line.time * 1000).toLocaleTimeString("en-GB");
+    this.lines.append(el("li", { class: weight(line.text) }, el("time", {}, time), el("span", {}, line.text)));
+    while (this.lines.childElementCount > KEPT) this.lines.firstChild.remove();
+    if (wasAtEnd) this.#toEnd();
+  }
+
+  #atEnd() {
+    return this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < NEAR;
+  }
+
+  #toEnd() {
+    this.box.scrollTop = this.box.scrollHeight;
+  }
+}
+
+function weight(text) {
+  if (/\b(ERROR|CRITICAL|Traceback)\b/.test(text)) return "error";
+  return /\bWARN(ING)?\b/.test(text) ? "warning" : "";
+}

@@ -1,0 +1,145 @@
+/** How a deployment does: its progress while it starts, its figures while it runs, what it is. */
+
+import { deploymentPath, getJson } from "./api.js";
+import { el, say } from "./dom.js";
+import { isMoving } from "./fleet.js";
+import { Bar } from "./list.js";
+import { Plot } from "./plot.js";
+import { bytes, number, seconds, span } from "./units.js";
+
+const STAGES = ["validate", "download", "load", "pipeline", "server", "complete"];
+const CARDS = [
+  ["throughput", "Throughput", (value) => `${number(value)} req/s`],
+  ["latency", "Latency, mean", seconds],
+  ["memory", "Memory", bytes],
+  ["queue", "Waiting", number],
+  ["tokens", "Tokens written", (value) => `${number(value)} /s`],
+];
+
+export class Overview {
+  constructor(name) {
+    this.name = name;
+    this.run = "";
+    this.progress = new Progress(name);
+    this.error = el("div", { class: "failure" });
+    this.cards = Object.fromEntries(CARDS.map(([key, title, unit]) => [key, new Card(title, unit)]));
+    this.cards.tokens.node.hidden = true;
+    this.facts = el("dl", { class: "facts" });
+    this.info = {};
+    this.node = el(
+      "div",
+      { class: "overview" },
+      this.progress.node,
+      this.error,
+      el("div", { class: "cards" }, CARDS.map(([key]) => this.cards[key].node)),
+      el("h2", {}, "How it runs"),
+      this.facts,
+    );
+  }
+
+  draw(deployment) {
+    this.deployment = deployment;
+    this.progress.draw(deployment);
+    this.#drawError(deployment.error);
+    const run = deployment.state === "RUNNING" ? deployment.replicas.map((one) => one.id).join() : "";
+    if (run !== this.run) this.#ask(run);
+    this.#drawFacts();
+  }
+
+  figures(points) {
+    for (const [key, card] of Object.entries(this.cards)) card.draw(points.map((point) => point[key]));
+    this.cards.tokens.node.hidden = !points.some((point) => point.tokens);
+  }
+
+  /** What only the worker knows; once in each of its runs, and again when it may have improved. */
+  async #ask(run) {
+    this.run = run;
+    this.info = {};
+    while (run && this.run === run) {
+      this.info = await getJson(deploymentPath(this.name, "/info")).catch(() => this.info);
+      this.#drawFacts();
+      await new Promise((go) => setTimeout(go, 10_000));
+    }
+  }
+
+  close() {
+    this.run = "";
+  }
+
+  #drawError(error) {
+    this.error.hidden = !error;
+    const parts = error ? [error.message, error.hint, (error.details ?? []).join("\n")] : [];
+    if (this.shownError === parts.join()) return;
+    this.shownError = parts.join();
+    const [message, hint, details] = parts;
+    this.error.replaceChildren(
+      ...(error
+        ? [el("h2", {}, "Last error"), el("p", {}, message), hint && el("p", { class: "hint" }, hint), details && el("pre", { tabindex: 0 }, details)].filter(Boolean)
+        : []),
+    );
+  }
+
+  #drawFacts() {
+    const { deployment: one, info } = this;
+    const replica = one.replicas[0];
+    const facts = {
+      Task: one.task,
+      Model: one.model_id,
+      Revision: one.revision,
+      Device: [one.device, info.dtype ?? one.dtype].filter(Boolean).join(", "),
+      Parameters: info.parameters && number(info.parameters),
+      "Longest input": info.max_input_length && `${number(info.max_input_length)} tokens`,
+      Threads: info.threads && `${info.threads.count}, ${info.threads.why}`,
+      ...Object.fromEntries(Object.entries(info.runs ?? {}).map(([key, value]) => [capital(key), String(value)])),
+      Notes: (info.notes ?? []).join(" "),
+      Port: one.port,
+      Process: replica && `${replica.pid}, for ${span(Date.now() / 1000 - replica.started_at)}`,
+      Requests: number(one.requests),
+      Restarts: one.restarts || null,
+    };
+    for (const [key, value] of Object.entries(facts)) this.#fact(key, value);
+  }
+
+  #fact(key, value) {
+    const known = [...this.facts.children].find((row) => row.dataset.of === key);
+    if (!value && value !== 0) return known?.remove();
+    if (known) return say(known.lastChild, String(value));
+    this.facts.append(el("div", { "data-of": key }, el("dt", {}, key), el("dd", {}, String(value))));
+  }
+}
+
+const capital = (word) => word[0].toUpperCase() + word.slice(1).replaceAll("_", " ");
+
+/** One figure: what it is now, and how it was. */
+class Card {
+  constructor(title, unit) {
+    this.unit = unit;
+    this.value = el("p", { class: "value" }, "–");
+    this.plot = new Plot(`${title}, of the last minutes`);
+    this.node = el("div", { class: "card" }, el("h3", {}, title), this.value, this.plot.node);
+  }
+
+  draw(values) {
+    const latest = values.findLast((value) => value !== null);
+    say(this.value, latest === undefined ? "–" : this.unit(latest));
+    this.plot.draw(values);
+  }
+}
+
+/** The stages of a deployment that is on its way. */
+class Progress {
+  constructor(name) {
+    this.bar = new Bar(`Progress of ${name}`);
+    this.stages = STAGES.map((stage) => el("li", {}, stage));
+    this.message = el("p", { class: "message" });
+    this.node = el("div", { class: "way" }, el("ol", {}, this.stages), this.bar.node, this.message);
+  }
+
+  draw(deployment) {
+    this.node.hidden = !isMoving(deployment);
+    const at = STAGES.indexOf(deployment.stage);
+    this.stages.forEach((node, place) => (node.className = place < at ? "past" : place === at ? "now" : ""));
+    this.bar.draw(deployment);
+    say(this.message, `${Math.round(deployment.percent)} % · ${deployment.message}`);
+  }
+}

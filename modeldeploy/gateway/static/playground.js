@@ -1,0 +1,174 @@
+/** Ask a deployment: a form made from its own schema, the answer drawn, and the curl that asks the same. */
+
+import { deploymentPath, getJson, post } from "./api.js";
+import { drawn, json } from "./answers.js";
+import { Chat } from "./chat.js";
+import { curl } from "./curl.js";
+import { announce, button, copyButton, el, say } from "./dom.js";
+import { field } from "./fields.js";
+import { clear, draw } from "./overlay.js";
+import { described, resolved } from "./schema.js";
+import { serverEvents } from "./streams.js";
+import { seconds } from "./units.js";
+
+const CHAT = "/v1/chat/completions";
+
+/** Chosen by what the deployment answers; there is something to ask once it runs. */
+export class Playground {
+  #run = "";
+
+  constructor(name) {
+    this.name = name;
+    this.node = el("div", { class: "playground" });
+  }
+
+  draw(deployment) {
+    const run = deployment.state === "RUNNING" ? deployment.replicas.map((one) => one.id).join() : "none";
+    if (run === this.#run) return;
+    const before = this.#run;
+    this.#run = run;
+    if (run !== "none") this.#make();
+    else if (!before) this.node.replaceChildren(el("p", { class: "note" }, "It answers here once it is running."));
+  }
+
+  async #make() {
+    let document_;
+    try {
+      document_ = await getJson(deploymentPath(this.name, "/openapi.json"));
+    } catch (error) {
+      return this.node.replaceChildren(el("p", { class: "problem" }, error.message));
+    }
+    const request = new Request(this.name, document_);
+    if (!document_.paths[CHAT]) return this.node.replaceChildren(request.node);
+    const chat = new Chat(this.name);
+    this.#choice({ Chat: chat.node, Request: request.node });
+  }
+
+  #choice(parts) {
+    const place = el("div", {});
+    const choose = (title) => {
+      for (const each of buttons) each.setAttribute("aria-pressed", String(each.textContent === title));
+      place.replaceChildren(parts[title]);
+    };
+    const buttons = Object.keys(parts).map((title) => button(title, () => choose(title), { class: "small" }));
+    this.node.replaceChildren(el("div", { class: "segments", role: "group", "aria-label": "How to ask" }, buttons), place);
+    choose(Object.keys(parts)[0]);
+  }
+}
+
+/** `POST /predict` as a form. */
+class Request {
+  constructor(name, document_) {
+    this.path = deploymentPath(name, "/predict");
+    const content = document_.paths["/predict"].post.requestBody.content;
+    const { schema, example } = content["application/json"];
+    this.forms = "multipart/form-data" in content;
+    this.#make(resolved(schema, document_.components.schemas), document_.components.schemas, example);
+  }
+
+  #make(schema, parts, example) {
+    const plural = schema.oneOf?.[1]?.required?.[0];
+    const required = new Set([...(schema.required ?? []), ...(schema.oneOf?.[0]?.required ?? [])]);
+    this.fields = [];
+    const [asked, steering] = [[], []];
+    for (const [name, property] of Object.entries(schema.properties)) {
+      const about = described(property, parts, required.has(name));
+      if (name === plural || about.kind === "none") continue;
+      const first = required.has(name) || name in example;
+      const one = field(name, about, example[name], first && about.kind === "text");
+      this.fields.push(one);
+      (first ? asked : steering).push(one.node);
+    }
+    this.send = el("button", { class: "primary" }, "Ask");
+    this.stop = button("Stop", () => this.asking?.abort(), { class: "quiet" });
+    this.stop.hidden = true;
+    this.took = el("p", { class: "took", role: "status" });
+    this.answer = el("div", { class: "answer" });
+    this.command = el("code", {});
+    this.form = el(
+      "form",
+      { class: "request", onsubmit: (event) => this.#ask(event), oninput: () => this.#drawCommand(), onchange: () => this.#drawCommand() },
+      asked,
+      steering.length ? el("details", {}, el("summary", {}, `Parameters (${steering.length})`), el("div", { class: "grid" }, steering)) : null,
+      el("div", { class: "go" }, this.send, this.stop, this.took),
+    );
+    this.node = el(
+      "div",
+      { class: "ask-answer" },
+      this.form,
+      el("section", { class: "result", "aria-label": "Answer" }, el("h2", {}, "Answer"), this.answer),
+      el("section", { class: "curl", "aria-label": "The same with curl" }, el("div", { class: "curl-head" }, el("h2", {}, "The same with curl"), copyButton(() => this.command.textContent, "the curl command")), el("pre", { tabindex: 0 }, this.command)),
+    );
+    this.answer.append(el("p", { class: "note" }, "What it says comes here."));
+    this.#drawCommand();
+  }
+
+  #body() {
+    const body = {};
+    for (const one of this.fields) {
+      const value = one.read();
+      if (value !== undefined) body[one.name] = value;
+    }
+    return body;
+  }
+
+  #drawCommand() {
+    try {
+      const files = this.forms ? Object.fromEntries(this.fields.filter((one) => one.file).map((one) => [one.name, one.file])) : {};
+      say(this.command, curl(this.path, this.#body(), files));
+    } catch (error) {
+      say(this.command, error.message);
+    }
+  }
+
+  get #image() {
+    return this.fields.map((one) => one.image).find(Boolean);
+  }
+
+  async #ask(event) {
+    event.preventDefault();
+    this.asking?.abort();
+    this.asking = new AbortController();
+    this.send.disabled = true;
+    this.stop.hidden = false;
+    clear(this.#image);
+    say(this.took, "");
+    try {
+      const body = this.#body();
+      await (body.stream ? this.#stream(body) : this.#whole(body));
+    } catch (error) {
+      if (error.name !== "AbortError") this.answer.replaceChildren(el("p", { class: "problem", role: "alert" }, error.message), el("p", { class: "hint" }, error.hint ?? ""));
+    }
+    this.send.disabled = false;
+    this.stop.hidden = true;
+  }
+
+  async #whole(body) {
+    const began = performance.now();
+    const answer = await (await post(this.path, body, this.asking.signal)).json();
+    this.#tell(`${seconds((performance.now() - began) / 1000)} in all, ${seconds(answer.inference_time_ms / 1000)} in the model`);
+    const raw = el("details", {}, el("summary", {}, "As JSON"), json(answer));
+    this.answer.replaceChildren(...drawn(answer.result, body), raw);
+    const found = Array.isArray(answer.result) ? answer.result.filter((one) => one?.box || one?.mask) : [];
+    if (found.length && this.#image) await draw(this.#image, found);
+  }
+
+  async #stream(body) {
+    const began = performance.now();
+    const text = el("p", { class: "written" });
+    this.answer.replaceChildren(text);
+    let [count, first] = [0, 0];
+    for await (const event of serverEvents(await post(this.path, body, this.asking.signal))) {
+      if (event.error) throw new Error(event.error.message ?? event.error);
+      first ||= performance.now() - began;
+      count += 1;
+      text.append(event.token.special ? "" : event.token.text);
+    }
+    this.#tell(`first token after ${seconds(first / 1000)}, ${count} tokens in ${seconds((performance.now() - began) / 1000)}`);
+  }
+
+  #tell(took) {
+    say(this.took, took);
+    announce("Answered");
+  }
+}
