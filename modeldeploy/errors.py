@@ -127,6 +127,10 @@ class DeploymentNotFound(ModelDeployError):
     code, status = "deployment_not_found", 404
 
 
+class KeyNotFound(ModelDeployError):
+    code, status = "key_not_found", 404
+
+
 class NameTaken(ModelDeployError):
     code, status = "name_taken", 409
 
@@ -169,6 +173,10 @@ class UpstreamFailed(ModelDeployError):
 
 class Unauthorized(ModelDeployError):
     code, status = "unauthorized", 401
+
+
+class InvalidApiKey(Unauthorized):
+    code = "invalid_api_key"
 
 
 class ShuttingDown(NotReady):

@@ -9,7 +9,8 @@ from typing import Any
 import click
 import msgspec
 
-from modeldeploy.cli import options, output
+from modeldeploy import settings
+from modeldeploy.cli import options, output, secrets
 from modeldeploy.cli.session import connect
 from modeldeploy.client import load
 from modeldeploy.client.load import Measured
@@ -67,11 +68,12 @@ def bench(name: str, clients: tuple[int, ...], seconds: float, file: str | None)
 
     Each client sends its next request when it has the answer to its last.
     """
-    client = connect()
+    values = settings.load()
+    client = connect(values)
     deployment = client.deployment(name)
     if deployment.state is not State.RUNNING or deployment.port is None:
         raise NotReady(f"{name} is {deployment.state.value}", hint=f"modeldeploy start {name}")
-    requests = _requests(deployment, file)
+    requests = _requests(deployment, file, secrets.own_key(values))
     found = []
     for count in clients:
         output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} s")
@@ -91,15 +93,14 @@ async def _measured(port: int, requests: list[bytes], clients: int, seconds: flo
         raise NotReady(f"port {port} does not answer: {error.strerror}") from error
 
 
-def _requests(deployment: Deployment, file: str | None) -> list[bytes]:
+def _requests(deployment: Deployment, file: str | None, key: str | None) -> list[bytes]:
     task = find(deployment.task or "")
     if task is None or deployment.port is None:
         raise ModelDeployError(f"what {deployment.name} does is not known")
+    port = deployment.port
     bodies = [task.example] if file is None else _bodies(task, file)
     return [
-        load.post(
-            "127.0.0.1", deployment.port, "/predict", msgspec.json.encode(body), "application/json"
-        )
+        load.post("127.0.0.1", port, "/predict", msgspec.json.encode(body), "application/json", key)
         for body in bodies
     ]
 

@@ -7,14 +7,15 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from modeldeploy import paths, settings
-from modeldeploy.cli import deployfile, follow, options, output
+from modeldeploy import apikeys, paths, settings
+from modeldeploy.cli import deployfile, follow, options, output, secrets
 from modeldeploy.cli.model import parse_model
 from modeldeploy.cli.session import connect
 from modeldeploy.client import hub_access
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.computing import Backend, Batching
 from modeldeploy.schema.deployment import Deployment, DeployRequest, Spec
+from modeldeploy.schema.keys import NewKey
 from modeldeploy.settings import DTYPES, Settings
 
 _EPILOG = """\b
@@ -43,6 +44,13 @@ MODEL is one of
 @click.option("--cache-dir", help="Where models are kept.  [default: the Hub's own cache]")
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository.")
 @click.option("--allow-pickle", is_flag=True, help="Load weights that can run code.")
+@click.option(
+    "--api-key",
+    "api_key",
+    multiple=True,
+    metavar="SOURCE",
+    help=f"Answer only who sends a key; may be given again. {secrets.HELP}",
+)
 @click.option(
     "--allow-origin",
     "allow_origin",
@@ -104,22 +112,27 @@ def deploy(file: str | None, **typed: Any) -> None:
     given = {key: value for key, value in typed.items() if value not in (None, False, ())}
     wanted = deployfile.read(file).over(given) if file else deployfile.Wanted(**given)
     values = settings.load(wanted.flags())
-    request = _request(wanted, values)
+    keys = [secrets.key_from(source, values) for source in wanted.api_key]
+    request = _request(wanted, values, [key for key, _ in keys])
     client = connect(values)
     deployment = client.deploy(request)
+    for key, is_new in keys:
+        if is_new:
+            output.note(f"API key, shown this once: {key}")
     if wanted.detach:
         _detached(deployment)
         return
     follow.until_ready(client, deployment.name, wanted.timeout)
 
 
-def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
+def _request(wanted: deployfile.Wanted, values: Settings, keys: list[str]) -> DeployRequest:
     if wanted.model is None:
         raise click.UsageError("missing MODEL: a model id, a directory, or builtin/sentiment")
     model_id, revision = parse_model(wanted.model, wanted.revision)
     request = DeployRequest(
         name=None if wanted.name is None else paths.check_name(wanted.name),
         hub=hub_access(values),
+        keys=tuple(NewKey(digest=apikeys.digest_of(key)) for key in keys),
         spec=Spec(
             model_id=model_id,
             revision=revision,

@@ -29,6 +29,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    api_key: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
     optimize: Optimize = "equal"
@@ -71,6 +72,7 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    api_key: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
     optimize: Optimize = "equal"

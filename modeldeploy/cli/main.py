@@ -31,6 +31,7 @@ ENTRIES = {
     "logs": Entry(f"{_ROOM}.logs:logs", "What a deployment's worker wrote.", _LOOK),
     "predict": Entry(f"{_ROOM}.predict:predict", "Ask a deployment for a prediction.", _LOOK),
     "bench": Entry(f"{_ROOM}.bench:bench", "How fast a deployment answers.", _LOOK),
+    "keys": Entry(f"{_ROOM}.keys:keys", "Who may ask a deployment.", _MODELS),
     "daemon": Entry(f"{_ROOM}.daemon:daemon", "Start, stop and watch the supervisor.", _DAEMON),
 }
 

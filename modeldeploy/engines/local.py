@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from modeldeploy import paths
+from modeldeploy import apikeys, paths
 from modeldeploy.schema.worker import WorkerSpec
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", apikeys.VARIABLE)
 
 
 class LocalWorker:

@@ -59,7 +59,11 @@ class Documents:
 
 
 def _key(deployment: Deployment) -> tuple[str, ...]:
-    return (deployment.name, *(replica.id for replica in deployment.replicas))
+    return (
+        deployment.name,
+        str(deployment.keys > 0),
+        *(replica.id for replica in deployment.replicas),
+    )
 
 
 def _placed(document: _Schema, name: str) -> _Schema:
@@ -88,7 +92,9 @@ def _renamed(value: Any, prefix: str) -> Any:
 def _whole(documents: list[tuple[Deployment, _Schema]]) -> _Schema:
     paths: _Schema = {}
     parts: _Schema = {}
+    schemes: _Schema = {}
     for deployment, document in documents:
+        schemes.update(document["components"].get("securitySchemes", {}))
         parts.update(document["components"]["schemas"])
         for path, item in document["paths"].items():
             paths[f"/deployments/{deployment.name}{path}"] = item
@@ -105,7 +111,7 @@ def _whole(documents: list[tuple[Deployment, _Schema]]) -> _Schema:
             {"name": _GATEWAY, "description": "The gateway itself."},
         ],
         "paths": {**paths, **_shared(documents), **_own()},
-        "components": {"schemas": parts},
+        "components": {"schemas": parts, **({"securitySchemes": schemes} if schemes else {})},
     }
 
 

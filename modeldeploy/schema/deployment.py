@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from modeldeploy.schema.computing import Backend, Batching, Optimize
+from modeldeploy.schema.keys import NewKey
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import Desired, State
@@ -67,6 +68,7 @@ class DeployRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spec: Spec
     name: Name | None = None
     hub: HubAccess = field(default_factory=HubAccess)
+    keys: tuple[NewKey, ...] = ()
 
 
 class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +93,8 @@ class Replica(Struct, frozen=True, kw_only=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """A deployment as ``ls``, ``inspect`` and ``deploy --json`` show it. Times are Unix seconds."""
+    """A deployment as ``ls``, ``inspect`` and ``deploy --json`` show it. Times are Unix seconds.
+    ``keys`` is how many API keys it has; without any it answers everybody."""
 
     name: str
     model_id: str
@@ -116,5 +119,6 @@ class Deployment(Struct, frozen=True, kw_only=True):
     replicas: list[Replica]
     spec: Spec
     snapshot: str | None
+    keys: int = 0
     endpoints: dict[str, str] = {}
     example: Any = None

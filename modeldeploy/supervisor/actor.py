@@ -23,9 +23,10 @@ from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.supervisor import links
 from modeldeploy.supervisor.events import EventLog
 from modeldeploy.supervisor.fetching import FetchJob
+from modeldeploy.supervisor.keyring import Keyring
 from modeldeploy.supervisor.plan import Action, FetchSeen, Seen, plan
 from modeldeploy.supervisor.ports import Reservation
-from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.record import Record, StoredKey
 from modeldeploy.supervisor.smoke import smoke
 from modeldeploy.supervisor.store import StateNotWritten
 from modeldeploy.supervisor.surroundings import Surroundings, worker_spec
@@ -48,6 +49,7 @@ class Actor:
         self.worker: Worker | None = None
         self.reservation: Reservation | None = None
         self._around = around
+        self._keyring = Keyring(lambda: self.record.keys)
         self._fetch: FetchJob | None = None
         self._fetch_seen: FetchSeen | None = None
         self._discard_seen: Literal["asked", "done"] | None = None
@@ -105,6 +107,18 @@ class Actor:
         if order:
             self.hub = order.hub
         self.kick()
+
+    async def keep_keys(self, keys: tuple[StoredKey, ...]) -> bool:
+        """Have these API keys answered and no others; whether the worker, if there is one, knows.
+
+        Raises:
+            StateNotWritten: nothing was changed.
+        """
+        self._save(replace_struct(self.record, keys=keys))
+        worker = self.worker
+        if worker is None or worker.seen.ended:
+            return True
+        return await self._keyring.order(self._around.paths.worker_socket(worker.record.id))
 
     def _fresh(self, record: Record) -> Record:
         self.events.begin()
@@ -351,7 +365,7 @@ class Actor:
     def _start_worker(self) -> None:
         self._reserve()
         assert self.reservation is not None
-        spec = worker_spec(self.record, self.reservation, self._around)
+        spec = worker_spec(self.record, self.reservation, self._around, self._keyring.digests)
         self._fetch_seen = None
         self._tell(Stage.LOAD, 0.0, "starting a worker")
         self.worker = Worker.start(
@@ -379,6 +393,7 @@ class Actor:
         self._around.watch.tell_soon()
         if report and worker.seen.ended is None:
             self._share_cores(worker, report)
+            self._keyring.heard(report, self._around.paths.worker_socket(report.replica))
         if report and report.phase == "loading":
             self._tell(
                 report.stage,
@@ -414,6 +429,7 @@ class Actor:
             self.record.port,
             self.record.model.task,
             self.record.name,
+            self._keyring.own,
         )
         worker.seen = replace(worker.seen, smoke=problem or "passed")
         self.kick()

@@ -19,6 +19,7 @@ from modeldeploy.engines.base import Engine
 from modeldeploy.errors import (
     Conflict,
     DeploymentNotFound,
+    KeyNotFound,
     NameTaken,
     PortTaken,
     UnknownTask,
@@ -32,6 +33,7 @@ from modeldeploy.schema.deployment import (
     Spec,
     StartRequest,
 )
+from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
@@ -41,7 +43,7 @@ from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.gateway import Gateway, NoGateway, front_door
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
-from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.record import Record, StoredKey
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import Surroundings, cores
 from modeldeploy.supervisor.view import deployment_view
@@ -162,6 +164,7 @@ class Manager:
             state=State.PENDING,
             created_at=time.time(),
             endpoint=_without_secrets(request.hub.endpoint),
+            keys=_stored(request.keys),
         )
         actor = Actor(record, self._around, request.hub)
         actor.accept()
@@ -221,6 +224,37 @@ class Manager:
         actor = self.actor(name)
         actor.aim(Desired.REMOVED)
         return actor
+
+    async def add_key(self, name: str, new: NewKey) -> ApiKey:
+        """
+        Raises:
+            Conflict: it is there.
+        """
+        actor, keys = self.actor(name), _stored((new,))
+        known = actor.record.keys
+        if any(one.digest == new.digest for one in known):
+            raise Conflict(f"{name} has that key already", hint=f"modeldeploy keys ls {name}")
+        return keys[0].shown(in_force=await actor.keep_keys((*known, *keys)))
+
+    async def revoke_key(self, name: str, key_id: str, *, may_open: bool) -> ApiKey:
+        """``may_open``: also the last one, after which the deployment answers everybody.
+
+        Raises:
+            KeyNotFound; Conflict: it is the last one.
+        """
+        actor = self.actor(name)
+        gone = next((one for one in actor.record.keys if one.id == key_id), None)
+        if gone is None:
+            raise KeyNotFound(
+                f"{name} has no key {key_id[:80]!r}", hint=f"modeldeploy keys ls {name}"
+            )
+        left = tuple(one for one in actor.record.keys if one.id != key_id)
+        if not left and not may_open:
+            raise Conflict(
+                f"that is the last key of {name}: without one it would answer everybody",
+                hint=f"first modeldeploy keys add {name}; or revoke it with --open",
+            )
+        return gone.shown(in_force=await actor.keep_keys(left))
 
     def _refuse_if_ending(self) -> None:
         if self._ending:
@@ -291,6 +325,12 @@ def _checked(spec: Spec) -> Spec:
             hint=f"{meant}modeldeploy serves {', '.join(served)}",
         )
     return spec
+
+
+def _stored(keys: tuple[NewKey, ...]) -> tuple[StoredKey, ...]:
+    now = time.time()
+    unique = {one.digest: one for one in keys}.values()
+    return tuple(StoredKey(digest=one.digest, label=one.label, created_at=now) for one in unique)
 
 
 def _without_secrets(endpoint: str | None) -> str | None:

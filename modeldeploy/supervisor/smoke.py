@@ -12,14 +12,16 @@ from modeldeploy.schema.problem import Problem
 _SECONDS = 300.0
 
 
-def smoke(host: str, port: int, task: str, name: str) -> Problem | None:
-    """Send the task's own example; None when the deployment ``name`` answered it with 200."""
+def smoke(host: str, port: int, task: str, name: str, key: str) -> Problem | None:
+    """Send the task's own example with the supervisor's own API ``key``; None when the deployment
+    ``name`` answered it with 200."""
     schema = tasks.find(task)
     assert schema is not None, "the fetcher named it"
     body = msgspec.json.encode(schema.smoke_body())
     connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
     try:
-        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        headers = {"content-type": "application/json", "x-api-key": key}
+        connection.request("POST", "/predict", body, headers)
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -46,8 +46,10 @@ class Surroundings:
     forget: Callable[[str], None]
 
 
-def worker_spec(record: Record, reservation: Reservation, around: Surroundings) -> WorkerSpec:
-    """The orders of a fresh worker that is to listen on ``reservation``."""
+def worker_spec(
+    record: Record, reservation: Reservation, around: Surroundings, keys: tuple[str, ...]
+) -> WorkerSpec:
+    """The orders of a fresh worker that is to listen on ``reservation`` and to answer ``keys``."""
     assert record.model is not None
     replica = new_replica_id()
     device, dtype = backends.place(record.spec)
@@ -73,6 +75,7 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         drain_timeout=around.policy.drain_timeout,
         limits=around.limits,
         threads=record.spec.threads or around.budget.cores,
+        keys=keys,
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
         optimize=record.spec.optimize,

@@ -64,6 +64,7 @@ def deployment_view(actor: Actor) -> Deployment:
         replicas=replicas,
         spec=record.spec,
         snapshot=model.snapshot if model else None,
+        keys=len(record.keys),
         endpoints={route: f"{url}/{route}" for route in ROUTES} if url else {},
         example=_example(model.task) if model else None,
     )

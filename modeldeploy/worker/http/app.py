@@ -17,6 +17,7 @@ from modeldeploy.errors import (
     ModelDeployError,
     ShuttingDown,
     SlowBody,
+    Unauthorized,
 )
 from modeldeploy.web import cors, guards
 from modeldeploy.web.answers import answer_and_hear_out
@@ -93,6 +94,7 @@ class PublicApp:
         if asks_first and (methods := self._routes.methods(scope)):
             await cors.preflight(methods, exchange)(scope, exchange.receive, send)
         else:
+            self._state.keys.check(exchange)
             await self._routes(scope, exchange.receive, send)
 
     async def _answer(self, error: ModelDeployError, exchange: Exchange, send: _Outgoing) -> None:
@@ -101,7 +103,9 @@ class PublicApp:
             response.headers["allow"] = ", ".join(error.allow)
         if error.retry_after is not None:
             response.headers["retry-after"] = str(error.retry_after)
-        if isinstance(error, BodyTooLarge | SlowBody):
+        if isinstance(error, Unauthorized):
+            response.headers["www-authenticate"] = "Bearer"
+        if isinstance(error, BodyTooLarge | SlowBody | Unauthorized):
             await answer_and_hear_out(response, exchange, send)
         else:
             await response(exchange.scope, exchange.receive, send)
