@@ -60,6 +60,16 @@ class InvalidSetting(UsageError):
     code, status = "invalid_setting", 422
 
 
+class InvalidCertificate(UsageError):
+    code, status = "invalid_certificate", 422
+
+
+class ApiKeyNeeded(UsageError):
+    """Other machines could ask a deployment that has no key."""
+
+    code, status = "api_key_needed", 422
+
+
 class InvalidRequest(ModelDeployError):
     """A body that is not what the schema asks for; the message names the field."""
 
@@ -293,6 +303,12 @@ class DiskFull(DownloadError):
 
 class WorkerDied(DeploymentFailed):
     code = "worker_died"
+
+
+class OutOfMemory(DeploymentFailed):
+    """A worker took more than its deployment allows."""
+
+    code = "out_of_memory"
 
 
 class StartTimeout(DeploymentFailed):

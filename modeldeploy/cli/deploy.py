@@ -17,6 +17,7 @@ from modeldeploy.schema.computing import Backend, Batching
 from modeldeploy.schema.deployment import Deployment, DeployRequest, Spec
 from modeldeploy.schema.keys import NewKey
 from modeldeploy.settings import DTYPES, Settings
+from modeldeploy.transport import is_loopback
 
 _EPILOG = """\b
 MODEL is one of
@@ -41,6 +42,15 @@ MODEL is one of
 @click.option("--device", metavar="[auto|cpu|cuda|cuda:N|mps]", callback=options.check_device)
 @click.option("--dtype", type=click.Choice(DTYPES), help="The precision it runs in.")
 @click.option("--port", type=click.IntRange(1, 65535), help="A port of its own.")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="The address to bind; other machines may ask there, with a key.  [default: 127.0.0.1]",
+)
+@click.option(
+    "--ssl-certfile", metavar="FILE", help="Speak TLS: a certificate, its chain behind it."
+)
+@click.option("--ssl-keyfile", metavar="FILE", help="The certificate's key, without a passphrase.")
 @click.option("--cache-dir", help="Where models are kept.  [default: the Hub's own cache]")
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository.")
 @click.option("--allow-pickle", is_flag=True, help="Load weights that can run code.")
@@ -103,6 +113,12 @@ MODEL is one of
     type=click.IntRange(1, 1024),
     help="CPU threads it computes with.  [default: its share of the cores, of busy deployments]",
 )
+@click.option(
+    "--memory",
+    type=options.Size(),
+    metavar="SIZE",
+    help="What its worker may take, such as 2G, mapped weights not counted; past it, it is replaced.",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
@@ -116,6 +132,10 @@ def deploy(file: str | None, **typed: Any) -> None:
     request = _request(wanted, values, [key for key, _ in keys])
     client = connect(values)
     deployment = client.deploy(request)
+    if not (deployment.spec.ssl_certfile or is_loopback(deployment.spec.host)):
+        output.warn(
+            "keys and requests cross the network in the clear; --ssl-certfile encrypts them"
+        )
     for key, is_new in keys:
         if is_new:
             output.note(f"API key, shown this once: {key}")
@@ -141,6 +161,9 @@ def _request(wanted: deployfile.Wanted, values: Settings, keys: list[str]) -> De
             device=values.device,
             dtype=values.dtype,  # type: ignore[arg-type] # checked below, with all the others
             port=wanted.port,
+            host=wanted.host or "127.0.0.1",
+            ssl_certfile=_absolute(wanted.ssl_certfile),
+            ssl_keyfile=_absolute(wanted.ssl_keyfile),
             cache_dir=str(settings.hub_cache(values)),
             trust_remote_code=wanted.trust_remote_code,
             allow_pickle=wanted.allow_pickle,
@@ -156,12 +179,17 @@ def _request(wanted: deployfile.Wanted, values: Settings, keys: list[str]) -> De
                 window=wanted.batch_window,
             ),
             threads=wanted.threads,
+            memory=wanted.memory,
         ),
     )
     try:
         return msgspec.convert(msgspec.to_builtins(request), DeployRequest)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error), hint="see modeldeploy deploy --help") from error
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(paths.expand(path)) if path else None
 
 
 def _detached(deployment: Deployment) -> None:

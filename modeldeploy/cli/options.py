@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from modeldeploy.cli.units import bytes_of
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.deployment import DEVICE_PATTERN
 
@@ -35,6 +36,18 @@ class Seconds(click.FloatRange):
         if math.isnan(found):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return found
+
+
+class Size(click.ParamType[int]):
+    """Bytes, as people write them."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return bytes_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 timeout = click.option(

@@ -31,7 +31,7 @@ from modeldeploy.schema.deployment import Deployment, DeployRequest, HubAccess, 
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.states import Desired, State
-from modeldeploy.transport import UnixConnection
+from modeldeploy.transport import UnixConnection, connection_to
 
 T = TypeVar("T")
 
@@ -225,8 +225,8 @@ class Client:
         key: str | None,
     ) -> Iterator[http.client.HTTPResponse]:
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        name, port = deployment.name, deployment.port or 0
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        name, url = deployment.name, deployment.spec.url(deployment.port or 0)
+        connection = connection_to(url, timeout)
         try:
             headers = {"content-type": content_type, **({"x-api-key": key} if key else {})}
             connection.request("POST", "/predict", raw, headers)
@@ -235,7 +235,7 @@ class Client:
             message = f"{name} did not answer within {timeout:g} seconds"
             raise RequestTimeout(message, hint=f"see modeldeploy logs {name}") from error
         except (OSError, http.client.HTTPException) as error:
-            message = f"{name} does not answer on port {port} ({words(error)})"
+            message = f"{name} does not answer on port {deployment.port} ({words(error)})"
             raise NotReady(message, hint=f"see modeldeploy logs {name}") from error
         finally:
             connection.close()

@@ -20,7 +20,7 @@ from modeldeploy.schema.deployment import Deployment
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[int, str, float], Awaitable[bytes]]
+Read = Callable[[str, str, float], Awaitable[bytes]]
 _Schema = dict[str, Any]
 
 _SECONDS = 5.0
@@ -50,7 +50,7 @@ class Documents:
             return known
         assert deployment.port is not None
         try:
-            raw = await self._read(deployment.port, "/openapi.json", _SECONDS)
+            raw = await self._read(deployment.spec.url(deployment.port), "/openapi.json", _SECONDS)
             found: _Schema = msgspec.json.decode(raw)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, msgspec.DecodeError) as error:
             log.warning("%s tells nothing of itself: %r", deployment.name, error)

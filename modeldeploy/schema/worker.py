@@ -56,7 +56,10 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     drain_timeout: float
     limits: Limits
     threads: int
+    memory: int | None = None
     keys: tuple[str, ...] = ()
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
     allow_origins: tuple[str, ...] = ()
     allow_media_urls: tuple[str, ...] = ()
     optimize: Optimize = "equal"

@@ -49,6 +49,7 @@ class Actor:
         self.worker: Worker | None = None
         self.reservation: Reservation | None = None
         self._around = around
+        self._ports = around.ports.at(record.spec.host)
         self._keyring = Keyring(lambda: self.record.keys)
         self._fetch: FetchJob | None = None
         self._fetch_seen: FetchSeen | None = None
@@ -76,9 +77,9 @@ class Actor:
         Raises:
             PortTaken, NoFreePort, StateNotWritten: nothing is left behind.
         """
-        spec, pool = self.record.spec, self._around.ports
+        spec, pool = self.record.spec, self._ports
         if spec.port:
-            self.reservation = self._around.reserve(spec.port)
+            self.reservation = self._around.reserve(spec.port, spec.host)
         else:
             self.reservation = pool.reserve_any(None, self._around.ports_in_use())
         try:
@@ -134,7 +135,11 @@ class Actor:
         replica = self.record.replica
         if replica:
             self.worker = Worker.adopt(
-                replica, self._around.paths, self.record.name, self._worker_changed
+                replica,
+                self._around.paths,
+                self.record.name,
+                self._worker_changed,
+                self.record.spec.memory,
             )
         if replica and self.worker and self.record.port:
             self._readopt(self.record.port, replica.id)
@@ -148,7 +153,7 @@ class Actor:
     def _readopt(self, port: int, replica: str) -> None:
         listener = links.ask_listener(self._around.paths.worker_handover(replica))
         try:
-            self.reservation = self._around.ports.readopt(port, listener)
+            self.reservation = self._ports.readopt(port, listener)
         except PortTaken as error:  # serving matters more than the reservation beside it
             log.warning("%s: %s", self.record.name, error.message)
 
@@ -273,9 +278,9 @@ class Actor:
     def _reserve(self) -> None:
         if self.reservation:
             return
-        pool, record = self._around.ports, self.record
+        pool, record = self._ports, self.record
         if record.spec.port:
-            self.reservation = self._around.reserve(record.spec.port)
+            self.reservation = self._around.reserve(record.spec.port, record.spec.host)
         else:
             others = self._around.ports_in_use() - {record.port}
             self.reservation = pool.reserve_any(record.port, others)
@@ -375,6 +380,7 @@ class Actor:
             self.reservation,
             self._around.paths,
             self._worker_changed,
+            self.record.spec.memory,
         )
         self._remember_worker()
 
@@ -425,8 +431,7 @@ class Actor:
         assert self.record.port is not None
         problem = await asyncio.to_thread(
             smoke,
-            self._around.ports.host,
-            self.record.port,
+            self.record.spec.url(self.record.port),
             self.record.model.task,
             self.record.name,
             self._keyring.own,

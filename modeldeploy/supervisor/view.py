@@ -38,7 +38,7 @@ def deployment_view(actor: Actor) -> Deployment:
     record, model, event = actor.record, actor.record.model, actor.events.latest
     worker = actor.worker if actor.worker and not actor.worker.seen.ended else None
     report = worker.report if worker else None
-    url = f"http://127.0.0.1:{record.port}" if record.port else None
+    url = record.spec.url(record.port) if record.port else None
     replicas = [_replica(worker)] if worker else []
     return Deployment(
         name=record.name,

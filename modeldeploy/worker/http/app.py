@@ -10,6 +10,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from modeldeploy import certificates
 from modeldeploy.errors import (
     BodyTooLarge,
     MalformedRequest,
@@ -43,8 +44,12 @@ class PublicApp:
         self._dialects = [kind(service) for kind in kinds().values()]
         routes = [route for dialect in self._dialects for route in dialect.routes()]
         self._routes = Routes([*routes, *Pages(service).routes()])
-        self._hosts = guards.own_hosts(service.state.spec.host)
-        self._origins = frozenset(service.state.spec.allow_origins)
+        spec = service.state.spec
+        self._hosts = guards.own_hosts(spec.host)
+        if spec.ssl_certfile and spec.ssl_keyfile:
+            named = certificates.examine(spec.ssl_certfile, spec.ssl_keyfile).names
+            self._hosts |= guards.bracketed(named)
+        self._origins = frozenset(spec.allow_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
