@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -73,3 +75,17 @@ def test_a_key_in_an_argument_is_refused_and_not_repeated(
     refused = instance.run("deploy", echo_model, "--api-key", KEY, ok=False)
     assert refused.returncode == 2
     assert KEY not in refused.stdout + refused.stderr
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is pasted")
+def test_the_line_to_paste_sends_the_key_where_nobody_sees_it(
+    instance: Instance, echo_model: str
+) -> None:
+    instance.env[apikeys.VARIABLE] = KEY
+    shown = instance.run("deploy", echo_model, "--name", "e", "--api-key", "env").stdout
+    line = next(one for one in shown.splitlines() if one.startswith("curl "))
+    assert KEY not in line
+    answered = subprocess.run(
+        ["bash", "-c", f"{line} -s"], env=instance.env, capture_output=True, text=True, check=True
+    )
+    assert json.loads(answered.stdout)["status"] == "success"
