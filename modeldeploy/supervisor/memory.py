@@ -22,6 +22,7 @@ from modeldeploy.supervisor.processes import Identity
 
 _LOOK_SECONDS = 0.2
 _COUNTED = frozenset({"Pss_Anon", "Pss_Shmem", "SwapPss"})
+_BOUNDS = frozenset({"RssAnon", "RssShmem", "VmSwap"})
 
 
 class MemoryWatch:
@@ -40,6 +41,8 @@ class MemoryWatch:
 
     def _look(self) -> None:
         while not self._closed.wait(_LOOK_SECONDS):
+            if bound_bytes(self._identity.pid) <= self._limit:
+                continue  # the exact figure takes the kernel milliseconds
             taken = taken_bytes(self._identity.pid)
             if taken > self._limit and processes.is_alive(self._identity):
                 self.taken = taken
@@ -59,14 +62,21 @@ def taken_bytes(pid: int) -> int:
     """Of a process and all that it started; 0 when it is gone."""
     if sys.platform != "linux":
         return processes.memory_bytes(pid)
-    return sum(map(_own_bytes, _family(pid)))
+    return sum(_sizes(Path(f"/proc/{one}/smaps_rollup"), _COUNTED) for one in _family(pid))
 
 
-def _own_bytes(pid: int) -> int:
+def bound_bytes(pid: int) -> int:
+    """What that is at most: pages that are shared count whole."""
+    if sys.platform != "linux":
+        return processes.memory_bytes(pid)
+    return sum(_sizes(Path(f"/proc/{one}/status"), _BOUNDS) for one in _family(pid))
+
+
+def _sizes(file: Path, names: frozenset[str]) -> int:
+    """The sum of these lines of a file of sizes in kB, in bytes; 0 when the process is gone."""
     with contextlib.suppress(OSError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]
-        sizes = dict(line.split(":", 1) for line in lines)
-        return sum(int(sizes[name].split()[0]) * 1024 for name in _COUNTED & sizes.keys())
+        lines = (line.partition(":") for line in file.read_text("utf-8", "replace").splitlines())
+        return sum(int(size.split()[0]) * 1024 for name, _, size in lines if name in names)
     return 0
 
 
