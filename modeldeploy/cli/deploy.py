@@ -115,7 +115,7 @@ MODEL is one of
 )
 @click.option(
     "--memory",
-    type=options.Size(),
+    callback=options.read_size,
     metavar="SIZE",
     help="What its worker may take, such as 2G, mapped weights not counted; past it, it is replaced.",
 )

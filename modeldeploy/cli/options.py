@@ -38,18 +38,6 @@ class Seconds(click.FloatRange):
         return found
 
 
-class Size(click.ParamType[int]):
-    """Bytes, as people write them."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return bytes_of(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 timeout = click.option(
     "--timeout",
     type=Seconds(),
@@ -86,6 +74,14 @@ def check_device(ctx: click.Context, param: click.Parameter, value: str | None) 
     if value is not None and not re.match(DEVICE_PATTERN, value):
         raise click.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps")
     return value
+
+
+def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Bytes, as people write them."""
+    try:
+        return None if value is None else bytes_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def some(names: tuple[str, ...], every: bool) -> None:

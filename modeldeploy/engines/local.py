@@ -40,7 +40,7 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
     env = without_secrets(environment)
     env.update(
         HF_HUB_OFFLINE="1",
-        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",  # noqa: S106 - a switch, no password
         HF_HUB_DISABLE_TELEMETRY="1",
         ORT_DISABLE_TELEMETRY="1",
         DISABLE_SAFETENSORS_CONVERSION="1",
