@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODELDEPLOY := $(BIN)/modeldeploy
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo test lint format types contracts scripts browser bench peers models clean
+.PHONY: help chaos demo test lint format types contracts scripts browser audit bench peers models clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: $(VENV)/.dev  ## ruff, and the format it wants
 
 types: $(VENV)/.dev  ## mypy, strict
 	$(BIN)/mypy
+
+audit: $(VENV)/.dev  ## known weaknesses in what is installed (asks PyPI)
+	@$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 contracts: $(VENV)/.dev  ## who may import whom
 	$(BIN)/lint-imports

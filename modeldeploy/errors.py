@@ -60,6 +60,16 @@ class InvalidSetting(UsageError):
     code, status = "invalid_setting", 422
 
 
+class InvalidCertificate(UsageError):
+    code, status = "invalid_certificate", 422
+
+
+class ApiKeyNeeded(UsageError):
+    """Other machines could ask a deployment that has no key."""
+
+    code, status = "api_key_needed", 422
+
+
 class InvalidRequest(ModelDeployError):
     """A body that is not what the schema asks for; the message names the field."""
 
@@ -127,6 +137,10 @@ class DeploymentNotFound(ModelDeployError):
     code, status = "deployment_not_found", 404
 
 
+class KeyNotFound(ModelDeployError):
+    code, status = "key_not_found", 404
+
+
 class NameTaken(ModelDeployError):
     code, status = "name_taken", 409
 
@@ -175,6 +189,10 @@ class GatewayUnavailable(ModelDeployError):
 
 class Unauthorized(ModelDeployError):
     code, status = "unauthorized", 401
+
+
+class InvalidApiKey(Unauthorized):
+    code = "invalid_api_key"
 
 
 class ShuttingDown(NotReady):
@@ -291,6 +309,12 @@ class DiskFull(DownloadError):
 
 class WorkerDied(DeploymentFailed):
     code = "worker_died"
+
+
+class OutOfMemory(DeploymentFailed):
+    """A worker took more than its deployment allows."""
+
+    code = "out_of_memory"
 
 
 class StartTimeout(DeploymentFailed):

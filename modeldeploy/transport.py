@@ -1,13 +1,16 @@
-"""Private Unix sockets: who listens on one, and HTTP over it with the standard library's client."""
+"""Private Unix sockets: who listens on one, and HTTP over it with the standard library's client; and
+what is reached over TCP from where."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import os
 import socket
 import struct
 from pathlib import Path
+from urllib.parse import urlsplit
 
 BACKLOG = 1024
 
@@ -37,6 +40,26 @@ def is_ours(peer: socket.socket) -> bool:
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid = struct.unpack("3i", credentials)[1]
     return uid in {os.getuid(), 0}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what is bound to the address ``host``."""
+    return ipaddress.ip_address(host).is_loopback
+
+
+def connection_to(url: str, timeout: float | None = None) -> http.client.HTTPConnection:
+    """``http.client`` to a deployment of this machine at ``url``. Its certificate is not checked: it may
+    be for another name, and what is said does not leave the machine."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
 
 
 class UnixConnection(http.client.HTTPConnection):

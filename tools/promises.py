@@ -52,7 +52,7 @@ PROMISES: dict[int, str] = {
     "429 at once and recovers fully.",
     19: "Generated schemas are true.",
     20: "Control only through a private socket whose peer is checked; deployments listen on "
-    "127.0.0.1.",
+    "127.0.0.1, and where they have API keys answer nobody without one.",
     21: "`Host` and `Origin` are checked, and JSON routes want a JSON content type.",
     22: "Secrets are in no argv, log, state file, error or answer; the Hub's token goes to the Hub "
     "only.",

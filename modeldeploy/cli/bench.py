@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
 
-from modeldeploy.cli import options, output
+from modeldeploy import settings
+from modeldeploy.cli import options, output, secrets
 from modeldeploy.cli.session import connect
 from modeldeploy.client import load
 from modeldeploy.client.load import Measured
@@ -67,39 +69,51 @@ def bench(name: str, clients: tuple[int, ...], seconds: float, file: str | None)
 
     Each client sends its next request when it has the answer to its last.
     """
-    client = connect()
+    values = settings.load()
+    client = connect(values)
     deployment = client.deployment(name)
     if deployment.state is not State.RUNNING or deployment.port is None:
         raise NotReady(f"{name} is {deployment.state.value}", hint=f"modeldeploy start {name}")
-    requests = _requests(deployment, file)
+    place = _place(deployment)
+    requests = _requests(deployment, place, file, secrets.own_key(values))
     found = []
     for count in clients:
         output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} s")
-        found.append(asyncio.run(_measured(deployment.port, requests, count, seconds)))
+        found.append(asyncio.run(_measured(place, requests, count, seconds)))
     if output.as_json():
         output.json([_as_row(one) for one in found])
     else:
         _show(found)
 
 
-async def _measured(port: int, requests: list[bytes], clients: int, seconds: float) -> Measured:
-    host = "127.0.0.1"
+def _place(deployment: Deployment) -> tuple[str, int]:
+    at = urlsplit(deployment.spec.url(deployment.port or 0))
+    if at.scheme != "http" or at.hostname is None or at.port is None:
+        raise UsageError(
+            "bench does not measure through TLS", hint="deploy it without, beside this"
+        )
+    return at.hostname, at.port
+
+
+async def _measured(
+    place: tuple[str, int], requests: list[bytes], clients: int, seconds: float
+) -> Measured:
     try:
-        await load.measure(host, port, requests, clients, count=_WARM_UP * clients)
-        return await load.measure(host, port, requests, clients, seconds=seconds)
+        await load.measure(*place, requests, clients, count=_WARM_UP * clients)
+        return await load.measure(*place, requests, clients, seconds=seconds)
     except OSError as error:
-        raise NotReady(f"port {port} does not answer: {error.strerror}") from error
+        raise NotReady(f"port {place[1]} does not answer: {error.strerror}") from error
 
 
-def _requests(deployment: Deployment, file: str | None) -> list[bytes]:
+def _requests(
+    deployment: Deployment, place: tuple[str, int], file: str | None, key: str | None
+) -> list[bytes]:
     task = find(deployment.task or "")
-    if task is None or deployment.port is None:
+    if task is None:
         raise ModelDeployError(f"what {deployment.name} does is not known")
     bodies = [task.example] if file is None else _bodies(task, file)
     return [
-        load.post(
-            "127.0.0.1", deployment.port, "/predict", msgspec.json.encode(body), "application/json"
-        )
+        load.post(*place, "/predict", msgspec.json.encode(body), "application/json", key)
         for body in bodies
     ]
 

@@ -7,15 +7,17 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from modeldeploy import paths, settings
-from modeldeploy.cli import deployfile, follow, options, output
+from modeldeploy import apikeys, paths, settings
+from modeldeploy.cli import deployfile, follow, options, output, secrets
 from modeldeploy.cli.model import parse_model
 from modeldeploy.cli.session import connect
 from modeldeploy.client import hub_access
 from modeldeploy.errors import InvalidRequest
 from modeldeploy.schema.computing import Backend, Batching
 from modeldeploy.schema.deployment import Deployment, DeployRequest, Spec
+from modeldeploy.schema.keys import NewKey
 from modeldeploy.settings import DTYPES, Settings
+from modeldeploy.transport import is_loopback
 
 _EPILOG = """\b
 MODEL is one of
@@ -40,9 +42,25 @@ MODEL is one of
 @click.option("--device", metavar="[auto|cpu|cuda|cuda:N|mps]", callback=options.check_device)
 @click.option("--dtype", type=click.Choice(DTYPES), help="The precision it runs in.")
 @click.option("--port", type=click.IntRange(1, 65535), help="A port of its own.")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="The address to bind; other machines may ask there, with a key.  [default: 127.0.0.1]",
+)
+@click.option(
+    "--ssl-certfile", metavar="FILE", help="Speak TLS: a certificate, its chain behind it."
+)
+@click.option("--ssl-keyfile", metavar="FILE", help="The certificate's key, without a passphrase.")
 @click.option("--cache-dir", help="Where models are kept.  [default: the Hub's own cache]")
 @click.option("--trust-remote-code", is_flag=True, help="Run code from the model's repository.")
 @click.option("--allow-pickle", is_flag=True, help="Load weights that can run code.")
+@click.option(
+    "--api-key",
+    "api_key",
+    multiple=True,
+    metavar="SOURCE",
+    help=f"Answer only who sends a key; may be given again. {secrets.HELP}",
+)
 @click.option(
     "--allow-origin",
     "allow_origin",
@@ -95,6 +113,12 @@ MODEL is one of
     type=click.IntRange(1, 1024),
     help="CPU threads it computes with.  [default: its share of the cores, of busy deployments]",
 )
+@click.option(
+    "--memory",
+    callback=options.read_size,
+    metavar="SIZE",
+    help="What its worker may take, such as 2G, mapped weights not counted; past it, it is replaced.",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
@@ -104,22 +128,31 @@ def deploy(file: str | None, **typed: Any) -> None:
     given = {key: value for key, value in typed.items() if value not in (None, False, ())}
     wanted = deployfile.read(file).over(given) if file else deployfile.Wanted(**given)
     values = settings.load(wanted.flags())
-    request = _request(wanted, values)
+    keys = [secrets.key_from(source, values) for source in wanted.api_key]
+    request = _request(wanted, values, [key for key, _ in keys])
     client = connect(values)
     deployment = client.deploy(request)
+    if not (deployment.spec.ssl_certfile or is_loopback(deployment.spec.host)):
+        output.warn(
+            "keys and requests cross the network in the clear; --ssl-certfile encrypts them"
+        )
+    for key, is_new in keys:
+        if is_new:
+            output.note(f"API key, shown this once: {key}")
     if wanted.detach:
         _detached(deployment)
         return
     follow.until_ready(client, deployment.name, wanted.timeout)
 
 
-def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
+def _request(wanted: deployfile.Wanted, values: Settings, keys: list[str]) -> DeployRequest:
     if wanted.model is None:
         raise click.UsageError("missing MODEL: a model id, a directory, or builtin/sentiment")
     model_id, revision = parse_model(wanted.model, wanted.revision)
     request = DeployRequest(
         name=None if wanted.name is None else paths.check_name(wanted.name),
         hub=hub_access(values),
+        keys=tuple(NewKey(digest=apikeys.digest_of(key)) for key in keys),
         spec=Spec(
             model_id=model_id,
             revision=revision,
@@ -128,6 +161,9 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
             device=values.device,
             dtype=values.dtype,  # type: ignore[arg-type] # checked below, with all the others
             port=wanted.port,
+            host=wanted.host or "127.0.0.1",
+            ssl_certfile=_absolute(wanted.ssl_certfile),
+            ssl_keyfile=_absolute(wanted.ssl_keyfile),
             cache_dir=str(settings.hub_cache(values)),
             trust_remote_code=wanted.trust_remote_code,
             allow_pickle=wanted.allow_pickle,
@@ -143,12 +179,17 @@ def _request(wanted: deployfile.Wanted, values: Settings) -> DeployRequest:
                 window=wanted.batch_window,
             ),
             threads=wanted.threads,
+            memory=wanted.memory,
         ),
     )
     try:
         return msgspec.convert(msgspec.to_builtins(request), DeployRequest)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error), hint="see modeldeploy deploy --help") from error
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(paths.expand(path)) if path else None
 
 
 def _detached(deployment: Deployment) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from modeldeploy.errors import UsageError
 from modeldeploy.schema.computing import Backend, BatchSize, BatchTokens, BatchWindow, Optimize
-from modeldeploy.schema.deployment import ModelType, ThreadCount
+from modeldeploy.schema.deployment import MemoryBytes, ModelType, ThreadCount
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -29,6 +29,10 @@ class Wanted(Struct, frozen=True, kw_only=True):
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    host: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    api_key: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
     optimize: Optimize = "equal"
@@ -37,6 +41,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     max_batch_tokens: int | None = None
     batch_window: float = 0.0
     threads: int | None = None
+    memory: int | None = None
     detach: bool = False
     timeout: float | None = None
 
@@ -71,6 +76,10 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache_dir: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    host: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    api_key: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()
     allow_media_url: tuple[str, ...] = ()
     optimize: Optimize = "equal"
@@ -79,6 +88,7 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_batch_tokens: BatchTokens | None = None
     batch_window: BatchWindow = 0.0
     threads: ThreadCount | None = None
+    memory: MemoryBytes | None = None
     detach: bool = False
     timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 

@@ -34,6 +34,7 @@ ENTRIES = {
     "dashboard": Entry(
         f"{_ROOM}.dashboard:dashboard", "Everything on a page, in the browser.", _LOOK
     ),
+    "keys": Entry(f"{_ROOM}.keys:keys", "Who may ask a deployment.", _MODELS),
     "daemon": Entry(f"{_ROOM}.daemon:daemon", "Start, stop and watch the supervisor.", _DAEMON),
 }
 

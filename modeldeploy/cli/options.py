@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from modeldeploy.cli.units import bytes_of
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.deployment import DEVICE_PATTERN
 
@@ -73,6 +74,14 @@ def check_device(ctx: click.Context, param: click.Parameter, value: str | None) 
     if value is not None and not re.match(DEVICE_PATTERN, value):
         raise click.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps")
     return value
+
+
+def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Bytes, as people write them."""
+    try:
+        return None if value is None else bytes_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def some(names: tuple[str, ...], every: bool) -> None:

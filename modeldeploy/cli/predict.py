@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from modeldeploy import settings
-from modeldeploy.cli import options, output
+from modeldeploy.cli import options, output, secrets
 from modeldeploy.cli.readable import readable
 from modeldeploy.cli.session import connect
 from modeldeploy.client import Client
@@ -97,11 +97,12 @@ def predict(
         raise click.UsageError("give INPUT and options, or --json-body, or --file")
     body, content_type = _body(deployment, inputs, given, json_body, file)
     _require_running(deployment)
+    key = secrets.own_key(values)
     patience = timeout or max(values.request_timeout, values.generation_timeout) + _PATIENCE_SECONDS
     if stream:
-        _stream(client, deployment, body, patience)
+        _stream(client, deployment, body, patience, key)
         return
-    answer = client.predict(deployment, body, content_type=content_type, timeout=patience)
+    answer = client.predict(deployment, body, content_type=content_type, timeout=patience, key=key)
     if place is not None:
         _write_sound(place, answer)
     elif output.as_json():
@@ -152,10 +153,12 @@ def _what_it_wants(deployment: Deployment) -> UsageError:
     return UsageError("nothing to predict on", hint=f"modeldeploy predict {deployment.name} {way}")
 
 
-def _stream(client: Client, deployment: Deployment, body: Any, patience: float) -> None:
+def _stream(
+    client: Client, deployment: Deployment, body: Any, patience: float, key: str | None
+) -> None:
     if not isinstance(body, dict):
         raise click.UsageError("--stream goes with INPUT; a body says it itself")
-    for told in client.stream(deployment, {**body, "stream": True}, timeout=patience):
+    for told in client.stream(deployment, {**body, "stream": True}, timeout=patience, key=key):
         if output.as_json():
             output.json(told, line=True)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
+from modeldeploy import apikeys
 from modeldeploy.cli import output
 from modeldeploy.cli.units import size
 from modeldeploy.schema.deployment import Deployment
@@ -31,10 +32,16 @@ def facts(deployment: Deployment) -> list[tuple[str, str]]:
 
 
 def curl(deployment: Deployment) -> str:
-    """A command that works when pasted: the task's own example, sent to this deployment."""
+    """A command that works when pasted: the task's own example, sent to this deployment. An API key is
+    taken from the environment, and not given as an argument, which others could see."""
     body = json.dumps(deployment.example, ensure_ascii=False)
     url = deployment.endpoints.get("predict", f"{deployment.url}/predict")
-    return f"curl {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
+    command = f"curl {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
+    if deployment.spec.ssl_certfile:
+        command += " -k"  # the certificate may be for another name
+    if deployment.keys:
+        command += f' -H @- <<< "x-api-key: ${apikeys.VARIABLE}"'
+    return command
 
 
 def show(deployment: Deployment) -> None:

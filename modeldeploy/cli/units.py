@@ -21,6 +21,18 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def bytes_of(raw: str) -> int:
+    """Bytes of ``800M``, ``1.5GB`` or a bare number; units as :func:`size` writes them.
+
+    Raises:
+        ValueError: none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", raw.strip())
+    if found is None:
+        raise ValueError(f"{raw!r} is not a size such as 800M or 1.5GB")
+    return round(float(found[1]) * 1000.0 ** " kMGT".index(found[2] or " "))
+
+
 def clock(seconds: float) -> str:
     """``0:07``, ``12:30``, ``1:02:03``."""
     minutes, second = divmod(int(seconds), 60)

@@ -9,9 +9,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
+from modeldeploy import apikeys
 from modeldeploy.client.wire import (
     Patience,
     checked,
@@ -27,8 +29,9 @@ from modeldeploy.errors import DaemonUnreachable, DeploymentNotFound, NotReady, 
 from modeldeploy.schema.control import DaemonStatus, Fleet, LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import Deployment, DeployRequest, HubAccess, StartRequest
 from modeldeploy.schema.events import Event
+from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.states import Desired, State
-from modeldeploy.transport import UnixConnection
+from modeldeploy.transport import UnixConnection, connection_to
 
 T = TypeVar("T")
 
@@ -82,6 +85,20 @@ class Client:
     def remove(self, name: str) -> None:
         """Stop ``name`` and forget it; :meth:`wait_gone` waits until that is done."""
         self._send("DELETE", path_of(name))
+
+    def keys(self, name: str) -> list[ApiKey]:
+        return self._call("GET", path_of(name, "/keys"), list[ApiKey])
+
+    def add_key(self, name: str, key: str, label: str = "") -> ApiKey:
+        """Have ``key`` answered (:func:`modeldeploy.apikeys.new_key` makes one). It stays here: what
+        is sent is its digest."""
+        new = NewKey(digest=apikeys.digest_of(apikeys.checked(key)), label=label)
+        return self._call("POST", path_of(name, "/keys"), ApiKey, new)
+
+    def revoke_key(self, name: str, key_id: str, *, may_open: bool = False) -> ApiKey:
+        """``may_open``: also the last one, after which the deployment answers everybody."""
+        place = path_of(name, f"/keys/{quote(key_id, safe='')}", {"open": may_open})
+        return self._call("DELETE", place, ApiKey)
 
     def shutdown(self, *, keep_workers: bool = False) -> None:
         """End the supervisor, and its workers too unless they are to go on serving."""
@@ -165,26 +182,33 @@ class Client:
         *,
         content_type: str = "application/json",
         timeout: float | None = None,
+        key: str | None = None,
     ) -> Any:
-        """The decoded answer to ``POST /predict``; ``body`` is bytes, or becomes JSON.
+        """The decoded answer to ``POST /predict``; ``body`` is bytes, or becomes JSON; ``key`` is an
+        API key of the deployment.
 
         Raises:
             NotReady: nobody answers on its port.
             RequestTimeout: not within ``timeout`` seconds.
             ModelDeployError: what the worker answered instead.
         """
-        with self._asking(deployment, body, content_type, timeout) as response:
+        with self._asking(deployment, body, content_type, timeout, key) as response:
             return prediction(response.status, response.read())
 
     def stream(
-        self, deployment: Deployment, body: dict[str, Any], *, timeout: float | None = None
+        self,
+        deployment: Deployment,
+        body: dict[str, Any],
+        *,
+        timeout: float | None = None,
+        key: str | None = None,
     ) -> Iterator[Any]:
         """The events of an answer that is wanted piece by piece, decoded.
 
         Raises:
             NotReady, RequestTimeout, ModelDeployError: as :meth:`predict`, on the way too.
         """
-        with self._asking(deployment, body, "application/json", timeout) as response:
+        with self._asking(deployment, body, "application/json", timeout, key) as response:
             if response.status >= 400:
                 prediction(response.status, response.read())
             for line in response:
@@ -193,19 +217,25 @@ class Client:
 
     @contextlib.contextmanager
     def _asking(
-        self, deployment: Deployment, body: Any, content_type: str, timeout: float | None
+        self,
+        deployment: Deployment,
+        body: Any,
+        content_type: str,
+        timeout: float | None,
+        key: str | None,
     ) -> Iterator[http.client.HTTPResponse]:
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        name, port = deployment.name, deployment.port or 0
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        name, url = deployment.name, deployment.spec.url(deployment.port or 0)
+        connection = connection_to(url, timeout)
         try:
-            connection.request("POST", "/predict", raw, {"content-type": content_type})
+            headers = {"content-type": content_type, **({"x-api-key": key} if key else {})}
+            connection.request("POST", "/predict", raw, headers)
             yield connection.getresponse()
         except TimeoutError as error:
             message = f"{name} did not answer within {timeout:g} seconds"
             raise RequestTimeout(message, hint=f"see modeldeploy logs {name}") from error
         except (OSError, http.client.HTTPException) as error:
-            message = f"{name} does not answer on port {port} ({words(error)})"
+            message = f"{name} does not answer on port {deployment.port} ({words(error)})"
             raise NotReady(message, hint=f"see modeldeploy logs {name}") from error
         finally:
             connection.close()

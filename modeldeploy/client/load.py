@@ -40,12 +40,15 @@ class Measured:
         return cuts[min(998, max(0, round(share * 1000) - 1))]
 
 
-def post(host: str, port: int, path: str, body: bytes, content_type: str) -> bytes:
-    """A request as it stands on the wire."""
+def post(
+    host: str, port: int, path: str, body: bytes, content_type: str, key: str | None = None
+) -> bytes:
+    """A request as it stands on the wire; ``key`` is an API key."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: {content_type}\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        f"content-length: {len(body)}\r\n"
     )
+    head += f"x-api-key: {key}\r\n\r\n" if key else "\r\n"
     return head.encode("ascii") + body
 
 

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from modeldeploy import paths
+from modeldeploy import apikeys, paths
 from modeldeploy.schema.worker import WorkerSpec
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", apikeys.VARIABLE)
 
 
 class LocalWorker:
@@ -40,7 +40,7 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
     env = without_secrets(environment)
     env.update(
         HF_HUB_OFFLINE="1",
-        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+        HF_HUB_DISABLE_IMPLICIT_TOKEN="1",  # noqa: S106 - a switch, no password
         HF_HUB_DISABLE_TELEMETRY="1",
         ORT_DISABLE_TELEMETRY="1",
         DISABLE_SAFETENSORS_CONVERSION="1",

@@ -12,11 +12,13 @@ from modeldeploy import __version__
 from modeldeploy.schema.control import DaemonStatus, Defaults, Fleet, LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import Deployment, DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
+from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.problem import Problem
 
 _JSON, _LINES = "application/json", "application/x-ndjson"
 _ONE = "/v1/deployments/{name}"
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+_PLACES = (_NAME, {**_NAME, "name": "key"})
 _FOLLOW = ("follow", "boolean", "Go on with what comes.")
 
 # Method, path, what it is, the body, the answer's status, type and media type, queries.
@@ -64,6 +66,18 @@ OPERATIONS: tuple[_Operation, ...] = (
             _FOLLOW,
         ),
     ),
+    ("get", f"{_ONE}/keys", "Its API keys.", None, "200", list[ApiKey], _JSON, ()),
+    ("post", f"{_ONE}/keys", "Have a key answered.", NewKey, "201", ApiKey, _JSON, ()),
+    (
+        "delete",
+        f"{_ONE}/keys/{{key}}",
+        "Have a key answered no more.",
+        None,
+        "200",
+        ApiKey,
+        _JSON,
+        (("open", "boolean", "Also the last one: then everybody is answered."),),
+    ),
     (
         "get",
         "/defaults",
@@ -86,14 +100,8 @@ OPERATIONS: tuple[_Operation, ...] = (
     ),
 )
 _KINDS = (
-    list[Deployment],
-    DaemonStatus,
-    Defaults,
-    Fleet,
-    DeployRequest,
-    StartRequest,
-    Event,
-    LogLine,
+    *(list[Deployment], DaemonStatus, Defaults, Fleet, DeployRequest, StartRequest, Event, LogLine),
+    *(list[ApiKey], ApiKey, NewKey),
 )
 
 
@@ -113,7 +121,7 @@ def document() -> bytes:
             "summary": summary,
             "operationId": "_".join([method, *words]),
             "parameters": [
-                *([_NAME] if "{name}" in path else []),
+                *(one for one in _PLACES if f"{{{one['name']}}}" in path),
                 *(
                     {"name": name, "in": "query", "schema": {"type": kind}, "description": text}
                     for name, kind, text in queries
@@ -126,7 +134,7 @@ def document() -> bytes:
         }
         if body:
             content = {_JSON: {"schema": of[repr(body)]}}
-            item["requestBody"] = {"required": body is DeployRequest, "content": content}
+            item["requestBody"] = {"required": body in {DeployRequest, NewKey}, "content": content}
         paths.setdefault(f"/api{path}", {})[method] = item
     return msgspec.json.encode(
         {

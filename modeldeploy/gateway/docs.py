@@ -20,7 +20,7 @@ from modeldeploy.schema.deployment import Deployment
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[int, str, float], Awaitable[bytes]]
+Read = Callable[[str, str, float], Awaitable[bytes]]
 _Schema = dict[str, Any]
 
 _SECONDS = 5.0
@@ -50,7 +50,7 @@ class Documents:
             return known
         assert deployment.port is not None
         try:
-            raw = await self._read(deployment.port, "/openapi.json", _SECONDS)
+            raw = await self._read(deployment.spec.url(deployment.port), "/openapi.json", _SECONDS)
             found: _Schema = msgspec.json.decode(raw)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, msgspec.DecodeError) as error:
             log.warning("%s tells nothing of itself: %r", deployment.name, error)
@@ -59,7 +59,11 @@ class Documents:
 
 
 def _key(deployment: Deployment) -> tuple[str, ...]:
-    return (deployment.name, *(replica.id for replica in deployment.replicas))
+    return (
+        deployment.name,
+        str(deployment.keys > 0),
+        *(replica.id for replica in deployment.replicas),
+    )
 
 
 def _placed(document: _Schema, name: str) -> _Schema:
@@ -88,7 +92,9 @@ def _renamed(value: Any, prefix: str) -> Any:
 def _whole(documents: list[tuple[Deployment, _Schema]]) -> _Schema:
     paths: _Schema = {}
     parts: _Schema = {}
+    schemes: _Schema = {}
     for deployment, document in documents:
+        schemes.update(document["components"].get("securitySchemes", {}))
         parts.update(document["components"]["schemas"])
         for path, item in document["paths"].items():
             paths[f"/deployments/{deployment.name}{path}"] = item
@@ -105,7 +111,7 @@ def _whole(documents: list[tuple[Deployment, _Schema]]) -> _Schema:
             {"name": _GATEWAY, "description": "The gateway itself."},
         ],
         "paths": {**paths, **_shared(documents), **_own()},
-        "components": {"schemas": parts},
+        "components": {"schemas": parts, **({"securitySchemes": schemes} if schemes else {})},
     }
 
 

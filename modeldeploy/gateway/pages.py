@@ -80,7 +80,9 @@ class Pages:
         """A deployment's own figures, or None where it does not tell them in time."""
         assert deployment.port is not None
         try:
-            page = await self._proxy.read(deployment.port, "/metrics", _SCRAPE_SECONDS)
+            page = await self._proxy.read(
+                deployment.spec.url(deployment.port), "/metrics", _SCRAPE_SECONDS
+            )
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
             return None
         return page.decode("utf-8", "replace")

@@ -20,7 +20,7 @@ from yarl import URL
 
 from modeldeploy.errors import RequestTimeout, UpstreamFailed
 from modeldeploy.gateway.metrics import Metrics
-from modeldeploy.gateway.roster import not_ready, open_port
+from modeldeploy.gateway.roster import not_ready, open_url
 from modeldeploy.gateway.visit import Visit
 from modeldeploy.schema.deployment import Deployment
 from modeldeploy.web.attending import Attending
@@ -47,7 +47,9 @@ class Proxy:
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self._limit = limit
         self._metrics = metrics
-        self._session = session(aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS))
+        # Certificates are not checked: they may be for other names, and nothing leaves the machine.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=False)
+        self._session = session(connector)
 
     async def close(self) -> None:
         await self._session.close()
@@ -62,13 +64,13 @@ class Proxy:
             BodyTooLarge, MalformedBody; ClientGone.
         """
         visit.deployment = deployment.name
-        port = open_port(deployment)
+        url = open_url(deployment)
         visit.check_length(self._limit)
         upload = _Upload(visit, self._limit)
         data = await upload.begin() if body is None else body
         with Attending(_LONGEST_SECONDS, _endless, upload.gone, ClientGone):
             try:
-                await self._exchange(visit, port, path, data, send)
+                await self._exchange(visit, url, path, data, send)
             except aiohttp.ClientConnectorError as error:
                 raise not_ready(deployment) from error
             except (aiohttp.ClientError, OSError) as error:
@@ -77,7 +79,7 @@ class Proxy:
     async def _exchange(
         self,
         visit: Visit,
-        port: int,
+        url: str,
         path: bytes,
         data: bytes | AsyncIterator[bytes],
         send: Send,
@@ -85,7 +87,7 @@ class Proxy:
         begun = time.monotonic()
         request = self._session.request(
             visit.method,
-            _url(port, path, visit.scope["query_string"]),
+            _url(url, path, visit.scope["query_string"]),
             headers=_outward(visit),
             data=_in_pieces(data) if isinstance(data, bytes) else data,
             allow_redirects=False,
@@ -94,14 +96,14 @@ class Proxy:
             self._metrics.upstream(visit, time.monotonic() - begun)
             await relay(response, visit.method, send, self._metrics)
 
-    async def read(self, port: int, path: str, seconds: float) -> bytes:
+    async def read(self, base: str, path: str, seconds: float) -> bytes:
         """What a deployment answers to a GET of ours.
 
         Raises:
             aiohttp.ClientError, OSError, asyncio.TimeoutError
         """
         timeout = aiohttp.ClientTimeout(total=seconds)
-        url = _url(port, path.encode(), b"")
+        url = _url(base, path.encode(), b"")
         async with self._session.get(url, timeout=timeout, raise_for_status=True) as response:
             return await response.read()
 
@@ -191,9 +193,9 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if len(body) > _SMALL_BYTES else body or None
 
 
-def _url(port: int, path: bytes, query: bytes) -> URL:
+def _url(base: str, path: bytes, query: bytes) -> URL:
     asked = path + b"?" + query if query else path
-    return URL(f"http://127.0.0.1:{port}{asked.decode('latin-1')}", encoded=True)
+    return URL(f"{base}{asked.decode('latin-1')}", encoded=True)
 
 
 def _outward(visit: Visit) -> CIMultiDict[str]:

@@ -125,14 +125,14 @@ class Roster:
         return f"deployments: {names}"
 
 
-def open_port(deployment: Deployment) -> int:
+def open_url(deployment: Deployment) -> str:
     """Where it answers.
 
     Raises:
         NotReady: it does not, in its present state.
     """
     if deployment.port is not None and deployment.state in _OPEN:
-        return deployment.port
+        return deployment.spec.url(deployment.port)
     raise not_ready(deployment)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from modeldeploy.schema.computing import Backend, Batching, Optimize
+from modeldeploy.schema.keys import NewKey
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import Desired, State
@@ -24,6 +25,8 @@ Origin = Annotated[
 ]
 Host = Annotated[str, Meta(pattern=HOST_PATTERN, max_length=300, description="host[:port]")]
 ThreadCount = Annotated[int, Meta(ge=1, le=1024, description="CPU threads to compute with.")]
+MemoryBytes = Annotated[int, Meta(ge=1_000_000, description="Bytes that its worker may take.")]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
 
 
@@ -37,6 +40,9 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: Annotated[str, Meta(pattern=DEVICE_PATTERN)] = "auto"
     dtype: DType = "auto"
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    host: Annotated[str, Meta(max_length=45, description="The address it binds.")] = "127.0.0.1"
+    ssl_certfile: FilePath | None = None
+    ssl_keyfile: FilePath | None = None
     cache_dir: str
     trust_remote_code: bool = False
     allow_pickle: bool = False
@@ -48,6 +54,16 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backend: Backend = "auto"
     batching: Batching = Batching()
     threads: ThreadCount | None = None
+    memory: MemoryBytes | None = None
+
+    def url(self, port: int) -> str:
+        """Where it is asked from this machine."""
+        scheme = "https" if self.ssl_certfile else "http"
+        host = _NEAR.get(self.host, self.host)
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+_NEAR = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised here, not bound
 
 
 class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +83,7 @@ class DeployRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spec: Spec
     name: Name | None = None
     hub: HubAccess = field(default_factory=HubAccess)
+    keys: tuple[NewKey, ...] = ()
 
 
 class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +108,8 @@ class Replica(Struct, frozen=True, kw_only=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """A deployment as ``ls``, ``inspect`` and ``deploy --json`` show it. Times are Unix seconds."""
+    """A deployment as ``ls``, ``inspect`` and ``deploy --json`` show it. Times are Unix seconds.
+    ``keys`` is how many API keys it has; without any it answers everybody."""
 
     name: str
     model_id: str
@@ -116,5 +134,6 @@ class Deployment(Struct, frozen=True, kw_only=True):
     replicas: list[Replica]
     spec: Spec
     snapshot: str | None
+    keys: int = 0
     endpoints: dict[str, str] = {}
     example: Any = None

@@ -27,7 +27,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
-    """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it.
+    """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it:
+    ``keys`` are digests.
 
     ``companion`` and ``gguf`` are those of :class:`~modeldeploy.schema.fetch.ResolvedModel`;
     ``graphs`` is where graphs of models are kept (None: nowhere, and none is made), once a model has
@@ -55,6 +56,10 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     drain_timeout: float
     limits: Limits
     threads: int
+    memory: int | None = None
+    keys: tuple[str, ...] = ()
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
     allow_origins: tuple[str, ...] = ()
     allow_media_urls: tuple[str, ...] = ()
     optimize: Optimize = "equal"
@@ -85,7 +90,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
     ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
     ``busy_seconds`` is how long, in all, there was a request for the model; ``runs`` how it computes,
-    in words.
+    in words; ``keys`` is the mark of the API keys that it knows.
     """
 
     deployment: str
@@ -105,6 +110,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     requests: int = 0
     in_flight: int = 0
     busy_seconds: float = 0.0
+    keys: str = ""
     threads: Threads | None = None
     runs: dict[str, str] = {}
     problem: Problem | None = None

@@ -23,9 +23,10 @@ from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.supervisor import links
 from modeldeploy.supervisor.events import EventLog
 from modeldeploy.supervisor.fetching import FetchJob
+from modeldeploy.supervisor.keyring import Keyring
 from modeldeploy.supervisor.plan import Action, FetchSeen, Seen, plan
 from modeldeploy.supervisor.ports import Reservation
-from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.record import Record, StoredKey
 from modeldeploy.supervisor.smoke import smoke
 from modeldeploy.supervisor.store import StateNotWritten
 from modeldeploy.supervisor.surroundings import Surroundings, worker_spec
@@ -48,6 +49,8 @@ class Actor:
         self.worker: Worker | None = None
         self.reservation: Reservation | None = None
         self._around = around
+        self._ports = around.ports.at(record.spec.host)
+        self._keyring = Keyring(lambda: self.record.keys)
         self._fetch: FetchJob | None = None
         self._fetch_seen: FetchSeen | None = None
         self._discard_seen: Literal["asked", "done"] | None = None
@@ -74,9 +77,9 @@ class Actor:
         Raises:
             PortTaken, NoFreePort, StateNotWritten: nothing is left behind.
         """
-        spec, pool = self.record.spec, self._around.ports
+        spec, pool = self.record.spec, self._ports
         if spec.port:
-            self.reservation = self._around.reserve(spec.port)
+            self.reservation = self._around.reserve(spec.port, spec.host)
         else:
             self.reservation = pool.reserve_any(None, self._around.ports_in_use())
         try:
@@ -106,6 +109,18 @@ class Actor:
             self.hub = order.hub
         self.kick()
 
+    async def keep_keys(self, keys: tuple[StoredKey, ...]) -> bool:
+        """Have these API keys answered and no others; whether the worker, if there is one, knows.
+
+        Raises:
+            StateNotWritten: nothing was changed.
+        """
+        self._save(replace_struct(self.record, keys=keys))
+        worker = self.worker
+        if worker is None or worker.seen.ended:
+            return True
+        return await self._keyring.order(self._around.paths.worker_socket(worker.record.id))
+
     def _fresh(self, record: Record) -> Record:
         self.events.begin()
         record = replace_struct(
@@ -120,7 +135,11 @@ class Actor:
         replica = self.record.replica
         if replica:
             self.worker = Worker.adopt(
-                replica, self._around.paths, self.record.name, self._worker_changed
+                replica,
+                self._around.paths,
+                self.record.name,
+                self._worker_changed,
+                self.record.spec.memory,
             )
         if replica and self.worker and self.record.port:
             self._readopt(self.record.port, replica.id)
@@ -134,7 +153,7 @@ class Actor:
     def _readopt(self, port: int, replica: str) -> None:
         listener = links.ask_listener(self._around.paths.worker_handover(replica))
         try:
-            self.reservation = self._around.ports.readopt(port, listener)
+            self.reservation = self._ports.readopt(port, listener)
         except PortTaken as error:  # serving matters more than the reservation beside it
             log.warning("%s: %s", self.record.name, error.message)
 
@@ -259,9 +278,9 @@ class Actor:
     def _reserve(self) -> None:
         if self.reservation:
             return
-        pool, record = self._around.ports, self.record
+        pool, record = self._ports, self.record
         if record.spec.port:
-            self.reservation = self._around.reserve(record.spec.port)
+            self.reservation = self._around.reserve(record.spec.port, record.spec.host)
         else:
             others = self._around.ports_in_use() - {record.port}
             self.reservation = pool.reserve_any(record.port, others)
@@ -351,7 +370,7 @@ class Actor:
     def _start_worker(self) -> None:
         self._reserve()
         assert self.reservation is not None
-        spec = worker_spec(self.record, self.reservation, self._around)
+        spec = worker_spec(self.record, self.reservation, self._around, self._keyring.digests)
         self._fetch_seen = None
         self._tell(Stage.LOAD, 0.0, "starting a worker")
         self.worker = Worker.start(
@@ -361,6 +380,7 @@ class Actor:
             self.reservation,
             self._around.paths,
             self._worker_changed,
+            self.record.spec.memory,
         )
         self._remember_worker()
 
@@ -379,6 +399,7 @@ class Actor:
         self._around.watch.tell_soon()
         if report and worker.seen.ended is None:
             self._share_cores(worker, report)
+            self._keyring.heard(report, self._around.paths.worker_socket(report.replica))
         if report and report.phase == "loading":
             self._tell(
                 report.stage,
@@ -410,10 +431,10 @@ class Actor:
         assert self.record.port is not None
         problem = await asyncio.to_thread(
             smoke,
-            self._around.ports.host,
-            self.record.port,
+            self.record.spec.url(self.record.port),
             self.record.model.task,
             self.record.name,
+            self._keyring.own,
         )
         worker.seen = replace(worker.seen, smoke=problem or "passed")
         self.kick()

@@ -23,6 +23,7 @@ from modeldeploy.errors import BodyTooLarge, InvalidRequest, MalformedBody, Mode
 from modeldeploy.schema.control import ShutdownRequest
 from modeldeploy.schema.deployment import DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
+from modeldeploy.schema.keys import NewKey
 from modeldeploy.schema.problem import Problem
 from modeldeploy.supervisor import devices, logs
 from modeldeploy.supervisor.actor import Actor
@@ -86,6 +87,9 @@ class ControlApi:
                 Route(f"{one}/restart", self.restart, methods=["POST"]),
                 Route(f"{one}/events", self.events),
                 Route(f"{one}/logs", self.logs),
+                Route(f"{one}/keys", self.keys),
+                Route(f"{one}/keys", self.add_key, methods=["POST"]),
+                Route(f"{one}/keys/{{key}}", self.revoke_key, methods=["DELETE"]),
                 Route("/v1/shutdown", self.shutdown, methods=["POST"]),
             ],
             exception_handlers={
@@ -147,6 +151,18 @@ class ControlApi:
         if request.query_params.get("follow") == "true":
             return _lines(logs.follow(file, tail, since, lambda: actor.parked))
         return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since)))
+
+    async def keys(self, request: Request) -> Response:
+        return _json([one.shown() for one in self._actor(request).record.keys])
+
+    async def add_key(self, request: Request) -> Response:
+        new = await _body(request, NewKey)
+        return _json(await self._manager.add_key(request.path_params["name"], new), 201)
+
+    async def revoke_key(self, request: Request) -> Response:
+        name, key = request.path_params["name"], request.path_params["key"]
+        may_open = request.query_params.get("open") == "true"
+        return _json(await self._manager.revoke_key(name, key, may_open=may_open))
 
     async def shutdown(self, request: Request) -> Response:
         order = await _body(request, ShutdownRequest)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from modeldeploy.schema.keys import KeyOrder
 from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.transport import UnixConnection
@@ -103,6 +104,11 @@ def ask_drain(socket: Path) -> bool:
 def order_threads(socket: Path, threads: Threads) -> bool:
     """Have a worker compute with so many. Whether it heard."""
     return _order(socket, "PUT", "/threads", msgspec.json.encode(threads))
+
+
+def order_keys(socket: Path, digests: tuple[str, ...]) -> bool:
+    """Have a worker answer these API keys and no others. Whether it does."""
+    return _order(socket, "PUT", "/keys", msgspec.json.encode(KeyOrder(digests=digests)))
 
 
 def _order(socket: Path, method: str, path: str, body: bytes | None = None) -> bool:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import ipaddress
 import re
 import time
 from pathlib import Path, PurePath
 
 import msgspec
 
-from modeldeploy import __version__, modelids, paths
+from modeldeploy import __version__, certificates, modelids, paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.errors import (
+    ApiKeyNeeded,
     Conflict,
     DeploymentNotFound,
+    InvalidSetting,
+    KeyNotFound,
     NameTaken,
     PortTaken,
     UnknownTask,
@@ -32,6 +36,7 @@ from modeldeploy.schema.deployment import (
     Spec,
     StartRequest,
 )
+from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.schema.worker import Limits
 from modeldeploy.settings import Settings
@@ -41,11 +46,12 @@ from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.gateway import Gateway, NoGateway, front_door
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
-from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.record import Record, StoredKey
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import Surroundings, cores
 from modeldeploy.supervisor.view import deployment_view
 from modeldeploy.supervisor.watching import Watch
+from modeldeploy.transport import is_loopback
 
 _DRAIN_MARGIN_SECONDS = 10.0
 
@@ -111,7 +117,7 @@ class Manager:
         """Ports that a deployment holds or remembers."""
         return {actor.record.port for actor in self._actors.values() if actor.record.port}
 
-    def _reserve(self, port: int) -> Reservation:
+    def _reserve(self, port: int, host: str) -> Reservation:
         """
         Raises:
             PortTaken: it says by whom, where it is one of ours.
@@ -128,7 +134,7 @@ class Manager:
                     f"port {port} is that of the deployment {actor.record.name!r}",
                     hint="choose another with --port, or leave it out to take one from the pool",
                 )
-        return self._around.ports.reserve(port)
+        return self._around.ports.at(host).reserve(port)
 
     def _is_shared(self, spec: Spec) -> bool:
         """Whether several deployments stand to download the model of ``spec`` to the same place."""
@@ -149,11 +155,14 @@ class Manager:
         """Accept a new deployment: checked, named, its port reserved, its record on disk.
 
         Raises:
-            NameTaken, PortTaken, NoFreePort, InvalidModelId, UnknownTask, InvalidSetting: nothing
+            NameTaken, PortTaken, NoFreePort, InvalidModelId, UnknownTask, InvalidSetting,
+            ApiKeyNeeded, InvalidCertificate: nothing
                 was changed.
         """
         self._refuse_if_ending()
         spec = _checked(request.spec)
+        if not request.keys:
+            _refuse_without_keys(spec.host)
         name = self._new_name(request)
         record = Record(
             name=name,
@@ -162,6 +171,7 @@ class Manager:
             state=State.PENDING,
             created_at=time.time(),
             endpoint=_without_secrets(request.hub.endpoint),
+            keys=_stored(request.keys),
         )
         actor = Actor(record, self._around, request.hub)
         actor.accept()
@@ -221,6 +231,39 @@ class Manager:
         actor = self.actor(name)
         actor.aim(Desired.REMOVED)
         return actor
+
+    async def add_key(self, name: str, new: NewKey) -> ApiKey:
+        """
+        Raises:
+            Conflict: it is there.
+        """
+        actor, keys = self.actor(name), _stored((new,))
+        known = actor.record.keys
+        if any(one.digest == new.digest for one in known):
+            raise Conflict(f"{name} has that key already", hint=f"modeldeploy keys ls {name}")
+        return keys[0].shown(in_force=await actor.keep_keys((*known, *keys)))
+
+    async def revoke_key(self, name: str, key_id: str, *, may_open: bool) -> ApiKey:
+        """``may_open``: also the last one, after which the deployment answers everybody.
+
+        Raises:
+            KeyNotFound; Conflict: it is the last one. ApiKeyNeeded: and others reach it.
+        """
+        actor = self.actor(name)
+        gone = next((one for one in actor.record.keys if one.id == key_id), None)
+        if gone is None:
+            raise KeyNotFound(
+                f"{name} has no key {key_id[:80]!r}", hint=f"modeldeploy keys ls {name}"
+            )
+        left = tuple(one for one in actor.record.keys if one.id != key_id)
+        if not left:
+            _refuse_without_keys(actor.record.spec.host)
+        if not left and not may_open:
+            raise Conflict(
+                f"that is the last key of {name}: without one it would answer everybody",
+                hint=f"first modeldeploy keys add {name}; or revoke it with --open",
+            )
+        return gone.shown(in_force=await actor.keep_keys(left))
 
     def _refuse_if_ending(self) -> None:
         if self._ending:
@@ -282,6 +325,8 @@ def _checked(spec: Spec) -> Spec:
     """The first look at a model id, a task and a backend, before anything is started for them."""
     modelids.parse(spec.model_id, spec.revision)
     backends.check(spec)
+    spec = msgspec.structs.replace(spec, host=_address(spec.host))
+    _check_tls(spec.ssl_certfile, spec.ssl_keyfile)
     if spec.task is not None and tasks.find(spec.task) is None:
         served = sorted(name for name in tasks.TASKS if name != "echo")
         close = difflib.get_close_matches(spec.task, [*served, *tasks.ALIASES], n=1)
@@ -291,6 +336,39 @@ def _checked(spec: Spec) -> Spec:
             hint=f"{meant}modeldeploy serves {', '.join(served)}",
         )
     return spec
+
+
+def _address(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host))
+    except ValueError as error:
+        raise InvalidSetting(
+            f"--host: {host!r} is no address",
+            hint="127.0.0.1, an address of this machine, or 0.0.0.0 for all of them",
+        ) from error
+
+
+def _refuse_without_keys(host: str) -> None:
+    if not is_loopback(host):
+        raise ApiKeyNeeded(
+            f"other machines reach what listens on {host}: a deployment there needs an API key",
+            hint="deploy it with --api-key new, or without --host",
+        )
+
+
+def _check_tls(certfile: str | None, keyfile: str | None) -> None:
+    if certfile and keyfile:
+        certificates.examine(certfile, keyfile)
+    elif certfile or keyfile:
+        raise InvalidSetting(
+            "--ssl-certfile and --ssl-keyfile go together", hint="give both, or none"
+        )
+
+
+def _stored(keys: tuple[NewKey, ...]) -> tuple[StoredKey, ...]:
+    now = time.time()
+    unique = {one.digest: one for one in keys}.values()
+    return tuple(StoredKey(digest=one.digest, label=one.label, created_at=now) for one in unique)
 
 
 def _without_secrets(endpoint: str | None) -> str | None:

@@ -26,8 +26,9 @@ _NOBODY = (
 )
 
 
-def _socket(option: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _socket(option: int, host: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, option, 1)
     return sock
 
@@ -47,12 +48,12 @@ def _exclusive(sock: socket.socket, host: str, port: int) -> socket.socket:
 
 def _claim(host: str, port: int) -> socket.socket:
     """A port that nobody has, neither listening nor only bound."""
-    return _exclusive(_socket(socket.SO_REUSEADDR), host, port)
+    return _exclusive(_socket(socket.SO_REUSEADDR, host), host, port)
 
 
 def _beside(host: str, port: int) -> socket.socket:
     """A port that a worker of ours listens on."""
-    return _exclusive(_socket(socket.SO_REUSEPORT), host, port)
+    return _exclusive(_socket(socket.SO_REUSEPORT, host), host, port)
 
 
 class Reservation:
@@ -97,6 +98,10 @@ class PortPool:
     def __init__(self, low: int, high: int, host: str = "127.0.0.1") -> None:
         self.low, self.high, self.host = low, high, host
 
+    def at(self, host: str) -> PortPool:
+        """The same ports at another address."""
+        return PortPool(self.low, self.high, host)
+
     def reserve(self, port: int) -> Reservation:
         """Exactly this port.
 
@@ -110,6 +115,10 @@ class PortPool:
                 raise PortTaken(
                     f"port {port} needs rights that this user does not have",
                     hint="choose a port above 1023",
+                ) from error
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise PortTaken(
+                    f"{self.host} is no address of this machine", hint="give one that is: --host"
                 ) from error
             raise PortTaken(
                 f"port {port} is taken by another program",
@@ -142,7 +151,7 @@ class PortPool:
         Raises:
             PortTaken: the port cannot be bound beside it.
         """
-        if listener and listener.getsockname() == (self.host, port):
+        if listener and listener.getsockname()[:2] == (self.host, port):
             return Reservation(self.host, port, listener)
         try:
             return Reservation(self.host, port, _beside(self.host, port))

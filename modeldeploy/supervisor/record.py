@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import ResolvedModel
+from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.states import Desired, State
 from modeldeploy.supervisor.processes import Identity
@@ -18,6 +19,19 @@ class ReplicaRecord(Struct, frozen=True, kw_only=True):
     identity: Identity
     started_at: float
     run: int
+
+
+class StoredKey(NewKey, frozen=True, kw_only=True):
+    """An API key that is answered; its ``id`` is the beginning of its digest."""
+
+    created_at: float
+
+    @property
+    def id(self) -> str:
+        return self.digest[:12]
+
+    def shown(self, *, in_force: bool = True) -> ApiKey:
+        return ApiKey(id=self.id, label=self.label, created_at=self.created_at, in_force=in_force)
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -44,3 +58,4 @@ class Record(Struct, frozen=True, kw_only=True):
     retry_at: float | None = None
     error: Problem | None = None
     endpoint: str | None = None
+    keys: tuple[StoredKey, ...] = ()

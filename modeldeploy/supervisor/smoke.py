@@ -8,18 +8,21 @@ import msgspec
 
 from modeldeploy.schema import tasks
 from modeldeploy.schema.problem import Problem
+from modeldeploy.transport import connection_to
 
 _SECONDS = 300.0
 
 
-def smoke(host: str, port: int, task: str, name: str) -> Problem | None:
-    """Send the task's own example; None when the deployment ``name`` answered it with 200."""
+def smoke(url: str, task: str, name: str, key: str) -> Problem | None:
+    """Send the task's own example with the supervisor's own API ``key``; None when the deployment
+    ``name`` answered it with 200."""
     schema = tasks.find(task)
     assert schema is not None, "the fetcher named it"
     body = msgspec.json.encode(schema.smoke_body())
-    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    connection = connection_to(url, _SECONDS)
     try:
-        connection.request("POST", "/predict", body, {"content-type": "application/json"})
+        headers = {"content-type": "application/json", "x-api-key": key}
+        connection.request("POST", "/predict", body, headers)
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:

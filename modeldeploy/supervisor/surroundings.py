@@ -40,14 +40,16 @@ class Surroundings:
     log_max_bytes: int
     log_files: int
     ports_in_use: Callable[[], set[int]]
-    reserve: Callable[[int], Reservation]
+    reserve: Callable[[int, str], Reservation]
     is_shared: Callable[[Spec], bool]
     watch: Watch
     forget: Callable[[str], None]
 
 
-def worker_spec(record: Record, reservation: Reservation, around: Surroundings) -> WorkerSpec:
-    """The orders of a fresh worker that is to listen on ``reservation``."""
+def worker_spec(
+    record: Record, reservation: Reservation, around: Surroundings, keys: tuple[str, ...]
+) -> WorkerSpec:
+    """The orders of a fresh worker that is to listen on ``reservation`` and to answer ``keys``."""
     assert record.model is not None
     replica = new_replica_id()
     device, dtype = backends.place(record.spec)
@@ -73,6 +75,10 @@ def worker_spec(record: Record, reservation: Reservation, around: Surroundings) 
         drain_timeout=around.policy.drain_timeout,
         limits=around.limits,
         threads=record.spec.threads or around.budget.cores,
+        memory=record.spec.memory,
+        keys=keys,
+        ssl_certfile=record.spec.ssl_certfile,
+        ssl_keyfile=record.spec.ssl_keyfile,
         allow_origins=record.spec.allow_origins,
         allow_media_urls=record.spec.allow_media_urls,
         optimize=record.spec.optimize,

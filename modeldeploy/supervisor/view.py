@@ -38,7 +38,7 @@ def deployment_view(actor: Actor) -> Deployment:
     record, model, event = actor.record, actor.record.model, actor.events.latest
     worker = actor.worker if actor.worker and not actor.worker.seen.ended else None
     report = worker.report if worker else None
-    url = f"http://127.0.0.1:{record.port}" if record.port else None
+    url = record.spec.url(record.port) if record.port else None
     replicas = [_replica(worker)] if worker else []
     return Deployment(
         name=record.name,
@@ -64,6 +64,7 @@ def deployment_view(actor: Actor) -> Deployment:
         replicas=replicas,
         spec=record.spec,
         snapshot=model.snapshot if model else None,
+        keys=len(record.keys),
         endpoints={route: f"{url}/{route}" for route in ROUTES} if url else {},
         example=_example(model.task) if model else None,
     )

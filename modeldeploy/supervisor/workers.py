@@ -19,6 +19,7 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport, WorkerSpec
 from modeldeploy.supervisor import links, logs, processes
+from modeldeploy.supervisor.memory import MemoryWatch
 from modeldeploy.supervisor.plan import WorkerSeen
 from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.processes import Identity
@@ -47,6 +48,7 @@ class Worker:
         started: StartedWorker | None = None,
         log_start: int = 0,
         leash: int | None = None,
+        memory: int | None = None,
     ) -> None:
         self.record = record
         self.report: WorkerReport | None = None
@@ -61,6 +63,7 @@ class Worker:
         self._leash = leash
         self._ordering: asyncio.Future[bool] | None = None
         self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
+        self._memory = MemoryWatch(record.identity, memory) if memory else None
         self._stop_watching = processes.watch(record.identity, self._ended)
 
     @classmethod
@@ -72,9 +75,11 @@ class Worker:
         listener: Reservation,
         where: paths.Paths,
         on_change: Callable[[Worker], None],
+        memory: int | None,
     ) -> Worker:
         """Start a worker that accepts from ``listener``, and does nothing before it is told that it
-        is on record (:meth:`go`): should we die before, so will it.
+        is on record (:meth:`go`): should we die before, so will it. ``memory`` is how many bytes it
+        may take.
 
         Raises:
             OSError: no process could be started.
@@ -93,7 +98,7 @@ class Worker:
             os.close(reader)
         identity = processes.identify(started.pid) or Identity(started.pid, -1.0, "", "")
         record = ReplicaRecord(id=spec.replica, identity=identity, started_at=time.time(), run=run)
-        return cls(record, where, spec.deployment, on_change, started, log_start, leash)
+        return cls(record, where, spec.deployment, on_change, started, log_start, leash, memory)
 
     @classmethod
     def adopt(
@@ -102,6 +107,7 @@ class Worker:
         where: paths.Paths,
         deployment: str,
         on_change: Callable[[Worker], None],
+        memory: int | None,
     ) -> Worker | None:
         """The worker of an earlier supervisor, if it lives and says that it is the one."""
         if not processes.is_alive(record.identity):
@@ -113,7 +119,7 @@ class Worker:
             return None
         if (report.replica, report.pid) != (record.id, record.identity.pid):
             return None
-        worker = cls(record, where, deployment, on_change)
+        worker = cls(record, where, deployment, on_change, memory=memory)
         worker._take(report)
         return worker
 
@@ -150,17 +156,18 @@ class Worker:
         out_of_memory = processes.oom_kills() > self._oom_kills
         returncode = self._started.returncode() if self._started else None
         how = processes.describe_exit(returncode, out_of_memory)
-        self.seen = replace(
-            self.seen,
-            ended=Problem(
-                code="worker_died",
-                message=f"the worker process {how}",
-                hint=f"see modeldeploy logs {self._deployment}",
-                details=logs.last_lines(
-                    self._paths.deployment_log(self._deployment), _DETAIL_LINES, self._log_start
-                ),
+        ended = Problem(
+            code="worker_died",
+            message=f"the worker process {how}",
+            hint=f"see modeldeploy logs {self._deployment}",
+            details=logs.last_lines(
+                self._paths.deployment_log(self._deployment), _DETAIL_LINES, self._log_start
             ),
         )
+        if self._memory:
+            self._memory.close()
+            ended = self._memory.problem(self._memory.taken) if self._memory.taken else ended
+        self.seen = replace(self.seen, ended=ended)
         self._clean_up()
         self._on_change(self)
 
@@ -202,4 +209,6 @@ class Worker:
         """Stop watching and listening; the process goes on, if it was on record."""
         self._let_loose()
         self._link.close()
+        if self._memory:
+            self._memory.close()
         self._stop_watching()

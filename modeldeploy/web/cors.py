@@ -22,6 +22,7 @@ _SENT_BY_PAGES = (
     "authorization",
     "content-type",
     "inference-header-content-length",
+    "x-api-key",
     "x-request-id",
 )
 # What clients send of themselves, OpenAI's in JavaScript above all: it is not read here.

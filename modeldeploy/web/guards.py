@@ -7,6 +7,7 @@ rebinding); these two headers give it away.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 
 import psutil
 
@@ -28,6 +29,11 @@ def own_hosts(host: str) -> frozenset[str]:
         if address.family in {socket.AF_INET, socket.AF_INET6}
     }
     return _LOCAL | addresses | {socket.gethostname().lower()}
+
+
+def bracketed(names: Iterable[str]) -> frozenset[str]:
+    """As they stand in a ``Host`` header."""
+    return frozenset(map(_bracketed, names))
 
 
 def _bracketed(host: str) -> str:

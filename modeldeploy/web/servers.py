@@ -14,6 +14,7 @@ import uvicorn
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from modeldeploy import certificates
 from modeldeploy.transport import is_ours
 
 LISTEN_FD = "MODELDEPLOY_LISTEN_FD"  # where a process is told of the socket it inherits
@@ -115,9 +116,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server(app: Any, drain_seconds: float, *, private: bool = False) -> Server:
+def server(
+    app: Any, drain_seconds: float, *, private: bool = False, pair: tuple[str, str] | None = None
+) -> Server:
     """A server of ``app`` that answers for at most ``drain_seconds`` after it was told to end; a
-    ``private`` one, on a Unix socket, hears nobody but this user."""
+    ``private`` one, on a Unix socket, hears nobody but this user; ``pair``
+    are the files of a certificate and its key, for TLS."""
     config = uvicorn.Config(
         app,
         http=_PeerChecked if private else _Protocol,
@@ -133,6 +137,9 @@ def server(app: Any, drain_seconds: float, *, private: bool = False) -> Server:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(drain_seconds)),
+        ssl_certfile=pair[0] if pair else None,
+        ssl_keyfile=pair[1] if pair else None,
+        ssl_ciphers=certificates.CIPHERS,
     )
     return Server(config)
 

@@ -75,7 +75,8 @@ class BatchLimits:
 @dataclass(frozen=True)
 class Source:
     """What to load and how. ``progress`` takes tensors done and tensors in all. ``companion`` is a
-    second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder."""
+    second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder.
+    ``memory`` is how many bytes the worker may take, where that is limited."""
 
     snapshot: str
     task: TaskSchema
@@ -86,6 +87,7 @@ class Source:
     allow_pickle: bool
     progress: Callable[[int, int], None]
     companion: str | None = None
+    memory: int | None = None
 
     @property
     def adapter(self) -> str | None:

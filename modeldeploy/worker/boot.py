@@ -19,7 +19,7 @@ from modeldeploy import handover
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.transport import private_listener
 from modeldeploy.web import servers
-from modeldeploy.worker import improving, loader, logs
+from modeldeploy.worker import improving, loader, logs, privileges
 from modeldeploy.worker.http.app import PublicApp
 from modeldeploy.worker.http.insider import insider_app
 from modeldeploy.worker.http.service import Service
@@ -49,6 +49,7 @@ def run(spec_file: str, listen_fd: int, leash: int | None = None) -> int:
         return 1
     spec = msgspec.json.decode(Path(spec_file).read_bytes(), type=WorkerSpec)
     listener = servers.inherited_socket(listen_fd)
+    privileges.give_up()
     logs.set_up()
     logs.Rotation(Path(spec.log_file), spec.log_max_bytes, spec.log_files).start()
     servers.raise_file_limit()
@@ -105,7 +106,8 @@ async def _serve(spec: WorkerSpec, listener: socket.socket) -> int:
     state = WorkerState(spec)
     service = Service(state, loader.find_task(spec), partial(improving.start, state))
     orders = _Orders(spec)
-    public = servers.server(PublicApp(service), spec.drain_timeout)
+    pair = spec.ssl_certfile and spec.ssl_keyfile and (spec.ssl_certfile, spec.ssl_keyfile)
+    public = servers.server(PublicApp(service), spec.drain_timeout, pair=pair or None)
     insider = servers.server(
         insider_app(state, orders.drain, service.use_threads), _INSIDER_SECONDS, private=True
     )

@@ -143,6 +143,7 @@ def source_of(spec: WorkerSpec, progress: Callable[[int, int], None]) -> Source:
         allow_pickle=spec.allow_pickle,
         progress=progress,
         companion=spec.companion,
+        memory=spec.memory,
     )
 
 

@@ -18,6 +18,7 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage, overall
 from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import Phase, WorkerReport, WorkerSpec
+from modeldeploy.web.keys import Keyring
 
 
 class Now(Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class Now(Struct, frozen=True, kw_only=True):
 
 
 class WorkerState:
-    """Made in the event loop. ``requests``, ``in_flight`` and ``threads`` are the loop's alone;
+    """Made in the event loop. ``requests``, ``in_flight``, ``threads`` and ``keys`` are the loop's alone;
     ``now`` is replaced whole, so that any thread may read it; ``update`` may be called from any
     thread. ``busy_seconds`` tells how long there was a request for the model, ``runs`` how it
     computes."""
@@ -52,6 +53,7 @@ class WorkerState:
         self.requests = 0
         self.in_flight = 0
         self.threads = Threads(count=spec.threads, why="those it was started with")
+        self.keys = Keyring(spec.keys)
         self.busy_seconds: Callable[[], float] = float
         self.runs: Callable[[], dict[str, str]] = dict
         self.ended = False
@@ -131,6 +133,7 @@ class WorkerState:
             in_flight=self.in_flight,
             busy_seconds=self.busy_seconds(),
             threads=self.threads,
+            keys=self.keys.mark,
             runs=self.runs(),
             problem=now.problem,
         )

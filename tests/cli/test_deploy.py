@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from modeldeploy import apikeys
 from modeldeploy.cli.model import parse_model
+from modeldeploy.cli.units import bytes_of
 from modeldeploy.errors import UsageError
 from tests.cli.conftest import Run
 from tests.cli.fake_supervisor import FakeSupervisor
@@ -77,6 +79,7 @@ def test_every_option_reaches_the_supervisor(
         "--port 9000 --cache-dir cache --trust-remote-code --allow-pickle --detach "
         "--allow-origin http://localhost:3000/ --allow-origin https://app.example "
         "--allow-media-url Images.example --allow-media-url localhost:9000 --optimize --threads 3 "
+        "--host 10.0.0.5 --ssl-certfile site.crt --ssl-keyfile /etc/site.key --memory 1.5GB "
         "--backend onnx --max-batch-size 8 --max-batch-tokens 512 --batch-window 0.01"
     )
     assert run("deploy", "org/name", *options.split()).code == 0
@@ -89,6 +92,10 @@ def test_every_option_reaches_the_supervisor(
         "device": "cuda:1",
         "dtype": "float16",
         "port": 9000,
+        "host": "10.0.0.5",
+        "ssl_certfile": str(tmp_path / "site.crt"),
+        "ssl_keyfile": "/etc/site.key",
+        "memory": 1_500_000_000,
         "cache_dir": str(tmp_path / "cache"),
         "trust_remote_code": True,
         "allow_pickle": True,
@@ -237,3 +244,26 @@ def test_a_model_is_an_id_one_with_a_revision_or_a_path(
     assert parse_model("~/m", None)[0] == str(Path("~/m").expanduser())
     with pytest.raises(UsageError):
         parse_model("gpt2@a", "b")
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"),
+    [("800M", 800_000_000), ("1.5GB", 1_500_000_000), ("2 T", 2 * 10**12), ("1234", 1234)],
+)
+def test_sizes_are_read_as_they_are_written(raw: str, count: int) -> None:
+    assert bytes_of(raw) == count
+
+
+@pytest.mark.parametrize("raw", ["", "M", "-1M", "1m", "1GiB", "nan", "1e9"])
+def test_what_is_no_size_is_refused(fake: FakeSupervisor, run: Run, raw: str) -> None:
+    assert run("deploy", "org/name", f"--memory={raw}").code == 2
+
+
+def test_a_new_key_is_shown_once_and_only_its_digest_is_sent(
+    fake: FakeSupervisor, run: Run
+) -> None:
+    done = run("deploy", "org/name", "-d", "--api-key", "new")
+    key = done.err.partition("shown this once: ")[2].split()[0]
+    assert apikeys.checked(key)
+    assert key not in done.out
+    assert asked(fake)["keys"] == [{"digest": apikeys.digest_of(key), "label": ""}]

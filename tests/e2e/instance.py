@@ -174,21 +174,29 @@ class Instance:
 
 
 def post(
-    url: str, body: Any, content_type: str = "application/json", timeout: float = 60.0
+    url: str,
+    body: Any,
+    content_type: str = "application/json",
+    timeout: float = 60.0,
+    key: str = "",
 ) -> tuple[int, Any]:
     """The status and the decoded answer of one POST; ``body`` is bytes or becomes JSON."""
-    return request("POST", url, body, content_type, timeout)
+    return request("POST", url, body, content_type, timeout, key)
 
 
 def get(url: str, timeout: float = 60.0) -> tuple[int, Any]:
     return request("GET", url, None, "", timeout)
 
 
-def request(method: str, url: str, body: Any, content_type: str, timeout: float) -> tuple[int, Any]:
+def request(
+    method: str, url: str, body: Any, content_type: str, timeout: float, key: str = ""
+) -> tuple[int, Any]:
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=timeout)
     raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     headers = {"content-type": content_type} if content_type else {}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
     try:
         connection.request(method, f"/{path}", raw, headers)
         response = connection.getresponse()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from modeldeploy import certificates
 from modeldeploy.errors import (
     BodyTooLarge,
     MalformedRequest,
@@ -17,6 +18,7 @@ from modeldeploy.errors import (
     ModelDeployError,
     ShuttingDown,
     SlowBody,
+    Unauthorized,
 )
 from modeldeploy.web import cors, guards
 from modeldeploy.web.answers import answer_and_hear_out
@@ -42,8 +44,12 @@ class PublicApp:
         self._dialects = [kind(service) for kind in kinds().values()]
         routes = [route for dialect in self._dialects for route in dialect.routes()]
         self._routes = Routes([*routes, *Pages(service).routes()])
-        self._hosts = guards.own_hosts(service.state.spec.host)
-        self._origins = frozenset(service.state.spec.allow_origins)
+        spec = service.state.spec
+        self._hosts = guards.own_hosts(spec.host)
+        if spec.ssl_certfile and spec.ssl_keyfile:
+            named = certificates.examine(spec.ssl_certfile, spec.ssl_keyfile).names
+            self._hosts |= guards.bracketed(named)
+        self._origins = frozenset(spec.allow_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,6 +99,7 @@ class PublicApp:
         if asks_first and (methods := self._routes.methods(scope)):
             await cors.preflight(methods, exchange)(scope, exchange.receive, send)
         else:
+            self._state.keys.check(exchange)
             await self._routes(scope, exchange.receive, send)
 
     async def _answer(self, error: ModelDeployError, exchange: Exchange, send: _Outgoing) -> None:
@@ -101,7 +108,9 @@ class PublicApp:
             response.headers["allow"] = ", ".join(error.allow)
         if error.retry_after is not None:
             response.headers["retry-after"] = str(error.retry_after)
-        if isinstance(error, BodyTooLarge | SlowBody):
+        if isinstance(error, Unauthorized):
+            response.headers["www-authenticate"] = "Bearer"
+        if isinstance(error, BodyTooLarge | SlowBody | Unauthorized):
             await answer_and_hear_out(response, exchange, send)
         else:
             await response(exchange.scope, exchange.receive, send)

@@ -2,7 +2,8 @@
 
 ``GET /events`` is NDJSON of :class:`~modeldeploy.schema.worker.WorkerReport`, a line at each
 change (at most ten a second) and at least one a second; ``GET /status`` is one of them;
-``PUT /threads`` takes :class:`~modeldeploy.schema.threads.Threads` to compute with; ``POST /drain``
+``PUT /threads`` takes :class:`~modeldeploy.schema.threads.Threads` to compute with; ``PUT /keys`` takes
+:class:`~modeldeploy.schema.keys.KeyOrder`, in force when it is answered; ``POST /drain``
 begins the end.
 """
 
@@ -19,13 +20,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from modeldeploy.schema.keys import KeyOrder
 from modeldeploy.schema.threads import Threads
+from modeldeploy.web.keys import Keyring
 from modeldeploy.worker.state import WorkerState
 
 _SHORTEST_PAUSE = 0.1
 _HEARTBEAT_SECONDS = 0.8
 _encode = msgspec.json.Encoder().encode
 _threads = msgspec.json.Decoder(Threads).decode
+_keys = msgspec.json.Decoder(KeyOrder).decode
 
 
 async def _reports(state: WorkerState) -> AsyncIterator[bytes]:
@@ -55,6 +59,13 @@ def insider_app(
             return Response(str(error), 400, media_type="text/plain")
         return Response(status_code=204)
 
+    async def keys(request: Request) -> Response:
+        try:
+            state.keys = Keyring(_keys(await request.body()).digests)
+        except msgspec.DecodeError as error:
+            return Response(str(error), 400, media_type="text/plain")
+        return Response(status_code=204)
+
     async def begin_drain(request: Request) -> Response:
         drain()
         return Response(_encode(state.report()), 202, media_type="application/json")
@@ -64,6 +75,7 @@ def insider_app(
             Route("/events", events, methods=["GET"]),
             Route("/status", status, methods=["GET"]),
             Route("/threads", threads, methods=["PUT"]),
+            Route("/keys", keys, methods=["PUT"]),
             Route("/drain", begin_drain, methods=["POST"]),
         ]
     )

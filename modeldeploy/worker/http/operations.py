@@ -16,6 +16,7 @@ Schema = dict[str, Any]
 
 _ERRORS = {
     "400": "The body is not JSON.",
+    "401": "An API key of this deployment is wanted.",
     "403": "A foreign page sent it.",
     "404": "It is not here.",
     "406": "JSON is not accepted.",

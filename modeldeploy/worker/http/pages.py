@@ -35,7 +35,7 @@ class Pages:
     def operations(about: About) -> list[Operation]:
         """What is documented of them."""
         of = about.schemas.of
-        refused = {status: errors(of(Failure))[status] for status in ("403", "406", "421")}
+        refused = {status: errors(of(Failure))[status] for status in ("401", "403", "406", "421")}
         health = {"200": answer("It is.", of(Healthy)), "503": answer("Not now.", of(NotHealthy))}
         pages: list[tuple[str, str, dict[str, Schema]]] = [
             ("/health", "Whether a prediction would be answered now.", health),
@@ -131,7 +131,9 @@ class Pages:
     async def _openapi(self, request: Request) -> Response:
         about = self._about()
         title = f"{self._spec.deployment}: {self._spec.model_id}"
-        raw = openapi.document(_operations(about), about.schemas.parts, title)
+        raw = openapi.document(
+            _operations(about), about.schemas.parts, title, keyed=bool(self._state.keys)
+        )
         return Response(raw, media_type=JSON)
 
     def _about(self) -> About:

@@ -77,9 +77,11 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def kept_bytes(device: torch.device) -> int:
-    """What the keys and values of texts that are being written may take together."""
+def kept_bytes(device: torch.device, memory: int | None = None) -> int:
+    """What the keys and values of texts that are being written may take together, where the worker may
+    take ``memory``."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _SHARE_OF_GPU)
-    return int(psutil.virtual_memory().total * _SHARE)
+    total = psutil.virtual_memory().total
+    return int(min(total, memory or total) * _SHARE)

@@ -66,6 +66,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
+        self.memory = source.memory
         own = self.model.generation_config
         ends = own.eos_token_id
         self.ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
@@ -111,7 +112,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return super().front(max_queue, on_batch, batching)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = min(rows, batching.max_size or rows)
-        most = kept_bytes(self.device)
+        most = kept_bytes(self.device, self.memory)
         places = most // self._place_bytes
         places = min(places, batching.max_tokens or places)
         prefixes = most // _SHARE_OF_PREFIXES
