@@ -53,6 +53,7 @@ def test_a_ticket_is_worth_one_session(tmp_path: Path) -> None:
         tickets.sign(TOKEN, tickets.SESSION),
         tickets.sign(TOKEN, tickets.TICKET)[:-1],
     ],
+    ids=["none", "a letter", "dots", "not ASCII", "token", "other", "session", "cut short"],
 )
 def test_a_wrong_ticket_is_worth_nothing(ticket: str, tmp_path: Path) -> None:
     async def story() -> None:
