@@ -50,7 +50,7 @@ scripts:  ## the dashboard's modules parse, where node is there to say so
 	@! command -v node >/dev/null || for file in modeldeploy/gateway/static/*.js; do node --input-type=module --check < $$file || exit 1; done
 
 browser:  ## install Chromium where apt can (the dashboard's tests are left out without it)
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } || echo "no chromium: the dashboard's tests are left out"
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && timeout 60 apt-get -qq update >/dev/null 2>&1 && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1; } || echo "no chromium: the dashboard's tests are left out"
 
 test: lint types contracts scripts browser  ## lint, types, import contracts, all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadscope
