@@ -284,6 +284,7 @@ def test_a_session_outlives_the_gateway_and_no_foreign_page_has_it(
 def test_pictures_for_the_documentation(page: Page, instance: Instance) -> None:
     instance.deploy("builtin/sentiment")
     instance.run("rm", "-f", "chat")
+    page.emulate_media(reduced_motion="reduce")  # or colours are half way from one to the other
     page.goto(f"{instance.front}/#/sentiment")
     page.evaluate(_ASK_FOR_A_WHILE)
     for scheme in ("light", "dark"):
