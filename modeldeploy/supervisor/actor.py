@@ -21,6 +21,7 @@ from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import SETTLED, Desired, State
 from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.supervisor import links
+from modeldeploy.supervisor.announcing import announce
 from modeldeploy.supervisor.events import EventLog
 from modeldeploy.supervisor.fetching import FetchJob
 from modeldeploy.supervisor.keyring import Keyring
@@ -460,16 +461,7 @@ class Actor:
         self._around.watch.tell_soon()
 
     def _announce(self) -> None:
-        """Tell of the state itself; percent stays where the stages brought it."""
-        state, error = self.record.state, self.record.error
-        stage, fraction = _STAGE_OF.get(state, (None, 0.0))
-        latest = self.events.latest
-        if stage is None:
-            stage = latest.stage if latest else Stage.VALIDATE
-        if state not in {State.BACKOFF, State.FAILED}:
-            error = None  # that of the try before is over
-        message = error.message if error else _WORDS[state]
-        self.events.tell(self.record.run, state, stage, fraction, message, error=error)
+        announce(self.events, self.record)
         self._around.watch.tell_soon()
 
     @property
@@ -482,20 +474,3 @@ class Actor:
         """Whether nothing more will happen until somebody commands or something dies."""
         wanted = self.record.desired is Desired.RUNNING
         return self.record.state in SETTLED and (wanted != (self.record.state is State.STOPPED))
-
-
-_STAGE_OF: dict[State, tuple[Stage, float]] = {
-    State.PENDING: (Stage.VALIDATE, 0.0),
-    State.RUNNING: (Stage.COMPLETE, 1.0),
-}
-
-_WORDS: dict[State, str] = {
-    State.PENDING: "accepted",
-    State.FETCHING: "checking the model",
-    State.STARTING: "the model is on this disk",
-    State.RUNNING: "ready",
-    State.DRAINING: "answering what was accepted",
-    State.STOPPED: "stopped",
-    State.BACKOFF: "waiting before another try",
-    State.FAILED: "failed",
-}
