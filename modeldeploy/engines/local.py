@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from modeldeploy import apikeys, paths
 from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.transport import LEASH_FD, LISTEN_FD
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", apikeys.VARIABLE)
 
@@ -70,8 +71,8 @@ class LocalEngine:
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> LocalWorker:
         env = worker_environment(self._environment, spec.threads)
-        env["MODELDEPLOY_LISTEN_FD"] = str(listener.fileno())
-        env["MODELDEPLOY_LEASH_FD"] = str(leash)
+        env[LISTEN_FD] = str(listener.fileno())
+        env[LEASH_FD] = str(leash)
         log = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             process = subprocess.Popen(

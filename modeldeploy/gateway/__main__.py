@@ -25,6 +25,7 @@ from modeldeploy.gateway.roster import Roster
 from modeldeploy.schema.control import Defaults
 from modeldeploy.schema.tasks import TASKS
 from modeldeploy.settings import Settings
+from modeldeploy.transport import LISTEN_FD
 from modeldeploy.web import servers
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def _defaults(values: Settings) -> Defaults:
 
 def main() -> int:
     values = settings.load()
-    listener = servers.inherited_socket(int(os.environ.pop(servers.LISTEN_FD)))
+    listener = servers.inherited_socket(int(os.environ.pop(LISTEN_FD)))
     logfile.set_up(values.paths.make().gateway_log, values)
     servers.raise_file_limit()
     try:

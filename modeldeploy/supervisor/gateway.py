@@ -28,10 +28,10 @@ from modeldeploy.settings import Settings
 from modeldeploy.supervisor import links, processes
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.processes import Identity
+from modeldeploy.transport import LISTEN_FD
 
 log = logging.getLogger(__name__)
 
-_LISTEN_FD = "MODELDEPLOY_LISTEN_FD"  # where it is told of the socket it inherits
 _PORTS_TRIED = 100
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _STEADY_SECONDS = 60.0  # it has lived so long: what comes then is no series
@@ -192,7 +192,7 @@ class Gateway:
     def _start(self, reservation: Reservation) -> subprocess.Popen[bytes]:
         listener = reservation.listen()
         env = without_secrets(self._settings.environment)
-        env[_LISTEN_FD] = str(listener.fileno())
+        env[LISTEN_FD] = str(listener.fileno())
         if self._paths.home:
             env["MODELDEPLOY_HOME"] = str(self._paths.home)
         output = paths.private_open(self._paths.gateway_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

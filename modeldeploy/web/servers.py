@@ -17,7 +17,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from modeldeploy import certificates
 from modeldeploy.transport import is_ours
 
-LISTEN_FD = "MODELDEPLOY_LISTEN_FD"  # where a process is told of the socket it inherits
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 15.0

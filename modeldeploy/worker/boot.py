@@ -17,7 +17,7 @@ import uvloop
 
 from modeldeploy import handover
 from modeldeploy.schema.worker import WorkerSpec
-from modeldeploy.transport import private_listener
+from modeldeploy.transport import LEASH_FD, LISTEN_FD, private_listener
 from modeldeploy.web import servers
 from modeldeploy.worker import improving, loader, logs, privileges
 from modeldeploy.worker.http.app import PublicApp
@@ -27,7 +27,6 @@ from modeldeploy.worker.state import WorkerState
 
 log = logging.getLogger(__name__)
 
-LEASH_FD = "MODELDEPLOY_LEASH_FD"
 _UNHEARD_SECONDS = 60.0
 _INSIDER_SECONDS = 1
 _TICK = 0.01
@@ -36,7 +35,7 @@ _TICK = 0.01
 def main(arguments: list[str]) -> int:
     """Serve as the spec in ``arguments[1]`` says; the engine left the listening socket open."""
     leash = os.environ.pop(LEASH_FD, None)
-    return run(arguments[1], int(os.environ.pop(servers.LISTEN_FD)), int(leash) if leash else None)
+    return run(arguments[1], int(os.environ.pop(LISTEN_FD)), int(leash) if leash else None)
 
 
 def run(spec_file: str, listen_fd: int, leash: int | None = None) -> int:
