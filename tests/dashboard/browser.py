@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,9 +67,18 @@ class Visitor:
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser with a folder of its own, which does not stay."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+    """A browser with a folder and a home of its own, which do not stay."""
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
+        sync_playwright() as playwright,
+    ):
+        own: dict[str, str | float | bool] = {
+            **os.environ,
+            "HOME": home,
+            "XDG_CONFIG_HOME": home,
+            "XDG_CACHE_HOME": home,
+        }
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS, env=own)
         try:
             yield browser
         finally:
