@@ -20,8 +20,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
+from bench import deployed
 from bench.aside import Aside
 from bench.stream import Streamed, stream
+from modeldeploy.client import load
 from tests.e2e.instance import Instance
 from tests.models import smollm2
 
@@ -152,6 +154,10 @@ def main() -> None:
         try:
             options = ["--name", "m", "--dtype", asked.dtype, *asked.options.split()]
             port = int(instance.deploy(str(snapshot), *options)["port"])
+            body = json.dumps({"text": PROMPT, "max_new_tokens": NEW}).encode()
+            deployed.settle(
+                port, [load.post("127.0.0.1", port, "/predict", body, "application/json")]
+            )
             rounds = [_round(generate, port, turn) for turn in range(asked.rounds)]
         finally:
             generate.close()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import msgspec
-from msgspec.structs import replace
 
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.graph import Form, GraphNote
@@ -65,13 +64,9 @@ def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path, form: Form)
         NotExportable: with one line of cause.
     """
     if not forms.exports(adapter):
-        raise export.NotExportable("this task's models are not run as one graph")
+        raise export.NotExportable("this model is not run as a graph")
     items = examples.items(adapter, loader.find_task(spec))
-    adapter.arrange(optimize=True)
-    with export.recorded(adapter.holder, adapter.graphed) as calls:
-        adapter.exercise(items)
-    note = export.export(adapter.graphed, calls, folder, form, spec.threads)
-    return replace(note, layout=adapter.layout)
+    return adapter.make_graph(items, folder, form, spec.threads)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AnyAdapter = Adapter[Any, Any]
 
 _WORTH = 1.05  # times the speed of what would run otherwise
-_NO_GRAPH = "this task's models are not run as one graph"
+_NO_GRAPH = "this model is not run as a graph"
 
 
 def asked(spec: WorkerSpec) -> Runtime | None:
@@ -39,7 +39,7 @@ def require(spec: WorkerSpec, adapter: AnyAdapter) -> None:
     """
     if runtime := asked(spec):
         extras.require(runtime, f"--backend {runtime}")
-        if not exports(adapter):
+        if not exports(adapter) or runtime not in adapter.runtimes:
             raise UnsupportedTask(
                 f"--backend {runtime} is not for {spec.task}: {_NO_GRAPH}",
                 hint="deploy it with --backend torch",
@@ -61,6 +61,8 @@ def refusal(spec: WorkerSpec, adapter: AnyAdapter) -> str:
         return "none is asked for"
     if not exports(adapter):
         return _NO_GRAPH
+    if adapter.generates and spec.optimize == "close":
+        return "steps are made on int8 weights"
     if missing := extras.missing(_runtime(spec)):
         return (
             f"{' and '.join(missing)} not installed (pip install 'modeldeploy[{_runtime(spec)}]')"
@@ -89,7 +91,9 @@ def _runtime(spec: WorkerSpec) -> Runtime:
 
 def is_lowered(adapter: AnyAdapter, spec: WorkerSpec) -> TypeGuard[ModelAdapter[Any, Any]]:
     """Whether torch itself is to compute a loaded model in bfloat16."""
-    if spec.optimize != "close" or asked(spec) or not exports(adapter) or not cpu.computes_bf16():
+    if spec.optimize != "close" or asked(spec) or not exports(adapter) or adapter.generates:
+        return False
+    if not cpu.computes_bf16():
         return False
     info = adapter.info()
     return (info.device, info.dtype) == ("cpu", "float32")

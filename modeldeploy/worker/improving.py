@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,16 +33,17 @@ from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.calls import Calls
 from modeldeploy.worker.forms import AnyAdapter
 from modeldeploy.worker.state import WorkerState
-from modeldeploy.worker.trying import Traffic, Trial
+from modeldeploy.worker.trying import StepTrial, Traffic, Trial
 
 if TYPE_CHECKING:
-    from modeldeploy.worker.compute.graphs import Graph
+    from modeldeploy.worker.compute.graphs import AnyGraph
     from modeldeploy.worker.tasks.model import ModelAdapter
 
 log = logging.getLogger(__name__)
 
 _LATER = 1.0  # seconds after requests may come: who deployed is answered first
 _COPIES, _BESIDES = 4, 1024**3  # of the weights and beside them: memory that making a graph takes
+_ON_DISK = 3  # copies of the weights: torch's graph and the one that is optimised, and some room
 _PATIENCE = 1800.0  # seconds
 
 
@@ -135,7 +137,7 @@ class _Improvement:
 
     def _judge(self, form: Form, traffic: Traffic) -> None:
         """Find out of the graph in that form, and run on it if it is the best."""
-        from modeldeploy.worker.compute import graph_cache, graphs
+        from modeldeploy.worker.compute import graph_cache
 
         is_urgent = form.precision == "float32" and forms.asked(self._spec) is not None
         if not is_urgent:
@@ -146,7 +148,7 @@ class _Improvement:
             self._found[form] = stored
             self._tell()
             return
-        graph = graphs.Graph(self._adapter.graphed, stored, self._adapter.threads)
+        graph = self._adapter.graph_of(stored)
         if is_urgent:  # of its speed the example tells too little to be kept
             if self._try(graph, self._examples()):
                 self._settle_calls()
@@ -161,11 +163,14 @@ class _Improvement:
         if self._calls:
             self._calls.settle()
 
-    def _try(self, graph: Graph, batches: list[list[Item]]) -> bool:
+    def _try(self, graph: AnyGraph, batches: list[list[Item]]) -> bool:
         """Run on the graph if on these batches it proves the best: in float32 beside torch, in a lower
         precision beside what runs now. Whether the model computes in another way since."""
         stored = graph.stored
-        if stored.form.precision == "float32":
+        trial: Trial | StepTrial
+        if self._adapter.generates:
+            trial = StepTrial(self._adapter, self._front)
+        elif stored.form.precision == "float32":
             trial = Trial(self._adapter, self._front)
         else:
             trial = Trial(self._adapter, self._front, self._adapter.graph, forms.speed(self._best))
@@ -190,6 +195,11 @@ class _Improvement:
         needed = _COPIES * weights + _BESIDES
         if psutil.virtual_memory().available < needed:
             refused = f"making one takes {needed >> 20} MB of memory, and there is less"
+            return replace(wanted, note=GraphNote(refused=refused))
+        needed, root = _ON_DISK * weights, wanted.folder.parent
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if shutil.disk_usage(root).free < needed:
+            refused = f"making one takes {needed >> 20} MB on the disk, and there is less"
             return replace(wanted, note=GraphNote(refused=refused))
         if wanted.form.precision == "float32":
             self._adapter.runs["graph"] = "torch; a graph is being made"

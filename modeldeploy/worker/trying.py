@@ -6,7 +6,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -16,12 +17,15 @@ from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Front
 
 if TYPE_CHECKING:
-    from modeldeploy.worker.compute.graphs import Graph
+    from modeldeploy.worker.compute.graphs import AnyGraph
     from modeldeploy.worker.compute.likeness import Outcome
+    from modeldeploy.worker.generation.slab import Running
     from modeldeploy.worker.tasks.model import ModelAdapter
 
 _BATCHES = 6  # that a graph is tried on
 _ROUNDS = 2
+_STEP_ROWS = (1, 4, 8)  # texts that are written together
+_PROMPT, _STEPS = 16, 2
 
 
 class Traffic:
@@ -54,15 +58,13 @@ class Trial:
         self,
         adapter: ModelAdapter[Any, Any],
         front: Front,
-        now: Graph | None = None,
+        now: AnyGraph | None = None,
         speed: float = 1.0,
     ) -> None:
         self._adapter, self._front, self._now, self._speed = adapter, front, now, speed
 
-    def note(self, graph: Graph, batches: Sequence[list[Item]]) -> GraphNote:
+    def note(self, graph: AnyGraph, batches: Sequence[list[Item]]) -> GraphNote:
         """The graph's note, with what was found of it on these batches."""
-        from modeldeploy.worker.compute import likeness
-
         precision, note = graph.stored.form.precision, graph.stored.note
         slow = fast = 0.0
         ones, others = [], []
@@ -73,14 +75,12 @@ class Trial:
             (one, _), (other, _) = turns[0]
             ones.append(one)
             others.append(other)
-        apart = max(note.difference, likeness.difference(precision, ones, others))
-        if apart > (most := likeness.allowed(precision)):
-            far = f"would be off by {apart:.2g} of their spread, more than {most:g}"
-            refused = f"results {far if math.isfinite(apart) else 'cannot be compared'}"
-            return replace(note, refused=refused)
-        return replace(note, speed=self._speed * slow / fast, difference=apart)
+        from modeldeploy.worker.compute import likeness
 
-    def _one(self, graph: Graph | None, batch: list[Item]) -> tuple[Outcome, float]:
+        apart = max(note.difference, likeness.difference(precision, ones, others))
+        return _judged(graph, apart, self._speed * slow / fast)
+
+    def _one(self, graph: AnyGraph | None, batch: list[Item]) -> tuple[Outcome, float]:
         """What the batch comes to, and its seconds."""
         from modeldeploy.worker.compute.settling import outcome
 
@@ -97,3 +97,62 @@ class Trial:
                 adapter.run_on(before)
 
         return self._front.between(run).result()
+
+
+class StepTrial:
+    """Of a graph of a model's step beside torch: prompts are read and some texts written on each, a
+    few steps at a time between those of requests."""
+
+    def __init__(self, adapter: ModelAdapter[Any, Any], front: Front) -> None:
+        self._model, self._front = adapter.model, front
+
+    def note(self, graph: Any, batches: Sequence[list[Item]]) -> GraphNote:
+        """The graph's note, with what was found of it; it does not depend on what came."""
+        from modeldeploy.worker.generation import graph_slab
+        from modeldeploy.worker.generation.slab import Slab
+
+        apart = self._front.between(partial(graph_slab.difference, self._model, graph)).result()
+        slow = fast = 0.0
+        for rows in _STEP_ROWS:
+            turns = [
+                (
+                    self._seconds(lambda: Slab(self._model), rows),
+                    self._seconds(lambda: graph_slab.GraphSlab(self._model, graph), rows),
+                )
+                for _ in range(_ROUNDS)
+            ]
+            slow += min(seconds for seconds, _ in turns)
+            fast += min(seconds for _, seconds in turns)
+        return _judged(graph, max(apart, graph.stored.note.difference), slow / fast)
+
+    def _seconds(self, made: Callable[[], Running], rows: int) -> float:
+        return self._front.between(partial(_stepped, made, rows)).result()
+
+
+def _stepped(made: Callable[[], Running], rows: int) -> float:
+    """Seconds of some steps of so many rows, behind the first."""
+    import torch
+
+    slab = made()
+    with torch.inference_mode():
+        cache = slab.empty()
+        slab.read(cache, [*range(1, _PROMPT + 1)], 0)
+        for _ in range(rows):
+            slab.join(cache, _PROMPT)
+        slab.step([1] * rows)
+        begun = time.perf_counter()
+        for _ in range(_STEPS):
+            slab.step([1] * rows)
+        return time.perf_counter() - begun
+
+
+def _judged(graph: AnyGraph, apart: float, speed: float) -> GraphNote:
+    """The graph's note: it is used if its results are no further ``apart`` than its form may have them."""
+    from modeldeploy.worker.compute import likeness
+
+    note = graph.stored.note
+    if not apart <= (most := likeness.allowed(graph.stored.form.precision)):
+        far = f"would be off by {apart:.2g} of their spread, more than {most:g}"
+        refused = f"results {far if math.isfinite(apart) else 'cannot be compared'}"
+        return replace(note, refused=refused)
+    return replace(note, speed=speed, difference=apart)

@@ -127,9 +127,9 @@ def test_a_backend_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_task_that_is_not_one_graph_is_refused_before_it_is_loaded() -> None:
-    adapter = adapter_of(TASKS["text-generation"])
-    spec = worker_spec(Path(), "text-generation", 1, backend="onnx")
-    with pytest.raises(UnsupportedTask, match="--backend onnx is not for text-generation"):
+    adapter = adapter_of(TASKS["summarization"])
+    spec = worker_spec(Path(), "summarization", 1, backend="onnx")
+    with pytest.raises(UnsupportedTask, match="--backend onnx is not for summarization"):
         forms.require(spec, adapter)
 
 

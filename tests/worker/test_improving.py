@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from modeldeploy.errors import UnsupportedTask
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import exporter, forms, improving, loader, trying
@@ -208,3 +209,44 @@ def test_calls_are_measured_again_once_a_graph_runs(
     spec = _spec(model, optimize="close")
     _served(spec, adapter, lambda: len(forms.known(spec, adapter)) == 2)
     assert measured == [False, True, True][:times]
+
+
+@pytest.mark.slow
+def test_a_text_generator_finds_out_by_itself_how_to_write(tmp_path: Path) -> None:
+    task, model = "text-generation", tiny.gpt2(tmp_path / "model")
+    adapter: Any = loaded(model, task)
+    graphs_of = str(tmp_path / "graphs")
+    spec = worker_spec(model, task, 1, dtype="float32", graphs=graphs_of, optimize_after=0.001)
+
+    def items() -> list[Item]:
+        found: list[Item] = adapter.pre(
+            inputs(task, text="Once"), parameters(task, max_new_tokens=9)
+        )
+        return found
+
+    expected = adapter.core(items())[0][0].text
+
+    async def serve() -> None:
+        front = adapter.front(10, lambda count: None)
+        improving.start(WorkerState(spec), adapter, front)
+        while adapter.runs.get("graph", "torch; ").startswith("torch; "):
+            assert (await front.run(items())).raws[0][0].text == expected
+        assert (await front.run(items())).raws[0][0].text == expected
+        front.close()
+
+    asyncio.run(asyncio.wait_for(serve(), 200))
+    (found,) = forms.known(spec, adapter)
+    assert not found.note.refused
+    assert (found.note.speed or 0.0) > 0
+    assert found.note.difference <= likeness.EQUAL
+    assert (adapter.graph is not None) == adapter.runs["graph"].startswith("ONNX Runtime")
+
+
+def test_what_writes_on_rounded_weights_asks_for_no_graph(tmp_path: Path) -> None:
+    adapter: Any = loaded(tiny.gpt2(tmp_path / "model"), "text-generation")
+    usual = {"dtype": "float32", "graphs": str(tmp_path / "graphs")}
+    spec = worker_spec(tmp_path / "model", "text-generation", 1, optimize="close", **usual)
+    assert "int8" in forms.refusal(spec, adapter)
+    assert not forms.is_lowered(adapter, spec)
+    with pytest.raises(UnsupportedTask, match="--backend openvino"):
+        forms.require(msgspec.structs.replace(spec, backend="openvino"), adapter)

@@ -74,9 +74,16 @@ def export(module: Any, calls: Sequence[Call], folder: Path, form: Form, threads
     Raises:
         NotExportable: torch cannot trace it, or its results would not be equal.
     """
-    try:
+    with all_or_nothing(folder):
         _check(calls)
         return _export(module, calls, folder, form, threads)
+
+
+@contextlib.contextmanager
+def all_or_nothing(folder: Path) -> Iterator[None]:
+    """Whatever goes wrong in the block ends as NotExportable and leaves the folder empty."""
+    try:
+        yield
     except Exception as error:  # torch's exporter and ONNX Runtime raise what they like
         for left in folder.iterdir():
             left.unlink()
@@ -124,13 +131,13 @@ def _export(
             verbose=False,
         )
     assert program is not None
-    plain = folder / (FILE if form.runtime == "openvino" else _UNOPTIMISED)
+    plain = traced(folder, form)
     program.save(str(plain), external_data=True)
     del program
     if form.precision == "int8" and not quantizing.quantize(plain):
         raise NotExportable("nothing of it would be computed in int8")
     if form.runtime == "onnx":
-        _optimise(folder, threads)
+        optimise(folder, threads)
     note = GraphNote(outputs=outputs, plain=calls[0].plain, kind=calls[0].kind)
     graph = Graph(module, StoredGraph(folder, note, form), threads)
     difference = max(gap(list(one.output.values()), _again(graph, one)) for one in calls)
@@ -170,7 +177,12 @@ class _Whole(torch.nn.Module):
         return tuple(found[name] for name in self._outputs)
 
 
-def _optimise(folder: Path, threads: int) -> None:
+def traced(folder: Path, form: Form) -> Path:
+    """Where in the folder what torch makes of a model is put."""
+    return folder / (FILE if form.runtime == "openvino" else _UNOPTIMISED)
+
+
+def optimise(folder: Path, threads: int) -> None:
     """Have ONNX Runtime write what it makes of the graph on this CPU, weights laid out and all, so
     that a worker maps it as it is."""
     import onnxruntime

@@ -10,7 +10,7 @@ import importlib
 import inspect
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,19 @@ from transformers.utils import ModelOutput
 
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.compute import sessions
+
+
+class AnyGraph(Protocol):
+    """An opened graph, whatever of its model it stands for."""
+
+    stored: StoredGraph
+
+    @property
+    def session(self) -> sessions.Session:
+        """What runs it now."""
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many from now on. Not while a call runs."""
 
 
 class Graph:

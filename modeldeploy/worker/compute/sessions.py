@@ -65,14 +65,26 @@ class OnnxSession:
         self._session = onnxruntime.InferenceSession(
             str(folder / FILE), options, providers=["CPUExecutionProvider"]
         )
-        self.inputs: dict[str, Dimensions] = {
-            one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
-            for one in self._session.get_inputs()
-        }
+        self.inputs = _sizes(self._session.get_inputs())
+        self.outputs = _sizes(self._session.get_outputs())
 
     def run(self, given: Arrays) -> list[npt.NDArray[Any]]:
         found: list[npt.NDArray[Any]] = self._session.run(None, given)
         return found
+
+    def binding(self) -> Any:
+        """Something to bind places in memory to, by the names of inputs and outputs."""
+        return self._session.io_binding()
+
+    def run_bound(self, binding: Any) -> None:
+        self._session.run_with_iobinding(binding)
+
+
+def _sizes(nodes: Any) -> dict[str, Dimensions]:
+    return {
+        one.name: tuple(size if isinstance(size, int) else None for size in one.shape)
+        for one in nodes
+    }
 
 
 def session_options(threads: int) -> Any:

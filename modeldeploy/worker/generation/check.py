@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from modeldeploy.worker.generation.slab import Slab, Unfit
+from modeldeploy.worker.generation.slab import Running, Slab, Unfit
 from modeldeploy.worker.tasks.tokens import matrix
 
 log = logging.getLogger(__name__)
@@ -82,21 +82,30 @@ def _gap(model: Any) -> float:
     Raises:
         Unfit: the model's cache cannot be kept on a slab.
     """
+    size = _vocabulary(model)
+    alone, company = (_run(Slab(model), size, count) for count in (1, len(_LENGTHS)))
+    return _moves(*(torch.stack([rows[0] for rows in found]) for found in (alone, company)))
+
+
+def distance(model: Any, one: Running, other: Running) -> float:
+    """The largest difference of logits that fresh ``other`` gives from those of ``one``, over the
+    standard deviation of these."""
+    size = _vocabulary(model)
+    return _moves(*(torch.cat(_run(slab, size, len(_LENGTHS))) for slab in (one, other)))
+
+
+def _vocabulary(model: Any) -> int:
     size = int(model.config.get_text_config().vocab_size)
     if size < max(_LENGTHS):
         raise Unfit(f"a vocabulary of {size}")
-    prompts = _prompts(size)
+    return size
+
+
+def _run(slab: Running, size: int, count: int) -> list[torch.Tensor]:
+    """The logits after each of some tokens, of at first ``count`` rows, each (rows, vocabulary).
+    Prompts are read in two parts where they can be, and one row leaves on the way."""
     forced = [(11 * step + 5) % size for step in range(_STEPS)]
-    alone = _run(model, prompts[:1], forced)
-    company = _run(model, prompts, forced)
-    return _moves(alone, company)
-
-
-def _run(model: Any, prompts: list[list[int]], forced: list[int]) -> torch.Tensor:
-    """The first row's logits after each of ``forced``, shape (steps, vocabulary). Prompts are read
-    in two parts where they can be, and one row leaves on the way."""
-    slab = Slab(model)
-    for ids in prompts:
+    for ids in _prompts(size)[:count]:
         cache = slab.empty()
         slab.read(cache, ids[:2], 0)
         slab.read(cache, ids[2:], 2)
@@ -105,5 +114,5 @@ def _run(model: Any, prompts: list[list[int]], forced: list[int]) -> torch.Tenso
     for step, token in enumerate(forced):
         if step == _STEPS // 2 and slab.count > 2:
             slab.leave(1)
-        found.append(slab.step([token] * slab.count)[0].float())
-    return torch.stack(found)
+        found.append(slab.step([token] * slab.count).float())
+    return found

@@ -7,6 +7,7 @@ a stranger's long prompt.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
 from modeldeploy.worker.generation.sampling import Choice, choose
-from modeldeploy.worker.generation.slab import Slab
+from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
 
@@ -51,12 +52,13 @@ class Engine(Front):
     keys and values of a token together (a request for more has its own way); those of prompts that
     were read are kept for others that begin alike, within ``prefix_bytes``.
 
-    ``decode`` makes text of tokens, ``ends`` are the tokens that end a text.
+    ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
+    many seconds each step took.
     """
 
     def __init__(
         self,
-        slab: Slab,
+        slab: Running,
         decode: Decode,
         ends: frozenset[int],
         most_rows: int,
@@ -64,6 +66,7 @@ class Engine(Front):
         prefix_bytes: int,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda rows: None,
+        on_step: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         super().__init__(max_queue)
         self._slab = slab
@@ -73,12 +76,18 @@ class Engine(Front):
         self._most_places = most_places
         self.calls = f"steps of up to {most_rows} texts, which join and leave between two"
         self._prefixes = Prefixes(prefix_bytes)
-        self._on_batch = on_batch
+        self._on_batch, self._on_step = on_batch, on_step
         self._reading: Job | None = None
         self._rows: list[tuple[Job, Row]] = []
         self._thread.start()
 
     # In the inference thread.
+
+    def move_to(self, slab: Running) -> None:
+        """Write on there from now on, with the rows that are being written."""
+        for at in range(self._slab.count):
+            slab.join(*self._slab.row(at))
+        self._slab = slab
 
     def _work(self) -> None:
         with torch.inference_mode():
@@ -155,11 +164,13 @@ class Engine(Front):
 
     def _step(self) -> None:
         self._on_batch(len(self._rows))
+        begun = time.perf_counter()
         logits = self._slab.step([row.chooser.written[-1] for _, row in self._rows])
         choices = choose(logits, [row.chooser for _, row in self._rows])
         for (job, row), choice in zip(self._rows, choices, strict=True):
             self._push(job, row, choice)
         self._end()
+        self._on_step(time.perf_counter() - begun)
 
     def _push(self, job: Job, row: Row, choice: Choice | None) -> None:
         if choice is None:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from transformers.cache_utils import DynamicLayer
 
+from modeldeploy.worker.generation.slab import fill
+
 LEAST = 32  # tokens; fewer are read as fast as they are looked up
 _MOST_PROMPTS = 32
 
@@ -41,8 +43,7 @@ class Prefixes:
         self._kept.move_to_end(key)
         for mine, other in zip(cache.layers, self._kept[key][1].layers, strict=True):
             # Views: a layer that grows makes tensors of its own.
-            mine.lazy_initialization(other.keys, other.values)
-            mine.keys, mine.values = other.keys[:, :, :best], other.values[:, :, :best]
+            fill(mine, other.keys[:, :, :best], other.values[:, :, :best])
         return cache, best
 
     def keep(self, ids: list[int], cache: Any) -> None:

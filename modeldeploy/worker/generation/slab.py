@@ -9,7 +9,7 @@ are joined and reordered as ordinary batches.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers.cache_utils import (
@@ -21,10 +21,36 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
-_FIRST_ROWS = 4
-_FIRST_COLUMNS = 256
-_FIRST_ROOM = (_FIRST_ROWS, _FIRST_COLUMNS)
+_ROWS = 4
+_COLUMNS = 256
+FIRST_ROOM = (_ROWS, _COLUMNS)
 _STATES = ("conv_states", "recurrent_states")
+
+
+class Running(Protocol):
+    """Rows that are written together, numbered from 0; one that leaves is replaced by the last.
+    Prompts are read into caches of their own, those of transformers."""
+
+    count: int
+
+    def empty(self) -> Any:
+        """A cache for one prompt."""
+
+    def read(self, cache: Any, ids: list[int], done: int) -> torch.Tensor:
+        """Read the next tokens of a prompt, of which ``done`` are in ``cache``; the logits behind
+        the last, shape (vocabulary)."""
+
+    def join(self, cache: Any, length: int) -> None:
+        """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
+
+    def row(self, at: int) -> tuple[Any, int]:
+        """A row as a prompt that was read, and how many tokens it has."""
+
+    def leave(self, row: int) -> None:
+        """Free a row."""
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        """Write one token of each row; the logits behind them, shape (rows, vocabulary)."""
 
 
 class Unfit(Exception):
@@ -98,23 +124,17 @@ class Slab:
         self.count = 0
         self.cursor = 0
         self.first = 0
-        self.room = _FIRST_ROOM
-        accepted = inspect.signature(model.forward).parameters
-        self._positions = "position_ids" in accepted
-        self._short = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-        self._masked = "cache_params" not in accepted  # Mamba's have no columns to hide
+        self.room = FIRST_ROOM
+        self._positions = takes(model, "position_ids")
+        self._short = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+        self._masked = not takes(model, "cache_params")  # Mamba's have no columns to hide
         self._cache_name = "past_key_values" if self._masked else "cache_params"
-        self._starts = torch.zeros(_FIRST_ROWS, dtype=torch.long, device=model.device)
+        self._starts = torch.zeros(_ROWS, dtype=torch.long, device=model.device)
         self._cache = Cache(layers=[self._own(layer) for layer in self.empty().layers])
 
     def empty(self) -> Any:
-        """A cache for one prompt. Sliding layers are kept whole: the slab's masks cut them."""
-        cache = DynamicCache(config=self._model.config)
-        cache.layers = [
-            DynamicLayer() if type(layer) is DynamicSlidingWindowLayer else layer
-            for layer in cache.layers
-        ]
-        return cache
+        """A cache for one prompt."""
+        return empty_cache(self._model.config)
 
     def place_bytes(self) -> int:
         """What the keys and values of one token take."""
@@ -171,6 +191,18 @@ class Slab:
         self._starts[row] = self._starts[last]
         self.count = last
 
+    def row(self, at: int) -> tuple[Any, int]:
+        """A row's keys and values as a prompt's that was read, and how many tokens they are of: for
+        models that keep nothing else."""
+        start = int(self._starts[at])
+        cache = self.empty()
+        for mine, other in zip(self._cache.layers, cache.layers, strict=True):
+            fill(
+                other,
+                *(one[at : at + 1, :, start : self.cursor] for one in (mine.keys, mine.values)),
+            )
+        return cache, self.cursor - start
+
     # Steps
 
     def step(self, tokens: list[int]) -> torch.Tensor:
@@ -213,7 +245,7 @@ class Slab:
             self._make_room(self.count, self.cursor + 1)
 
     def _make_room(self, rows: int, columns: int) -> None:
-        room = (_doubled(self.room[0], rows), _doubled(self.room[1], columns))
+        room = (doubled(self.room[0], rows), doubled(self.room[1], columns))
         if room == self.room:
             return
         mine = [one for one in self._cache.layers if isinstance(one, _Columns)]
@@ -229,9 +261,9 @@ class Slab:
     def _begin_anew(self) -> None:
         """Nobody is here: give back what a long prompt or many rows made it grow to."""
         self.cursor = 0
-        if self.room != _FIRST_ROOM:
-            self.room = _FIRST_ROOM
-            self._starts = self._starts[:_FIRST_ROWS].clone()
+        if self.room != FIRST_ROOM:
+            self.room = FIRST_ROOM
+            self._starts = self._starts[:_ROWS].clone()
             for layer in self._cache.layers:
                 if isinstance(layer, _Columns):
                     layer.is_initialized = False
@@ -249,7 +281,28 @@ class Slab:
         self.cursor = to
 
 
-def _doubled(have: int, need: int) -> int:
+def takes(model: Any, name: str) -> bool:
+    """Whether a model's ``forward`` has an argument of that name."""
+    return name in inspect.signature(model.forward).parameters
+
+
+def empty_cache(config: Any) -> Any:
+    """A cache for one prompt. Sliding layers are kept whole: masks cut them."""
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        DynamicLayer() if type(layer) is DynamicSlidingWindowLayer else layer
+        for layer in cache.layers
+    ]
+    return cache
+
+
+def fill(layer: Any, keys: torch.Tensor, values: torch.Tensor) -> None:
+    """Have a layer of an empty cache hold these."""
+    layer.lazy_initialization(keys, values)
+    layer.keys, layer.values = keys, values
+
+
+def doubled(have: int, need: int) -> int:
     while have < need:
         have *= 2
     return have

@@ -8,12 +8,14 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import torch
 
 from modeldeploy.schema.computing import Optimize
-from modeldeploy.schema.graph import StoredGraph
+from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.worker.adapter import (
     Adapter,
     Inputs,
@@ -23,7 +25,7 @@ from modeldeploy.worker.adapter import (
     Source,
 )
 from modeldeploy.worker.compute import packing, reentrancy
-from modeldeploy.worker.compute.graphs import Graph, original
+from modeldeploy.worker.compute.graphs import AnyGraph, Graph, original
 from modeldeploy.worker.compute.unpadded import restore_padding
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import dtype_name
@@ -40,8 +42,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     unused_weights: ClassVar[tuple[str, ...]] = ()
     # Tokens of the calls that are to be fast.
     typical_rows: ClassVar[tuple[int, ...]] = (16, 128)
-    # Whether a graph may stand for the model.
+    # Whether a graph may stand for the model, or for its step, and what may run it.
     exports: bool = False
+    runtimes: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
     model: Any
     config: Any
 
@@ -49,7 +52,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         self.runs: dict[str, str] = {}
         # Hears of every call of ``core``, and how many seconds it took.
         self.on_call: Callable[[list[Item], float], None] | None = None
-        self.graph: Graph | None = None
+        self.graph: AnyGraph | None = None
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
@@ -80,9 +83,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         ):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
 
-    def _opened(self, graph: StoredGraph) -> Graph | None:
+    def _opened(self, graph: StoredGraph) -> AnyGraph | None:
         try:
-            return Graph(self.graphed, graph, self.threads)
+            return self.graph_of(graph)
         except Exception:  # ONNX Runtime raises what it likes on files that it cannot read
             log.warning("the graph in %s cannot be opened", graph.folder, exc_info=True)
             return None
@@ -118,11 +121,35 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         """Whose ``forward`` the graph takes the place of: the module, or what stands before it."""
         return self.graphed
 
-    def run_on(self, graph: Graph | None) -> None:
+    def graph_of(self, stored: StoredGraph) -> AnyGraph:
+        """The stored graph, opened. Raises whatever its runtime does on files that it cannot read."""
+        return Graph(self.graphed, stored, self.threads)
+
+    def make_graph(self, items: list[Item], folder: Path, form: Form, threads: int) -> GraphNote:
+        """A graph of the model in the folder; ``items`` are an example's.
+
+        Raises:
+            NotExportable: with one line of cause.
+        """
+        from modeldeploy.worker.compute import (
+            export,  # with torch's exporter, of which few have need
+        )
+
+        self.arrange(optimize=True)
+        with export.recorded(self.holder, self.graphed) as calls:
+            self.exercise(items)
+        note = export.export(self.graphed, calls, folder, form, threads)
+        return msgspec.structs.replace(note, layout=self.layout)
+
+    def run_on(self, graph: AnyGraph | None) -> None:
         """From now on on the graph, or on torch. Not while a call runs."""
         self.graph = graph
         if graph:
             graph.use_threads(self.threads)
+        self.stand_in(graph)
+
+    def stand_in(self, graph: Any) -> None:
+        """Have the graph stand for what it was made of, or torch."""
         self.holder.forward = graph or original(self.graphed)
 
     def exercise(self, items: list[Item]) -> None:

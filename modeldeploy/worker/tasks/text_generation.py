@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import torch
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
+from modeldeploy.errors import InputTooLong, InvalidRequest, ModelError, WrongTask
 from modeldeploy.schema.computing import Batching
+from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.schema.tasks.generation import (
     Conversation,
     Details,
@@ -24,14 +26,17 @@ from modeldeploy.schema.tasks.generation import (
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.adapter import BatchLimits, Item, ModelInfo, Source
 from modeldeploy.worker.batching.front import Front
+from modeldeploy.worker.compute.likeness import EQUAL
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.generation import beams, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
+from modeldeploy.worker.generation.graph_slab import GraphSlab, difference
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice
-from modeldeploy.worker.generation.slab import Slab
+from modeldeploy.worker.generation.slab import Running, Slab
+from modeldeploy.worker.generation.step_graph import StepGraph
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import kept_bytes
 from modeldeploy.worker.tasks.choosing import Defaults, sampling_of
@@ -53,6 +58,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     generates = True
     searches: ClassVar[bool] = True  # with beams, where the model's generation_config says so
     batch = BatchLimits(items=16, size=16384, unit="tokens")
+    runtimes: ClassVar[tuple[Runtime, ...]] = ("onnx",)
     typical_rows = (1, 8, 64)  # steps of one and of several texts, and a prompt
 
     def load(self, source: Source) -> None:
@@ -78,9 +84,11 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             log.warning("%s", note)
         self.speller = Speller(self.tokens.tokenizer)
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
-        self._slab = self._fitting_slab()
+        self._slab: Running | None = self._fitting_slab()
+        self._engine: Engine | None = None
+        self.exports = self._slab is not None
         self._by_length = False
-        if self._slab is not None:
+        if isinstance(self._slab, Slab):
             with torch.inference_mode():
                 self._place_bytes = self._slab.place_bytes()
         else:
@@ -116,7 +124,44 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         places = most // self._place_bytes
         places = min(places, batching.max_tokens or places)
         prefixes = most // _SHARE_OF_PREFIXES
-        return Engine(self._slab, self.text, self.ends, rows, places, prefixes, max_queue, on_batch)
+        self._engine = Engine(
+            self._slab,
+            self.text,
+            self.ends,
+            rows,
+            places,
+            prefixes,
+            max_queue,
+            on_batch,
+            self._on_step,
+        )
+        return self._engine
+
+    def _on_step(self, seconds: float) -> None:
+        if self.on_call:
+            self.on_call([], seconds)
+
+    # A graph of the step, which the running batch is written on; ``generate`` stays with torch.
+
+    def graph_of(self, stored: StoredGraph) -> StepGraph:
+        """
+        Raises:
+            ModelError: it does not give what the model gives.
+        """
+        graph = StepGraph(stored, self.threads)
+        if not difference(self.model, graph) <= EQUAL:
+            raise ModelError("the graph of the model's step gives other results")
+        return graph
+
+    def make_graph(self, items: list[Item], folder: Path, form: Form, threads: int) -> GraphNote:
+        from modeldeploy.worker.generation import step_export  # with torch's exporter
+
+        return step_export.make(self.model, folder, form, threads)
+
+    def stand_in(self, graph: Any) -> None:
+        self._slab = GraphSlab(self.model, graph) if graph else Slab(self.model)
+        if self._engine:
+            self._engine.move_to(self._slab)
 
     def chat(self, messages: list[dict[str, Any]]) -> Conversation:
         """The input that stands for OpenAI's ``messages``, whose content is a text or its parts.

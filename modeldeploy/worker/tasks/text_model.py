@@ -17,7 +17,7 @@ import torch
 from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, Source
 from modeldeploy.worker.compute import company
 from modeldeploy.worker.compute.company import Layout, looks_far
-from modeldeploy.worker.compute.graphs import Graph, original
+from modeldeploy.worker.compute.graphs import AnyGraph, original
 from modeldeploy.worker.compute.unpadded import NARROW, WIDE, Unpadded
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.tasks.model import ModelAdapter, arguments
@@ -107,7 +107,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
     def holder(self) -> Any:
         return self._unpadded or self.graphed
 
-    def run_on(self, graph: Graph | None) -> None:
+    def run_on(self, graph: AnyGraph | None) -> None:
         super().run_on(graph)
         if self._unpadded is not None:
             self._unpadded.always = graph is not None

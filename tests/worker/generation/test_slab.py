@@ -12,7 +12,7 @@ import transformers
 
 from modeldeploy.worker.generation import slab as module
 from modeldeploy.worker.generation.check import fitting_slab
-from modeldeploy.worker.generation.slab import Slab
+from modeldeploy.worker.generation.slab import Running, Slab
 
 VOCABULARY = 101
 NEW = 20
@@ -51,12 +51,12 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
-def _model(name: str) -> Any:
+def random_model(name: str) -> Any:
     torch.manual_seed(0)
     return transformers.AutoModelForCausalLM.from_config(MODELS[name]()).eval()
 
 
-def _alone(model: Any, ids: list[int]) -> list[int]:
+def alone(model: Any, ids: list[int]) -> list[int]:
     written = model.generate(
         torch.tensor([ids]),
         attention_mask=torch.ones(1, len(ids), dtype=torch.long),
@@ -71,18 +71,18 @@ def _alone(model: Any, ids: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_write_what_they_would_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_COLUMNS", 32)  # so that it must grow and move
-    model, dice = _model(name), random.Random(1)
+    monkeypatch.setattr(module, "FIRST_ROOM", (4, 32))  # so that it must grow and move
+    model, dice = random_model(name), random.Random(1)
     prompts = [
         [dice.randrange(3, VOCABULARY) for _ in range(dice.randrange(1, 40))] for _ in range(9)
     ]
     with torch.inference_mode():
-        expected = [_alone(model, ids) for ids in prompts]
-        assert _together(model, prompts, dice) == expected
+        expected = [alone(model, ids) for ids in prompts]
+        assert together(Slab(model), prompts, dice) == expected
 
 
-def _together(model: Any, prompts: list[list[int]], dice: random.Random) -> list[list[int]]:
-    slab = Slab(model)
+def together(slab: Running, prompts: list[list[int]], dice: random.Random) -> list[list[int]]:
+    """What each prompt's row writes, which join and leave at random."""
     written: list[list[int]] = [[] for _ in prompts]
     todo, live = list(range(len(prompts))), list[int]()
     while todo or live:
@@ -103,7 +103,7 @@ def _together(model: Any, prompts: list[list[int]], dice: random.Random) -> list
     return written
 
 
-def _join(slab: Slab, ids: list[int]) -> int:
+def _join(slab: Running, ids: list[int]) -> int:
     """Read in two parts; the first token."""
     cache = slab.empty()
     logits = slab.read(cache, ids[:5], 0)
@@ -114,7 +114,7 @@ def _join(slab: Slab, ids: list[int]) -> int:
 
 
 def test_a_model_that_fits_is_found_to_fit_and_a_broken_one_is_not() -> None:
-    model = _model("Llama")
+    model = random_model("Llama")
     assert fitting_slab(model) is not None
     forward = model.forward
 
@@ -136,7 +136,7 @@ def _filled(slab: Slab, *lengths: int) -> None:
 def test_where_there_is_no_memory_to_grow_the_slab_stays_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    slab = Slab(_model("Llama"))
+    slab = Slab(random_model("Llama"))
     _filled(slab, 5)
     room, grown, calls = slab.room, module._Columns.grown, []
 
@@ -157,7 +157,7 @@ def test_where_there_is_no_memory_to_grow_the_slab_stays_whole(
 
 @torch.inference_mode()
 def test_what_it_grew_to_is_given_back_when_nobody_is_left() -> None:
-    slab = Slab(_model("Llama"))
+    slab = Slab(random_model("Llama"))
     first = slab.room
     _filled(slab, *[5] * (first[0] + 1), first[1] + 1)
     assert slab.room > first

@@ -1,0 +1,132 @@
+"""The keys and values of all rows for a graph of the model's step.
+
+Each layer has two tensors (rows, heads, columns, width). Rows are left-aligned, each as long as it
+is: the graph's attention reads no further.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from modeldeploy.worker.generation import check
+from modeldeploy.worker.generation.slab import FIRST_ROOM, Slab, doubled, empty_cache, fill
+from modeldeploy.worker.generation.step_graph import StepGraph
+
+
+class GraphSlab:
+    """As :class:`~modeldeploy.worker.generation.slab.Slab`, with ``graph`` for the model's step."""
+
+    def __init__(self, model: Any, graph: StepGraph) -> None:
+        self._config = model.config
+        self._graph = graph
+        self.count = 0
+        self._room = (0, 0)
+        self._lengths = torch.empty(0, dtype=torch.long)
+        self._caches: list[torch.Tensor] = []
+        self._rows: list[torch.Tensor] = []
+        self._begin_anew()
+
+    def empty(self) -> Any:
+        """A cache for one prompt."""
+        return empty_cache(self._config)
+
+    # Prompts
+
+    def read(self, cache: Any, ids: list[int], done: int) -> torch.Tensor:
+        """Read the next tokens of a prompt, of which ``done`` are in ``cache``; the logits behind
+        the last, shape (vocabulary)."""
+        made = []
+        for layer, (heads, width) in zip(cache.layers, self._graph.shapes, strict=True):
+            for name in ("keys", "values"):
+                grown = torch.zeros(1, heads, done + len(ids), width)
+                if done:
+                    grown[:, :, :done] = getattr(layer, name)
+                made.append(grown)
+        logits = self._graph.run(torch.tensor([ids]), torch.tensor([done]), made)
+        for at, layer in enumerate(cache.layers):
+            fill(layer, *made[2 * at : 2 * at + 2])
+        return logits[0]
+
+    def join(self, cache: Any, length: int) -> None:
+        """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
+        if self.count == 0:
+            self._begin_anew()
+        self._make_room(self.count + 1, length + 1)
+        for at, layer in enumerate(cache.layers):
+            for mine, other in zip(
+                self._caches[2 * at :], (layer.keys, layer.values), strict=False
+            ):
+                mine[self.count, :, :length] = other[0]
+        self._lengths[self.count] = length
+        self._have(self.count + 1)
+
+    def leave(self, row: int) -> None:
+        """Free a row; the last one takes its number."""
+        last = self.count - 1
+        if row != last:
+            length = int(self._lengths[last])
+            for one in self._caches:
+                one[row, :, :length] = one[last, :, :length]
+            self._lengths[row] = length
+        self._have(last)
+
+    def row(self, at: int) -> tuple[Any, int]:
+        """A row's keys and values as a prompt's that was read, and how many tokens they are of."""
+        cache, length = self.empty(), int(self._lengths[at])
+        for number, layer in enumerate(cache.layers):
+            mine = self._caches[2 * number : 2 * number + 2]
+            fill(layer, *(one[at : at + 1, :, :length] for one in mine))
+        return cache, length
+
+    # Steps
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        """Write one token of each row; the logits behind them, shape (rows, vocabulary)."""
+        self._make_room(self.count, int(self._lengths[: self.count].max()) + 1)
+        lengths = self._lengths[: self.count]
+        logits = self._graph.run(torch.tensor(tokens)[:, None], lengths, self._rows)
+        lengths += 1
+        return logits
+
+    # Room
+
+    def _have(self, count: int) -> None:
+        """So many rows. The first of a contiguous tensor's rows are contiguous."""
+        self.count = count
+        self._rows = [one[:count] for one in self._caches]
+
+    def _make_room(self, rows: int, columns: int) -> None:
+        room = (doubled(self._room[0], rows), doubled(self._room[1], columns))
+        if room == self._room:
+            return
+        # Nothing changes before there is room for all: what runs out of memory leaves us whole.
+        grown = [
+            one.new_zeros(room[0], one.shape[1], room[1], one.shape[3]) for one in self._caches
+        ]
+        for new, old in zip(grown, self._caches, strict=True):
+            new[: self.count, :, : old.shape[2]] = old[: self.count]
+        lengths = self._lengths.new_zeros(room[0])
+        lengths[: self.count] = self._lengths[: self.count]
+        self._room, self._caches, self._lengths = room, grown, lengths
+        self._have(self.count)
+
+    def _begin_anew(self) -> None:
+        """Nobody is here: give back what a long prompt or many rows made it grow to."""
+        self._room = FIRST_ROOM
+        rows, columns = FIRST_ROOM
+        self._lengths = torch.zeros(rows, dtype=torch.long)
+        self._caches = [
+            torch.zeros(rows, heads, columns, width)
+            for heads, width in self._graph.shapes
+            for _ in range(2)
+        ]
+        self._have(0)
+
+
+def difference(model: Any, graph: StepGraph) -> float:
+    """How far the graph's logits are from the model's own, of rows among others, over their standard
+    deviation."""
+    with torch.inference_mode():
+        return check.distance(model, Slab(model), GraphSlab(model, graph))

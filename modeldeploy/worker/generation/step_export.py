@@ -1,0 +1,179 @@
+"""A decoder's step as an ONNX graph: some tokens of each row and the keys and values before them in,
+the logits behind the last out.
+
+The model is traced with an attention of ours in place of its own: ONNX Runtime's
+``GroupQueryAttention``, which writes the new keys and values behind those of each row, in place, and
+reads no further than a row is long (onnxruntime ``docs/ContribOperators.md``). So rows of one step have
+lengths of their own, and none is padded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.cache_utils import DynamicLayer
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
+from modeldeploy.worker.compute import export
+from modeldeploy.worker.compute.export import NotExportable
+from modeldeploy.worker.compute.likeness import EQUAL
+from modeldeploy.worker.generation.graph_slab import difference
+from modeldeploy.worker.generation.slab import Slab, takes
+from modeldeploy.worker.generation.step_graph import INPUTS, LOGITS, StepGraph, cache_names
+
+_OURS = "modeldeploy-step"
+_OPERATOR = "com.microsoft::GroupQueryAttention"
+_OPSET = 20
+_EXAMPLE = (2, 3, 64)  # rows, tokens, columns of the traced call
+
+
+def make(model: Any, folder: Path, form: Form, threads: int) -> GraphNote:
+    """Put the graph of the model's step into the folder; what is known of it.
+
+    Raises:
+        NotExportable: its attention is of another kind, torch cannot trace it, or its results would
+            not be equal.
+    """
+    with export.all_or_nothing(folder):
+        _trace(model, _shapes(model), export.traced(folder, form))
+        export.optimise(folder, threads)
+        found = difference(model, StepGraph(StoredGraph(folder, GraphNote(), form), threads))
+        if not found <= EQUAL:
+            raise NotExportable(f"its results would differ by {found:.1e} of their spread")
+        return GraphNote(difference=found)
+
+
+def _shapes(model: Any) -> list[tuple[int, int]]:
+    """Heads and width of each layer's keys, which its values have as well."""
+    if not takes(model, "position_ids"):
+        raise NotExportable("it counts positions by itself")
+    if getattr(model.config.get_text_config(), "attention_chunk_size", None):
+        raise NotExportable("its attention is in chunks")
+    cache = Slab(model).empty()
+    with torch.inference_mode():
+        Slab(model).read(cache, [1], 0)
+    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+        raise NotExportable("not all that it keeps of a text are keys and values")
+    if any(layer.keys.shape != layer.values.shape for layer in cache.layers):
+        raise NotExportable("its keys and its values differ in width")
+    return [(layer.keys.shape[1], layer.keys.shape[3]) for layer in cache.layers]
+
+
+def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> None:
+    rows, count, columns = _EXAMPLE
+    caches = [torch.zeros(rows, heads, columns, width) for heads, width in shapes for _ in range(2)]
+    given = (
+        torch.ones(rows, count, dtype=torch.long),
+        torch.arange(count).expand(rows, -1).contiguous(),
+        torch.full((rows,), count - 1, dtype=torch.int32),
+        torch.tensor(count, dtype=torch.int32),
+        caches,
+    )
+    free = torch.export.Dim.DYNAMIC
+    sizes = [{0: free, 2: free} for _ in caches]
+    before = model.config._attn_implementation  # noqa: SLF001  # transformers' own name for it
+    ALL_ATTENTION_FUNCTIONS.register(_OURS, _attend)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(_OURS, _window)
+    model.config._attn_implementation = _OURS  # noqa: SLF001  # as above
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Step(model, len(shapes)).eval(),
+                given,
+                input_names=[*INPUTS, *cache_names(len(shapes))],
+                output_names=[LOGITS, *(f"new.{name}" for name in cache_names(len(shapes)))],
+                dynamo=True,
+                opset_version=_OPSET,
+                dynamic_shapes=({0: free, 1: free}, {0: free, 1: free}, {0: free}, {}, sizes),
+                verbose=False,
+            )
+    finally:
+        model.config._attn_implementation = before  # noqa: SLF001  # as above
+    assert program is not None
+    program.save(str(file), external_data=True)
+
+
+class _Step(torch.nn.Module):
+    """The model as the exporter wants it. ``now`` is the call that is being traced."""
+
+    now: _Step
+
+    def __init__(self, model: Any, layers: int) -> None:
+        super().__init__()
+        self.model = model
+        self._layers = layers
+        self._short = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+
+    def forward(
+        self, tokens: Any, positions: Any, last: Any, longest: Any, caches: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        _Step.now = self
+        self.last, self.longest, self.caches = last, longest, caches
+        self.new: dict[int, Sequence[torch.Tensor]] = {}
+        output = self.model(
+            input_ids=tokens, position_ids=positions, use_cache=False, **self._short
+        )
+        if len(self.new) != self._layers:
+            raise NotExportable("its attention is of its own kind")
+        new = [tensor for layer in range(self._layers) for tensor in self.new[layer]]
+        return [output.logits[:, -1], *new]
+
+
+def _window(
+    *args: Any, local_size: int | None = None, **kwargs: Any
+) -> torch.Tensor:  # transformers names what it gives
+    """In place of a mask: its first size is how far a token looks back, 0 to the beginning."""
+    return torch.empty(local_size or 0, 0)
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,  # transformers names what it gives
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    step, layer = _Step.now, module.layer_idx
+    rows, heads, count, width = query.shape
+    window = sliding_window or (attention_mask.shape[0] if attention_mask is not None else 0)
+    given = [_flat(query), _flat(key), _flat(value), *step.caches[2 * layer : 2 * layer + 2]]
+    given += [step.last, step.longest]
+    if s_aux is not None:
+        raise NotExportable("its attention has sinks")
+    output, *new = torch.onnx.ops.symbolic_multi_out(
+        _OPERATOR,
+        given,
+        {
+            "num_heads": heads,
+            "kv_num_heads": key.shape[1],
+            "scale": float(width**-0.5 if scaling is None else scaling),
+            "local_window_size": window or -1,
+            "softcap": float(softcap or 0.0),
+            "do_rotary": 0,
+        },
+        dtypes=[query.dtype] * 3,
+        shapes=[[rows, count, heads * width], *(one.shape for one in given[3:5])],
+        version=1,
+    )
+    step.new[layer] = new
+    return output.reshape(rows, count, heads, width), None
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    """(rows, heads, tokens, width) as (rows, tokens, heads * width)."""
+    rows, _, count, _ = tensor.shape
+    return tensor.transpose(1, 2).reshape(rows, count, -1)

@@ -1,0 +1,94 @@
+"""A decoder's step, run as a graph in ONNX Runtime on keys and values that stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from modeldeploy.schema.graph import StoredGraph
+from modeldeploy.worker.compute.sessions import OnnxSession, Session
+
+# The inputs of the graph before the caches: tokens and their positions, (rows, tokens); the number of
+# each row's last token, (rows); the longest row's length.
+INPUTS = ("tokens", "positions", "last", "longest")
+LOGITS = "logits"
+_KINDS = {torch.float32: np.float32, torch.int64: np.int64, torch.int32: np.int32}
+
+
+def cache_names(layers: int) -> list[str]:
+    return [f"{name}.{layer}" for layer in range(layers) for name in ("keys", "values")]
+
+
+class StepGraph:
+    """A stored graph of a step. ``shapes`` are heads and width of the keys, and of the values, of
+    each layer."""
+
+    def __init__(self, stored: StoredGraph, threads: int) -> None:
+        self.stored = stored
+        self._sessions = {threads: OnnxSession(stored.folder, threads)}
+        self._session = self._sessions[threads]
+        sizes = self._session.inputs
+        layers = sum(name.startswith("keys.") for name in sizes)
+        self._names = cache_names(layers)
+        shapes = [sizes[f"keys.{layer}"] for layer in range(layers)]
+        self.shapes = [(heads or 0, width or 0) for _, heads, _, width in shapes]
+        self._vocabulary = self._session.outputs[LOGITS][1] or 0
+        self._bound: tuple[OnnxSession, Sequence[torch.Tensor], Any] | None = None
+
+    @property
+    def session(self) -> Session:
+        """What runs it now."""
+        return self._session
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many from now on. Not while a step runs. A session of each number is kept:
+        they share the weights."""
+        if count not in self._sessions:
+            self._sessions[count] = OnnxSession(self.stored.folder, count)
+        self._session = self._sessions[count]
+
+    def run(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, caches: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """The logits behind the last of ``tokens`` (rows, count), shape (rows, vocabulary).
+
+        Args:
+            lengths: how many tokens each row had before, (rows).
+            caches: the layers' keys and values in turn, each (rows, heads, columns, width) and
+                contiguous; those of ``tokens`` are written behind the row's.
+        """
+        rows, count = tokens.shape
+        after = lengths + count
+        binding = self._binding(caches)
+        inputs = (
+            tokens,
+            lengths[:, None] + torch.arange(count),
+            (after - 1).int(),
+            after.max().int(),
+        )
+        for name, tensor in zip(INPUTS, inputs, strict=True):
+            binding.bind_input(name, *_place(tensor))
+        logits = torch.empty(rows, self._vocabulary)
+        binding.bind_output(LOGITS, *_place(logits))
+        self._session.run_bound(binding)
+        return logits
+
+    def _binding(self, caches: Sequence[torch.Tensor]) -> Any:
+        """What binds these caches, and has bound them before if they are the same list."""
+        if self._bound and self._bound[0] is self._session and self._bound[1] is caches:
+            return self._bound[2]
+        binding = self._session.binding()
+        for name, tensor in zip(self._names, caches, strict=True):
+            assert tensor.is_contiguous()
+            binding.bind_input(name, *_place(tensor))
+            binding.bind_output(f"new.{name}", *_place(tensor))
+        self._bound = (self._session, caches, binding)
+        return binding
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Where a tensor is, as ONNX Runtime is told it."""
+    return "cpu", 0, _KINDS[tensor.dtype], tuple(tensor.shape), tensor.data_ptr()
