@@ -42,9 +42,13 @@ def _user(text: str, system: str = "") -> list[dict[str, str]]:
     return [*told, {"role": "user", "content": text}]
 
 
+def _body(messages: list[dict[str, str]], new: int, *, stream: bool) -> bytes:
+    body = {"model": "m", "messages": messages, "max_tokens": new, "stream": stream}
+    return json.dumps({**body, "temperature": 0}).encode()
+
+
 async def _stream(port: int, messages: list[dict[str, str]], new: int = NEW) -> Streamed:
-    body = {"model": "m", "messages": messages, "max_tokens": new, "stream": True, "temperature": 0}
-    return await stream(port, "/v1/chat/completions", json.dumps(body).encode())
+    return await stream(port, "/v1/chat/completions", _body(messages, new, stream=True))
 
 
 async def _clients(port: int, count: int) -> tuple[float, float]:
@@ -154,10 +158,9 @@ def main() -> None:
         try:
             options = ["--name", "m", "--dtype", asked.dtype, *asked.options.split()]
             port = int(instance.deploy(str(snapshot), *options)["port"])
-            body = json.dumps({"text": PROMPT, "max_new_tokens": NEW}).encode()
-            deployed.settle(
-                port, [load.post("127.0.0.1", port, "/predict", body, "application/json")]
-            )
+            wire = _body(_user(PROMPT), NEW, stream=False)
+            route = ("/v1/chat/completions", wire, "application/json")
+            deployed.settle(port, [load.post("127.0.0.1", port, *route)])
             rounds = [_round(generate, port, turn) for turn in range(asked.rounds)]
         finally:
             generate.close()

@@ -61,8 +61,6 @@ def refusal(spec: WorkerSpec, adapter: AnyAdapter) -> str:
         return "none is asked for"
     if not exports(adapter):
         return _NO_GRAPH
-    if adapter.generates and spec.optimize == "close":
-        return "steps are made on int8 weights"
     if missing := extras.missing(_runtime(spec)):
         return (
             f"{' and '.join(missing)} not installed (pip install 'modeldeploy[{_runtime(spec)}]')"
@@ -159,7 +157,7 @@ def _praise(stored: StoredGraph) -> str:
         likeness = f"equal to {note.difference:.0e} of their spread"
     else:
         name += f" in {precision}"
-        likeness = f"off by up to {note.difference:.2g} of their spread"
+        likeness = f"off by up to {note.difference:.2g} {note.unit}"
     return f"{name}, {speed(stored):.1f} times torch's speed, results {likeness}"
 
 

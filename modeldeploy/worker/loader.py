@@ -121,6 +121,8 @@ def _settle(adapter: AnyAdapter, spec: WorkerSpec) -> None:
     settling.settle(
         adapter, predict, optimize=spec.optimize, graph=forms.best(spec, forms.known(spec, adapter))
     )
+    if spec.optimize == "close" and not (adapter.generates and forms.wanted(spec, adapter)):
+        adapter.approximate()
 
 
 def _check_batching(adapter: AnyAdapter, spec: WorkerSpec) -> None:

@@ -78,7 +78,8 @@ class Trial:
         from modeldeploy.worker.compute import likeness
 
         apart = max(note.difference, likeness.difference(precision, ones, others))
-        return _judged(graph, apart, self._speed * slow / fast)
+        most = likeness.allowed(precision)
+        return _judged(graph, apart, self._speed * slow / fast, most)
 
     def _one(self, graph: AnyGraph | None, batch: list[Item]) -> tuple[Outcome, float]:
         """What the batch comes to, and its seconds."""
@@ -111,7 +112,7 @@ class StepTrial:
         from modeldeploy.worker.generation import graph_slab
         from modeldeploy.worker.generation.slab import Slab
 
-        apart = self._front.between(partial(graph_slab.difference, self._model, graph)).result()
+        apart = graph.stored.note.difference  # and once more when it was opened
         slow = fast = 0.0
         for rows in _STEP_ROWS:
             turns = [
@@ -123,7 +124,7 @@ class StepTrial:
             ]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
-        return _judged(graph, max(apart, graph.stored.note.difference), slow / fast)
+        return _judged(graph, apart, slow / fast, graph_slab.allowed(graph))
 
     def _seconds(self, made: Callable[[], Running], rows: int) -> float:
         return self._front.between(partial(_stepped, made, rows)).result()
@@ -146,13 +147,11 @@ def _stepped(made: Callable[[], Running], rows: int) -> float:
         return time.perf_counter() - begun
 
 
-def _judged(graph: AnyGraph, apart: float, speed: float) -> GraphNote:
-    """The graph's note: it is used if its results are no further ``apart`` than its form may have them."""
-    from modeldeploy.worker.compute import likeness
-
+def _judged(graph: AnyGraph, apart: float, speed: float, most: float) -> GraphNote:
+    """The graph's note: it is used if its results are no further ``apart`` than ``most``."""
     note = graph.stored.note
-    if not apart <= (most := likeness.allowed(graph.stored.form.precision)):
-        far = f"would be off by {apart:.2g} of their spread, more than {most:g}"
+    if not apart <= most:
+        far = f"would be off by {apart:.2g} {note.unit}, more than {most:g}"
         refused = f"results {far if math.isfinite(apart) else 'cannot be compared'}"
         return replace(note, refused=refused)
     return replace(note, speed=speed, difference=apart)

@@ -49,6 +49,8 @@ def loaded(
     adapter.load(where)
     adapter.prepare(where)
     settling.settle(adapter, lambda: _warm_up(adapter, TASKS[task]), optimize=optimize, graph=graph)
+    if optimize == "close":
+        adapter.approximate()
     return adapter
 
 

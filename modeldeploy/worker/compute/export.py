@@ -198,5 +198,6 @@ def optimise(folder: Path, threads: int) -> None:
     onnxruntime.InferenceSession(
         str(folder / _UNOPTIMISED), options, providers=["CPUExecutionProvider"]
     )
-    for name in (_UNOPTIMISED, f"{_UNOPTIMISED}.data"):
-        (folder / name).unlink(missing_ok=True)
+    for left in folder.iterdir():
+        if left.name not in {FILE, WEIGHTS}:
+            left.unlink()

@@ -9,7 +9,7 @@ import torch
 from modeldeploy.worker.compute import int8
 
 _ROWS = (1, 2, 4, 8, 16)  # texts that are written together
-_MOST = 0.02  # nats from the model's own predictions, a token's mean: bfloat16 makes 0.002
+MOST = 0.02  # nats from the model's own predictions, a token's mean: bfloat16 makes 0.002
 # What the predictions are compared on.
 TEXT = (
     "The harbour was quiet in the early morning. A fisherman mended his nets, and two children asked "
@@ -31,10 +31,15 @@ def round_weights(model: Any, ids: list[int]) -> str:
     told = (
         f"{nats:.1g} nats a token from the model's own predictions, {same:.0%} of likeliest tokens"
     )
-    if not nats <= _MOST:
+    if not nats <= MOST:
         int8.restore(model)
-        return f"as before: int8 weights would be {told} the same; {_MOST} nats are allowed"
+        return f"as before: int8 weights would be {told} the same; {MOST} nats are allowed"
     return f"int8 weights where at most {most} texts are written together: {told} the same"
+
+
+def nats(before: torch.Tensor, after: torch.Tensor) -> float:
+    """How far logits are from those before, each (tokens, vocabulary)."""
+    return _divergence(before.float().log_softmax(-1), after.float().log_softmax(-1))[0]
 
 
 def _predictions(model: Any, ids: list[int]) -> torch.Tensor:

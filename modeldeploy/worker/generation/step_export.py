@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
-from modeldeploy.worker.compute import export
+from modeldeploy.worker.compute import export, quantizing
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.compute.likeness import EQUAL
-from modeldeploy.worker.generation.graph_slab import difference
+from modeldeploy.worker.generation.graph_slab import allowed, difference
 from modeldeploy.worker.generation.slab import Slab, takes
 from modeldeploy.worker.generation.step_graph import INPUTS, LOGITS, StepGraph, cache_names
 
@@ -33,20 +33,26 @@ _OPSET = 20
 _EXAMPLE = (2, 3, 64)  # rows, tokens, columns of the traced call
 
 
-def make(model: Any, folder: Path, form: Form, threads: int) -> GraphNote:
-    """Put the graph of the model's step into the folder; what is known of it.
+def make(model: Any, folder: Path, form: Form, threads: int, ids: Sequence[int]) -> GraphNote:
+    """Put the graph of the model's step into the folder; what is known of it. ``ids`` are a text's.
 
     Raises:
         NotExportable: its attention is of another kind, torch cannot trace it, or its results would
             not be equal.
     """
     with export.all_or_nothing(folder):
-        _trace(model, _shapes(model), export.traced(folder, form))
+        file = export.traced(folder, form)
+        _trace(model, _shapes(model), file)
+        note = GraphNote()
+        if form.precision == "int8":
+            note = GraphNote(unit="nats a token")
+            quantizing.round_weights(file)
         export.optimise(folder, threads)
-        found = difference(model, StepGraph(StoredGraph(folder, GraphNote(), form), threads))
-        if not found <= EQUAL:
-            raise NotExportable(f"its results would differ by {found:.1e} of their spread")
-        return GraphNote(difference=found)
+        graph = StepGraph(StoredGraph(folder, note, form), threads)
+        found = difference(model, graph, ids)
+        if not found <= allowed(graph):
+            raise NotExportable(f"its results would differ by {found:.1e} {note.unit}")
+        return replace(note, difference=found)
 
 
 def _shapes(model: Any) -> list[tuple[int, int]]:

@@ -39,6 +39,11 @@ class StepGraph:
         self._bound: tuple[OnnxSession, Sequence[torch.Tensor], Any] | None = None
 
     @property
+    def is_exact(self) -> bool:
+        """Whether it gives what the model gives."""
+        return self.stored.form.precision == "float32"
+
+    @property
     def session(self) -> Session:
         """What runs it now."""
         return self._session

@@ -76,12 +76,18 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         self.arrange(optimize=faster, layout=graph.note.layout if graph and opened else "")
         if opened:
             self.run_on(opened)
-        elif (
-            faster
-            and self.device.type == "cpu"
-            and (count := packing.pack(self.model, self.typical_rows))
-        ):
+        elif faster:
+            self.pack()
+
+    def pack(self) -> None:
+        """Lay the weights out for this CPU, if that is one and it pays."""
+        if self.device.type == "cpu" and (count := packing.pack(self.model, self.typical_rows)):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
+
+    @property
+    def predicts_less(self) -> bool:
+        """Whether predictions are made in a lower precision now."""
+        return self.graph is not None and self.graph.stored.form.precision != "float32"
 
     def _opened(self, graph: StoredGraph) -> AnyGraph | None:
         try:

@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, ModelError, WrongTask
-from modeldeploy.schema.computing import Batching
+from modeldeploy.schema.computing import Batching, Optimize
 from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.schema.tasks.generation import (
     Conversation,
@@ -26,12 +26,11 @@ from modeldeploy.schema.tasks.generation import (
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.adapter import BatchLimits, Item, ModelInfo, Source
 from modeldeploy.worker.batching.front import Front
-from modeldeploy.worker.compute.likeness import EQUAL
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.generation import beams, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
-from modeldeploy.worker.generation.graph_slab import GraphSlab, difference
+from modeldeploy.worker.generation.graph_slab import GraphSlab, allowed, difference
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice
@@ -48,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
+_FEW = 24  # tokens that a graph of rounded weights is tried on when it is opened
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
 
@@ -101,9 +101,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if self.device.type != "cpu":
             super().approximate()
             return
-        ids = self.tokens.encode(rounding.TEXT).ids
         try:
-            self.runs["steps"] = rounding.round_weights(self.model, ids)
+            self.runs["steps"] = rounding.round_weights(self.model, self._text_ids())
         except Exception as error:  # a model that reads more than tokens
             log.info("no int8 weights: %s: %s", type(error).__name__, error)
 
@@ -143,20 +142,34 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     # A graph of the step, which the running batch is written on; ``generate`` stays with torch.
 
+    def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
+        super().settle(optimize=optimize, graph=graph)
+        if isinstance(self.graph, StepGraph) and not self.graph.is_exact:
+            self.pack()  # prompts are read by torch
+
+    @property
+    def predicts_less(self) -> bool:
+        return False  # predictions of whole calls are torch's
+
     def graph_of(self, stored: StoredGraph) -> StepGraph:
         """
         Raises:
             ModelError: it does not give what the model gives.
         """
         graph = StepGraph(stored, self.threads)
-        if not difference(self.model, graph) <= EQUAL:
+        ids = self._text_ids()[:_FEW]
+        if not difference(self.model, graph, ids) <= allowed(graph):
             raise ModelError("the graph of the model's step gives other results")
         return graph
 
     def make_graph(self, items: list[Item], folder: Path, form: Form, threads: int) -> GraphNote:
         from modeldeploy.worker.generation import step_export  # with torch's exporter
 
-        return step_export.make(self.model, folder, form, threads)
+        return step_export.make(self.model, folder, form, threads, self._text_ids())
+
+    def _text_ids(self) -> list[int]:
+        """Tokens of a text that rounded weights are tried on."""
+        return self.tokens.encode(rounding.TEXT).ids
 
     def stand_in(self, graph: Any) -> None:
         self._slab = GraphSlab(self.model, graph) if graph else Slab(self.model)

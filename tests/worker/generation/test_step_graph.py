@@ -13,8 +13,9 @@ import torch
 
 from modeldeploy.errors import ModelError
 from modeldeploy.schema.graph import Form, StoredGraph
+from modeldeploy.worker.compute import sessions
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.generation import engine, graph_slab, step_export
+from modeldeploy.worker.generation import engine, graph_slab, rounding, step_export
 from modeldeploy.worker.generation.graph_slab import GraphSlab, difference
 from modeldeploy.worker.generation.slab import Slab
 from modeldeploy.worker.generation.step_graph import StepGraph
@@ -24,13 +25,14 @@ from tests.worker.adapters import inputs, loaded, parameters
 from tests.worker.generation.test_slab import VOCABULARY, alone, random_model, together
 
 pytest.importorskip("onnxruntime")
-ONNX = Form("onnx")
+ONNX, INT8 = Form("onnx"), Form("onnx", "int8")
+IDS = [7, 3, 5, 11, 13]
 TASK = "text-generation"
 
 
-def _made(model: Any, folder: Path) -> StoredGraph:
+def _made(model: Any, folder: Path, form: Form = ONNX) -> StoredGraph:
     folder.mkdir()
-    return StoredGraph(folder, step_export.make(model, folder, ONNX, 1), ONNX)
+    return StoredGraph(folder, step_export.make(model, folder, form, 1, IDS), form)
 
 
 @pytest.fixture(scope="module", name="llama")
@@ -68,7 +70,7 @@ def test_a_model_whose_step_is_no_such_graph_is_refused_in_words(
     name: str, why: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NotExportable, match=why):
-        step_export.make(random_model(name), tmp_path, ONNX, 1)
+        step_export.make(random_model(name), tmp_path, ONNX, 1, IDS)
     assert not [*tmp_path.iterdir()]
 
 
@@ -76,11 +78,30 @@ def test_a_model_whose_step_is_no_such_graph_is_refused_in_words(
 def test_a_graph_of_another_model_is_told_apart(llama: Any) -> None:
     model, stored = llama()
     graph = StepGraph(stored, 1)
-    assert difference(model, graph) < 1e-5
+    assert difference(model, graph, IDS) < 1e-5
     with torch.no_grad():
         other = random_model("Llama")
         other.model.layers[1].mlp.up_proj.weight *= 1.1
-    assert difference(other, graph) > 1e-3
+    assert difference(other, graph, IDS) > 1e-3
+
+
+@pytest.mark.slow
+def test_on_rounded_weights_a_model_says_nearly_the_same_and_reads_as_before(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, exact = llama()
+    stored = _made(model, tmp_path / "graph", INT8)
+    assert stored.note.unit == "nats a token"
+    assert 0 < stored.note.difference <= rounding.MOST
+    sizes = [(one.folder / sessions.WEIGHTS).stat().st_size for one in (stored, exact)]
+    assert sizes[0] < 0.6 * sizes[1]
+    slab = GraphSlab(model, StepGraph(stored, 1))
+    with torch.inference_mode():
+        expected = model(torch.tensor([IDS])).logits[0, -1]
+        assert torch.allclose(slab.read(slab.empty(), IDS, 0), expected, atol=1e-5)
+    monkeypatch.setattr(rounding, "MOST", 0.0)
+    with pytest.raises(NotExportable, match="nats a token"):
+        _made(model, tmp_path / "other", INT8)
 
 
 @pytest.mark.slow
@@ -181,7 +202,7 @@ def test_a_running_batch_moves_in_the_middle_of_its_streams(
     again: Any = loaded(tmp_path / "model", TASK, graph=stored)
     assert isinstance(again._slab, GraphSlab)
     assert "weights" not in again.runs, "nothing is packed where a graph runs"
-    monkeypatch.setattr(text_generation, "difference", lambda model, graph: 1.0)
+    monkeypatch.setattr(text_generation, "difference", lambda model, graph, ids: 1.0)
     with pytest.raises(ModelError):
         again.graph_of(stored)
     other: Any = loaded(tmp_path / "model", TASK, graph=stored)
