@@ -210,20 +210,32 @@ class Manager:
             )
         return found
 
+    def _standing(self, name: str) -> Actor:
+        """
+        Raises:
+            DeploymentNotFound; Conflict: it is being removed, and whoever did that waits for it.
+        """
+        actor = self.actor(name)
+        if actor.record.desired is Desired.REMOVED:
+            raise Conflict(
+                f"{name} is being removed", hint=f"deploy it again when modeldeploy rm {name} ended"
+            )
+        return actor
+
     def start(self, name: str, order: StartRequest) -> Actor:
         self._refuse_if_ending()
-        actor = self.actor(name)
+        actor = self._standing(name)
         actor.aim(Desired.RUNNING, order=order)
         return actor
 
     def restart(self, name: str, order: StartRequest) -> Actor:
         self._refuse_if_ending()
-        actor = self.actor(name)
+        actor = self._standing(name)
         actor.aim(Desired.RUNNING, again=True, order=order)
         return actor
 
     def stop(self, name: str) -> Actor:
-        actor = self.actor(name)
+        actor = self._standing(name)
         actor.aim(Desired.STOPPED)
         return actor
 
