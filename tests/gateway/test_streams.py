@@ -134,6 +134,9 @@ def test_a_body_is_passed_on_while_it_comes(tmp_path: Path) -> None:
     tell(story)
 
 
+@pytest.mark.promise(
+    3, fault="a worker breaks off before and within its answer (through the gateway)"
+)
 def test_a_deployment_that_breaks_off_is_502_or_cuts_the_answer_off(tmp_path: Path) -> None:
     async def before(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -148,10 +148,11 @@ class Service:
             QueueFull: so many are here already that this one could only wait.
         """
         exchange.is_prediction = True
-        if self.state.in_flight >= self.limits.max_queue + _BEING_READ:
+        here, most = self.state.in_flight, self.limits.max_queue + _BEING_READ
+        if here >= most:
             if self.batcher:
-                raise self.batcher.full(self.batcher.depth)
-            raise _crowded("more requests wait for the model to be loaded than may wait")
+                raise self.batcher.full(here, most)
+            raise self._crowded("more requests wait for the model to be loaded than may wait")
         exchange.is_admitted = True
         self.state.requests += 1
         self.state.in_flight += 1
@@ -175,8 +176,14 @@ class Service:
 
     def _hold(self, count: int) -> None:
         if self._held + count > _BODIES_HELD * self.limits.max_body_bytes:
-            raise _crowded("the bodies of the requests that are here take too much memory")
+            raise self._crowded("the bodies of the requests that are here take too much memory")
         self._held += count
+
+    def _crowded(self, message: str) -> QueueFull:
+        error = QueueFull(message, hint="try again after the seconds named in Retry-After")
+        front, here = self.batcher, self.state.in_flight
+        error.retry_after = front.retry_after(here) if front else _RETRY_LOADING
+        return error
 
     async def model(self) -> tuple[AnyAdapter, Front]:
         """The loaded model, waited for a little.
@@ -319,12 +326,6 @@ def _tell_of_failure(done: Future[None]) -> None:
 def _texts(inputs: Any) -> int:
     lists = (value for value in astuple(inputs) if isinstance(value, list))
     return max(1, sum(map(len, lists)))
-
-
-def _crowded(message: str) -> QueueFull:
-    error = QueueFull(message, hint="try again after the seconds named in Retry-After")
-    error.retry_after = _RETRY_LOADING
-    return error
 
 
 @contextlib.contextmanager
