@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from modeldeploy.schema.problem import Problem
+from modeldeploy.schema.problem import Crowd, Problem
 
 
 class ModelDeployError(Exception):
@@ -168,7 +168,10 @@ class StateUnreadable(ModelDeployError):
 
 
 class QueueFull(ModelDeployError):
+    """``crowd`` is who was there already, where requests are counted."""
+
     code, status = "queue_full", 429
+    crowd: Crowd | None = None
 
 
 class NotReady(ModelDeployError):

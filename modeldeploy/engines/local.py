@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import ClassVar
 
 from modeldeploy import apikeys, paths
 from modeldeploy.schema.worker import WorkerSpec
@@ -58,6 +59,8 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
 class LocalEngine:
     """Starts each worker as a fresh interpreter."""
 
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "modeldeploy.worker")
+
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
@@ -76,7 +79,7 @@ class LocalEngine:
         log = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "modeldeploy.worker", spec_file],
+                [*self.command, spec_file],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

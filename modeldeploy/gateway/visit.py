@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.incoming import Incoming
-from modeldeploy.web.shapes import Failure, oip_error, openai_answer
+from modeldeploy.web.shapes import Failure, oip_error, openai_answer, told_beside
 
 Route = Literal["deployments", "openai", "oip", "api", "pages"]
 
@@ -46,12 +46,9 @@ class Visit(Incoming):
         elif self.route == "api":
             response = json_answer(error.problem(), error.status)
         else:
-            failure = Failure(
-                error=error.problem(), deployment_id=self.deployment, request_id=self.request_id
-            )
+            failure = Failure.of(error, self.deployment, self.request_id)
             response = json_answer(failure, error.status)
-        if error.retry_after is not None:
-            response.headers["retry-after"] = str(error.retry_after)
+        response.headers.update(told_beside(error))
         return response
 
 

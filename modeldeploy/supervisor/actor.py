@@ -31,7 +31,7 @@ from modeldeploy.supervisor.record import Record, StoredKey
 from modeldeploy.supervisor.smoke import smoke
 from modeldeploy.supervisor.store import StateNotWritten
 from modeldeploy.supervisor.surroundings import Surroundings, worker_spec
-from modeldeploy.supervisor.workers import Worker
+from modeldeploy.supervisor.workers import Found, Worker, look_for
 
 log = logging.getLogger(__name__)
 
@@ -131,22 +131,32 @@ class Actor:
             return replace_struct(record, state=State.PENDING, error=None, replica=None)
         return record
 
-    def resume(self) -> None:
-        """Take up what an earlier supervisor left: adopt its worker, or begin a fresh run."""
+    def look(self) -> Found | None:
+        """The worker that an earlier supervisor left. Blocks, so from a thread of its own."""
         replica = self.record.replica
-        if replica:
+        return look_for(replica, self._around.paths) if replica else None
+
+    def resume(self, found: Found | None) -> None:
+        """Take up what an earlier supervisor left: adopt the worker that was found, or begin a fresh
+        run. One that speaks as another version does is replaced when it has answered what it has."""
+        record, replica = self.record, self.record.replica
+        if found and replica:
             self.worker = Worker.adopt(
                 replica,
+                found,
                 self._around.paths,
-                self.record.name,
+                record.name,
                 self._worker_changed,
-                self.record.spec.memory,
+                record.spec.memory,
             )
-        if replica and self.worker and self.record.port:
-            self._readopt(self.record.port, replica.id)
-        elif self.record.desired is Desired.RUNNING and self.record.state is not State.FAILED:
+            if record.port:
+                self._readopt(record.port, replica.id)
+            if not found.report:
+                log.warning("%s: its worker is of another version", record.name)
+                self.record = self._fresh(record)
+        elif record.desired is Desired.RUNNING and record.state is not State.FAILED:
             self.record = replace_struct(
-                self.record, state=State.PENDING, run=self.record.run + 1, replica=None
+                record, state=State.PENDING, run=record.run + 1, replica=None
             )
         self._announce()
         self.kick()

@@ -71,12 +71,16 @@ class WorkerLink:
 
 
 def ask_status(socket: Path) -> WorkerReport | None:
-    """What a worker says of itself now, or None when nobody answers as one would."""
+    """What a worker says of itself now, or None when nobody answers.
+
+    Raises:
+        msgspec.DecodeError: somebody answers, but not as this version's workers do.
+    """
     connection = UnixConnection(str(socket), timeout=_REPLY_SECONDS)
     try:
         connection.request("GET", "/status")
         return _decode(connection.getresponse().read())
-    except _BROKEN:
+    except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()

@@ -11,6 +11,7 @@ import difflib
 import ipaddress
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 
 import msgspec
@@ -54,6 +55,7 @@ from modeldeploy.supervisor.watching import Watch
 from modeldeploy.transport import is_loopback
 
 _DRAIN_MARGIN_SECONDS = 10.0
+_LOOKS_AT_ONCE = 64
 
 
 class Manager:
@@ -105,8 +107,10 @@ class Manager:
         for record in self._store.records():
             hub = msgspec.structs.replace(self._hub, endpoint=self._hub.endpoint or record.endpoint)
             self._actors[record.name] = Actor(record, self._around, hub)
-        for actor in list(self._actors.values()):
-            actor.resume()
+        actors = list(self._actors.values())
+        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:  # one that hangs holds up no other
+            for actor, found in zip(actors, list(pool.map(Actor.look, actors)), strict=True):
+                actor.resume(found)
 
     def open_gateway(self) -> None:
         """Start the front door, or end the one of an earlier supervisor where none is wanted. After
@@ -210,20 +214,32 @@ class Manager:
             )
         return found
 
+    def _standing(self, name: str) -> Actor:
+        """
+        Raises:
+            DeploymentNotFound; Conflict: it is being removed, and whoever did that waits for it.
+        """
+        actor = self.actor(name)
+        if actor.record.desired is Desired.REMOVED:
+            raise Conflict(
+                f"{name} is being removed", hint=f"deploy it again when modeldeploy rm {name} ended"
+            )
+        return actor
+
     def start(self, name: str, order: StartRequest) -> Actor:
         self._refuse_if_ending()
-        actor = self.actor(name)
+        actor = self._standing(name)
         actor.aim(Desired.RUNNING, order=order)
         return actor
 
     def restart(self, name: str, order: StartRequest) -> Actor:
         self._refuse_if_ending()
-        actor = self.actor(name)
+        actor = self._standing(name)
         actor.aim(Desired.RUNNING, again=True, order=order)
         return actor
 
     def stop(self, name: str) -> Actor:
-        actor = self.actor(name)
+        actor = self._standing(name)
         actor.aim(Desired.STOPPED)
         return actor
 

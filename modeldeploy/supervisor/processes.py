@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import psutil
 from msgspec import Struct
 
 _POLL_SECONDS = 0.2
+_WAIT_SECONDS = 0.01
 _HAS_PROC = Path("/proc/self/stat").exists()
 _STAT_STARTTIME = 19  # field 22 of /proc/pid/stat, counted behind the command's name
 
@@ -70,10 +72,6 @@ def is_alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
-def same_boot(identity: Identity) -> bool:
-    return identity.boot == _boot_id()
-
-
 def memory_bytes(pid: int) -> int:
     """Resident memory of a process and its children, 0 when it is gone."""
     try:
@@ -94,6 +92,16 @@ def kill_group(identity: Identity, sig: signal.Signals = signal.SIGKILL) -> None
         return  # the number belongs to a stranger by now
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(identity.pid, sig)
+
+
+def wait_end(identity: Identity, seconds: float) -> bool:
+    """Block until that process has ended, or for so long; whether it has."""
+    deadline = time.monotonic() + seconds
+    while is_alive(identity):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_WAIT_SECONDS)
+    return True
 
 
 def watch(identity: Identity, on_end: Callable[[], None]) -> Callable[[], None]:

@@ -12,17 +12,8 @@ import msgspec
 
 from modeldeploy import paths
 from modeldeploy.errors import ModelDeployError, StateUnreadable
+from modeldeploy.supervisor.migrations import MIGRATIONS
 from modeldeploy.supervisor.record import Record
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE deployments (
-        name TEXT PRIMARY KEY,
-        created_at REAL NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    """,
-)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode

@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -26,10 +26,35 @@ from modeldeploy.supervisor.processes import Identity
 from modeldeploy.supervisor.record import ReplicaRecord
 
 _DETAIL_LINES = 15
+_DEATH_SECONDS = 5.0  # a killed process has, at most, a lot of memory to give back
 
 
 def new_replica_id() -> str:
     return secrets.token_hex(6)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A live worker of an earlier supervisor; no ``report`` where it speaks as another version's do."""
+
+    report: WorkerReport | None
+
+
+def look_for(record: ReplicaRecord, where: paths.Paths) -> Found | None:
+    """The worker of an earlier supervisor, if it lives and says that it is the one. Blocks; one that
+    hangs is ended, and its port free, on return."""
+    if not processes.is_alive(record.identity):
+        return None
+    try:
+        report = links.ask_status(where.worker_socket(record.id))
+    except msgspec.DecodeError:
+        return Found(None)  # that it is the right process its identity says
+    if report is None:
+        processes.kill_group(record.identity)
+        processes.wait_end(record.identity, _DEATH_SECONDS)
+        return None
+    is_the_one = (report.replica, report.pid) == (record.id, record.identity.pid)
+    return Found(report) if is_the_one else None
 
 
 class Worker:
@@ -104,23 +129,16 @@ class Worker:
     def adopt(
         cls,
         record: ReplicaRecord,
+        found: Found,
         where: paths.Paths,
         deployment: str,
         on_change: Callable[[Worker], None],
         memory: int | None,
-    ) -> Worker | None:
-        """The worker of an earlier supervisor, if it lives and says that it is the one."""
-        if not processes.is_alive(record.identity):
-            return None
-        report = links.ask_status(where.worker_socket(record.id))
-        if report is None:
-            # The process is the right one (identity says so) but does not answer: no use to us.
-            processes.kill_group(record.identity)
-            return None
-        if (report.replica, report.pid) != (record.id, record.identity.pid):
-            return None
+    ) -> Worker:
+        """The worker of an earlier supervisor, as :func:`look_for` found it."""
         worker = cls(record, where, deployment, on_change, memory=memory)
-        worker._take(report)
+        if found.report:
+            worker._take(found.report)
         return worker
 
     def go(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from msgspec import Struct
+from msgspec.structs import asdict
 from starlette.responses import Response
 
 from modeldeploy import __version__
-from modeldeploy.errors import ModelDeployError, UnsupportedMediaType
-from modeldeploy.schema.problem import Problem
+from modeldeploy.errors import ModelDeployError, QueueFull, UnsupportedMediaType
+from modeldeploy.schema.problem import Crowd, Problem
 from modeldeploy.web.answers import json_answer
 
 _PLACE = r"[a-z_]\w*(?:\.\w+|\[\d*\])*"
@@ -19,13 +20,37 @@ LED = re.compile(rf"`?({_PLACE})`?: ")  # a message that begins with the field i
 _TYPES = {429: "rate_limit_error", 503: "service_unavailable_error"}
 
 
+class Told(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as a client is told it; ``queue`` comes with 429."""
+
+    queue: Crowd | None = None
+
+
 class Failure(Struct, frozen=True, kw_only=True):
     """The native error; the gateway's own are of no deployment."""
 
     status: str = "error"
-    error: Problem
+    error: Told
     deployment_id: str | None
     request_id: str
+
+    @classmethod
+    def of(cls, error: ModelDeployError, deployment_id: str | None, request_id: str) -> Failure:
+        told = Told(**asdict(error.problem()), queue=crowd_of(error))
+        return cls(error=told, deployment_id=deployment_id, request_id=request_id)
+
+
+def crowd_of(error: ModelDeployError) -> Crowd | None:
+    return error.crowd if isinstance(error, QueueFull) else None
+
+
+def told_beside(error: ModelDeployError) -> dict[str, str]:
+    """What an error says in headers, which every dialect has room for."""
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    if crowd := crowd_of(error):
+        headers["x-queue-depth"] = str(crowd.depth)
+        headers["x-queue-position"] = str(crowd.position)
+    return headers
 
 
 # OpenAI (https://platform.openai.com/docs/api-reference).

@@ -119,7 +119,9 @@ def test_the_surplus_is_refused_at_once_and_recovery_is_complete(tmp_path: Path)
         assert order[-1] == 200, "a refusal had to wait for what is served"
         for answer in refused:
             assert 1 <= int(answer.headers["retry-after"]) <= 60
-            assert b"requests are waiting already" in answer.body
+            told = json.loads(answer.body)["error"]["queue"]
+            assert told["position"] == told["depth"] + 1 > told["limit"]
+            assert answer.headers["x-queue-position"] == str(told["position"])
         patience = max(int(answer.headers["retry-after"]) for answer in refused)
         await asyncio.sleep(patience)  # as they were told
         assert in_flight(worker) == 0

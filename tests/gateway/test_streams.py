@@ -51,6 +51,7 @@ def test_each_token_is_there_before_the_next_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before the answer", "in the answer"])
 @pytest.mark.parametrize("path", ["/deployments/a/predict", "/v1/completions"])
+@pytest.mark.promise(18, fault="a client leaves at the front door")
 def test_a_client_that_leaves_ends_what_is_done_for_it(
     path: str, begun: bool, tmp_path: Path
 ) -> None:
@@ -134,6 +135,9 @@ def test_a_body_is_passed_on_while_it_comes(tmp_path: Path) -> None:
     tell(story)
 
 
+@pytest.mark.promise(
+    3, fault="a worker breaks off before and within its answer (through the gateway)"
+)
 def test_a_deployment_that_breaks_off_is_502_or_cuts_the_answer_off(tmp_path: Path) -> None:
     async def before(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

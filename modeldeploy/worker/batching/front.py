@@ -11,12 +11,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
 from modeldeploy.errors import ModelDeployError, PredictionFailed, QueueFull
+from modeldeploy.schema.problem import Crowd
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.pace import Pace
 from modeldeploy.worker.failures import one_line
@@ -115,6 +116,7 @@ class Front(ABC):
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self.calls = ""  # what goes into one call, in words
         self._pace = Pace()
+        self._calls: dict[int, float] = {}  # of threads, and since when
         self.longest_retry = _LONGEST_RETRY
         self.closing = threading.Event()
         self._thread = self._computing(self._live, "inference")
@@ -129,6 +131,21 @@ class Front(ABC):
         """For how long, in all, there was a request."""
         with self._some:
             return self._pace.busy_seconds
+
+    @property
+    def oldest_call(self) -> float | None:
+        """When the oldest call of the model that goes on began (``time.monotonic``)."""
+        return min(list(self._calls.values()), default=None)
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Around what the model does for requests, in a thread that computes."""
+        thread = threading.get_ident()
+        self._calls[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._calls[thread]
 
     @property
     def alive(self) -> bool:
@@ -157,17 +174,19 @@ class Front(ABC):
         thread. From any thread."""
         return self.between(partial(use, count))
 
-    def full(self, depth: int) -> QueueFull:
-        """The refusal for one more request when ``depth`` are waiting."""
+    def full(self, depth: int, most: int) -> QueueFull:
+        """The refusal for one more request when ``depth`` are there, and no more than ``most`` may."""
         error = QueueFull(
-            f"{depth} requests are waiting already, and no more than {self._max_queue} may",
-            hint="try again after the seconds named in Retry-After",
+            f"{depth} requests are waiting already, and no more than {most} may: this one would have "
+            f"been number {depth + 1}",
+            hint="try again after the seconds named in Retry-After: then those will have been served",
         )
-        error.retry_after = self._retry_after(depth)
+        error.crowd = Crowd(depth=depth, position=depth + 1, limit=most)
+        error.retry_after = self.retry_after(depth)
         return error
 
-    def _retry_after(self, depth: int) -> int:
-        """Seconds until the queue is served at the rate of the latest requests."""
+    def retry_after(self, depth: int) -> int:
+        """Seconds until so many are served at the rate of the latest requests."""
         with self._some:
             seconds = self._pace.seconds
         return max(1, min(self.longest_retry, math.ceil(depth * seconds)))
@@ -185,7 +204,7 @@ class Front(ABC):
         ticket = Ticket(items, self._loop.create_future())
         with self._some:
             if len(self._queue) >= self._max_queue:
-                raise self.full(len(self._queue))
+                raise self.full(len(self._queue), self._max_queue)
             self._queue.append(ticket)
             self._pace.came(ticket)
             self._some.notify_all()

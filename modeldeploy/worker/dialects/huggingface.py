@@ -15,8 +15,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from modeldeploy.errors import InvalidRequest, ModelDeployError, NotReady, QueueFull
+from modeldeploy.schema.problem import Crowd
 from modeldeploy.schema.tasks import TaskSchema, answered, hf_input, hf_parameters
 from modeldeploy.web.answers import json_answer
+from modeldeploy.web.shapes import crowd_of
 from modeldeploy.worker.dialects.tokens import token_events
 from modeldeploy.worker.http import intake
 from modeldeploy.worker.http.exchange import Exchange, exchange_of
@@ -37,15 +39,16 @@ from modeldeploy.worker.http.service import Service
 from modeldeploy.worker.http.weight import weight
 
 
-class HfError(Struct, frozen=True, kw_only=True):
+class HfError(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``error`` is what huggingface_hub's client shows and ``error_type`` what it chooses an
-    exception by (``inference/_common.py``); ``code`` is our own, stable one."""
+    exception by (``inference/_common.py``); ``code`` is our own, stable one, ``queue`` comes with 429."""
 
     error: str
     error_type: str
     code: str
     hint: str
     request_id: str
+    queue: Crowd | None = None
 
 
 _TYPES: tuple[tuple[type[ModelDeployError], str], ...] = (
@@ -92,6 +95,7 @@ class HuggingFace:
             code=error.code,
             hint=error.hint,
             request_id=request_id,
+            queue=crowd_of(error),
         )
         return json_answer(body, error.status)
 

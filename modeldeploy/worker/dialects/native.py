@@ -78,13 +78,10 @@ class Native:
         return True
 
     def error(self, error: ModelDeployError, request_id: str) -> Response:
-        failure = Failure(error=error.problem(), deployment_id=self._name, request_id=request_id)
-        return json_answer(failure, error.status)
+        return json_answer(Failure.of(error, self._name, request_id), error.status)
 
     def _failure(self, exchange: Exchange) -> Callable[[ModelDeployError], Failure]:
-        return lambda error: Failure(
-            error=error.problem(), deployment_id=self._name, request_id=exchange.request_id
-        )
+        return lambda error: Failure.of(error, self._name, exchange.request_id)
 
     async def _predict(self, request: Request) -> Response:
         exchange = exchange_of(request.scope)

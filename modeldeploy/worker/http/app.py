@@ -23,6 +23,7 @@ from modeldeploy.errors import (
 from modeldeploy.web import cors, guards
 from modeldeploy.web.answers import answer_and_hear_out
 from modeldeploy.web.incoming import ClientGone
+from modeldeploy.web.shapes import told_beside
 from modeldeploy.worker.dialects import Dialect, kinds
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.pages import Pages
@@ -106,8 +107,7 @@ class PublicApp:
         response = self._dialect(exchange).error(error, exchange.request_id)
         if isinstance(error, MethodNotAllowed):
             response.headers["allow"] = ", ".join(error.allow)
-        if error.retry_after is not None:
-            response.headers["retry-after"] = str(error.retry_after)
+        response.headers.update(told_beside(error))
         if isinstance(error, Unauthorized):
             response.headers["www-authenticate"] = "Bearer"
         if isinstance(error, BodyTooLarge | SlowBody | Unauthorized):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.schema.problem import Crowd
 from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.batching.batcher import Batcher
 from tests.worker.batching.stories import Model, asked_of, busy, items, run
@@ -129,6 +130,22 @@ def test_a_full_queue_is_refused_at_once_and_recovers() -> None:
     run(story, max_queue=2)
 
 
+def test_who_is_refused_is_told_where_it_stood_and_when_to_come() -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        batcher._pace._gaps.extend([0.25] * 64)  # a request of late
+        first = await busy(model, batcher)
+        waiting = await asked_of(batcher, *(items(n) for n in range(10)))
+        with pytest.raises(QueueFull, match="this one would have been number 11") as refused:
+            await batcher.run(items("too many"))
+        assert refused.value.crowd == Crowd(depth=10, position=11, limit=10)
+        assert refused.value.retry_after == 3
+        assert [batcher.retry_after(depth) for depth in (0, 1, 4, 400, 4000)] == [1, 1, 1, 100, 120]
+        model.gate.set()
+        await asyncio.gather(first, *waiting)
+
+    run(story, max_queue=10)
+
+
 def test_a_refused_request_is_told_the_rate_while_there_was_work() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
         for n in range(3):
@@ -151,12 +168,12 @@ def test_a_slow_models_queue_is_told_by_its_length_within_a_bound() -> None:
     async def story(model: Model, batcher: Batcher) -> None:
         first = await busy(model, batcher)
         await asyncio.sleep(0.5)
-        assert batcher.full(10).retry_after in (5, 6, 7)
+        assert batcher.retry_after(10) in (5, 6, 7)
         batcher.longest_retry = 60
-        assert batcher.full(1000).retry_after == 60
+        assert batcher.retry_after(1000) == 60
         model.gate.set()
         await first
-        assert batcher.full(10).retry_after in (5, 6, 7)
+        assert batcher.retry_after(10) in (5, 6, 7)
 
     run(story)
 

@@ -247,6 +247,33 @@ def test_saturation_is_429_at_once_with_retry_after_and_recovers(tmp_path: Path)
         assert worker.predict(text="x").status == 200
 
 
+@pytest.mark.promise(
+    18, fault="more requests than may wait, in every dialect that the task answers"
+)
+def test_each_dialect_tells_the_surplus_how_full_it_is(tmp_path: Path) -> None:
+    with live_worker(tmp_path, "echo", tmp_path, limits=Limits(max_queue=1)) as worker:
+        worker.until("ready")
+        posts = [one for one in worker.ask("GET", "/info").body["endpoints"] if "example" in one]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            # One runs and one waits: different delays are different batches.
+            served = [pool.submit(worker.predict, text="x", delay=3 + n / 100) for n in range(2)]
+            eventually(lambda: _depth(worker) == 1)
+            refused = {
+                one["path"]: worker.ask("POST", one["path"], one["example"]) for one in posts
+            }
+            assert [one.result().status for one in served] == [200, 200]
+    crowd = {"depth": 1, "position": 2, "limit": 1}
+    assert refused["/predict"].body["error"]["queue"] == crowd
+    assert refused["/"].body["queue"] == crowd
+    assert refused["/"].body["error_type"] == "overloaded"
+    assert any(path.startswith("/v2/") for path in refused)
+    for answer in refused.values():
+        assert answer.status == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (answer.headers["x-queue-depth"], answer.headers["x-queue-position"]) == ("1", "2")
+        assert "1 requests are waiting already" in str(answer.body)
+
+
 @pytest.mark.promise(18, fault="a client that leaves")
 def test_a_client_that_leaves_frees_the_model(echo: LiveWorker) -> None:
     body = b'{"text": "x", "delay": 60}'
@@ -261,6 +288,11 @@ def test_a_client_that_leaves_frees_the_model(echo: LiveWorker) -> None:
     assert echo.predict(text="next").status == 200
     assert time.monotonic() - started < 1
     eventually(lambda: _in_flight(echo) == 0)
+
+
+def _depth(worker: LiveWorker) -> int:
+    lines = worker.ask("GET", "/metrics").body.splitlines()
+    return next(int(float(line.split()[-1])) for line in lines if "queue_depth{" in line)
 
 
 def _in_flight(worker: LiveWorker) -> int:
