@@ -75,23 +75,29 @@ class Load:
         return Fate(id_, kind, began, time.monotonic(), status, said)
 
     def _try(self, text: str, id_: str) -> tuple[Kind, int, str]:
-        body = json.dumps({"text": text, "delay": self._delay})
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._patience)
         try:
             try:
                 connection.connect()
             except OSError as error:
                 return Kind.UNREACHABLE, 0, repr(error)
-            headers = {"content-type": "application/json", "x-request-id": id_}
-            connection.request("POST", "/predict", body, headers)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
+            return self._exchange(connection, text, id_)
         except TimeoutError as error:
             return Kind.LATE, 0, repr(error)
         except (OSError, http.client.HTTPException) as error:
             return Kind.BROKEN, 0, repr(error)
         finally:
             connection.close()
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, text: str, id_: str
+    ) -> tuple[Kind, int, str]:
+        """Ask and be answered; other loads ask for other things."""
+        body = json.dumps({"text": text, "delay": self._delay})
+        headers = {"content-type": "application/json", "x-request-id": id_}
+        connection.request("POST", "/predict", body, headers)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
         if response.status != 200:
             return Kind.REFUSED, response.status, str(answer)
         right = answer["result"] == [{"text": text}]
