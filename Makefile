@@ -61,7 +61,7 @@ format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/python -m tools.reference
 
 chaos: $(VENV)/.dev  ## harm everything at random under load for CHAOS_SECONDS (600)
-	$(BIN)/python -m tests.faults.chaos $(or $(CHAOS_SECONDS),600) $(CHAOS_SEED)
+	$(BIN)/python -m bench.chaos $(or $(CHAOS_SECONDS),600) $(CHAOS_SEED)
 
 soak: $(VENV)/.dev  ## an hour (SOAK_MINUTES) of modest load, and what grew meanwhile
 	$(BIN)/python -m bench.soak $(or $(SOAK_MINUTES),60)

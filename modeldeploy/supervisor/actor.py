@@ -172,7 +172,7 @@ class Actor:
         self.park()
         if self.worker:
             self.worker.let_go()
-        self._release()
+        self._give_up_port()
 
     async def retire(self, margin: float) -> None:
         """End the worker after it answered what it had, then let go. The intent stays."""
@@ -186,7 +186,7 @@ class Actor:
                 if time.monotonic() >= deadline and not worker.seen.killed:
                     worker.kill()
                 await asyncio.sleep(_RETIRE_POLL_SECONDS)
-        self._release()
+        self._give_up_port()
 
     # The loop.
 

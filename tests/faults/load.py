@@ -118,15 +118,21 @@ class Load:
         others = [fate for fate in self.fates if fate.kind is not Kind.ANSWERED]
         assert not others, (self.kinds(), others[:3])
 
-    def assert_accounted_for(self, may_break: Callable[[Fate], bool] = lambda fate: False) -> None:
-        """No accepted request without a true answer or a refusal, but where it ``may_break``
-        because the worker that had it was killed; and none that nobody ever told."""
-        lost = [
-            fate
-            for fate in self.fates
-            if fate.kind in {Kind.WRONG, Kind.LATE}
-            or (fate.kind is Kind.BROKEN and not may_break(fate))
-        ]
+    def assert_accounted_for(
+        self, may_break: Callable[[Fate], bool], may_refuse: Callable[[Fate], bool]
+    ) -> None:
+        """No accepted request without a true answer, but where it ``may_break`` because the worker
+        that had it was killed; none refused but where it ``may_refuse``; and none that nobody ever
+        told."""
+        excuses = {
+            Kind.ANSWERED: lambda fate: True,
+            Kind.BROKEN: may_break,
+            Kind.REFUSED: may_refuse,
+            Kind.UNREACHABLE: may_refuse,
+            Kind.WRONG: lambda fate: False,
+            Kind.LATE: lambda fate: False,
+        }
+        lost = [fate for fate in self.fates if not excuses[fate.kind](fate)]
         assert not lost, (self.kinds(), lost[:5])
 
     def __enter__(self) -> Load:
