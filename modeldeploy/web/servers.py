@@ -7,7 +7,6 @@ import contextlib
 import os
 import resource
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -116,10 +115,10 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        deadline = time.monotonic() + _FIRST_WORDS_SECONDS
         await asyncio.sleep(_LAST_WORDS_SECONDS)
-        while self._somebody_is_silent() and time.monotonic() < deadline:
-            await asyncio.sleep(_LAST_WORDS_SECONDS)
+        for _ in range(round(_FIRST_WORDS_SECONDS / _LAST_WORDS_SECONDS)):
+            if self._somebody_is_silent():
+                await asyncio.sleep(_LAST_WORDS_SECONDS)
         await super().shutdown(sockets)
 
     def _somebody_is_silent(self) -> bool:
