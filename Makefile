@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 MODELDEPLOY := $(BIN)/modeldeploy
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos demo test lint format types contracts scripts browser audit bench peers models clean
+.PHONY: help chaos soak demo test lint format types contracts scripts browser audit bench peers models clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,7 +61,10 @@ format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/python -m tools.reference
 
 chaos: $(VENV)/.dev  ## harm everything at random under load for CHAOS_SECONDS (600)
-	$(BIN)/python -m tests.faults.chaos $(or $(CHAOS_SECONDS),600) $(CHAOS_SEED)
+	$(BIN)/python -m bench.chaos $(or $(CHAOS_SECONDS),600) $(CHAOS_SEED)
+
+soak: $(VENV)/.dev  ## an hour (SOAK_MINUTES) of modest load, and what grew meanwhile
+	$(BIN)/python -m bench.soak $(or $(SOAK_MINUTES),60)
 
 bench: $(VENV)/.bench  ## measure commands, starts, throughput, writing, growth, installed peers (an hour)
 	$(BIN)/python -m bench.cli

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _RETRY_WRITE_SECONDS = 1.0
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _RETIRE_POLL_SECONDS = 0.02
+_PORT_PATIENCE_SECONDS, _PORT_POLL_SECONDS = 3.0, 0.1
 
 
 class Actor:
@@ -56,6 +57,7 @@ class Actor:
         self._fetch_seen: FetchSeen | None = None
         self._discard_seen: Literal["asked", "done"] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._missed_port_at: float | None = None
         self._parked = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts: dict[Action, Callable[[], None]] = {
@@ -177,12 +179,23 @@ class Actor:
             self._fetch.cancel()
         self.events.close()
 
+    @property
+    def holds_a_queue(self) -> bool:
+        """Whether clients wait here, and nowhere else, for a worker that is to come."""
+        worker = self.worker
+        has_next = worker and worker.seen.ended is None and worker.seen.run == self.record.run
+        is_to_come = (
+            self.record.desired is Desired.RUNNING and self.record.state is not State.FAILED
+        )
+        has_queue = self.reservation is not None and self.reservation.has_a_queue
+        return has_queue and is_to_come and not has_next
+
     def let_go(self) -> None:
         """Leave the worker serving, for the next supervisor."""
         self.park()
         if self.worker:
             self.worker.let_go()
-        self._release()
+        self._give_up_port()
 
     async def retire(self, margin: float) -> None:
         """End the worker after it answered what it had, then let go. The intent stays."""
@@ -196,7 +209,7 @@ class Actor:
                 if time.monotonic() >= deadline and not worker.seen.killed:
                     worker.kill()
                 await asyncio.sleep(_RETIRE_POLL_SECONDS)
-        self._release()
+        self._give_up_port()
 
     # The loop.
 
@@ -251,6 +264,9 @@ class Actor:
     def _seen(self) -> Seen:
         worker = self.worker.seen if self.worker else None
         can_start = self._around.engine.ready
+        if self.record.state is State.STARTING and self._waits_for_port():
+            can_start = False
+            self._wake_in(_PORT_POLL_SECONDS)
         return Seen(self._fetch_seen, worker, self._discard_seen, can_start)
 
     def _wake_in(self, seconds: float) -> None:
@@ -287,7 +303,7 @@ class Actor:
     # Actions.
 
     def _reserve(self) -> None:
-        if self.reservation:
+        if self._waits_for_port() or self.reservation:
             return
         pool, record = self._ports, self.record
         if record.spec.port:
@@ -296,7 +312,22 @@ class Actor:
             others = self._around.ports_in_use() - {record.port}
             self.reservation = pool.reserve_any(record.port, others)
         if self.reservation.port != record.port:
+            log.warning("%s: port %s is taken", record.name, record.port)
             self._save(replace_struct(record, port=self.reservation.port))
+
+    def _waits_for_port(self) -> bool:
+        """Reserve the port that it had; whether somebody has it who may be gone in a moment, as is the
+        worker that was being started when its supervisor died. A stranger is given the same time."""
+        if self.reservation or self.record.port is None:
+            return False
+        try:
+            self.reservation = self._ports.reserve(self.record.port)
+        except PortTaken:
+            now = time.monotonic()
+            self._missed_port_at = self._missed_port_at or now
+            return now < self._missed_port_at + _PORT_PATIENCE_SECONDS
+        self._missed_port_at = None
+        return False
 
     def _hold(self) -> None:
         if self.reservation:

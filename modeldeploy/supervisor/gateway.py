@@ -228,6 +228,8 @@ class Gateway:
     async def end(self) -> None:
         """End it after it answered what it had."""
         self._task.cancel()
+        if self._reservation:
+            self._reservation.shut()
         self._release()
         identity = self._former.identity if self._former else self._identity
         if identity:

@@ -56,6 +56,7 @@ from modeldeploy.transport import is_loopback
 
 _DRAIN_MARGIN_SECONDS = 10.0
 _LOOKS_AT_ONCE = 64
+_LET_GO_SECONDS, _LET_GO_POLL_SECONDS = 5.0, 0.02
 
 
 class Manager:
@@ -320,9 +321,13 @@ class Manager:
 
     # The end.
 
-    def let_go(self) -> None:
-        """End supervising and leave the workers serving."""
+    async def let_go(self) -> None:
+        """End supervising and leave the workers serving. Where one is just being replaced the next is
+        waited for: nobody else would have the queue of its clients."""
         self._ending = True
+        for _ in range(round(_LET_GO_SECONDS / _LET_GO_POLL_SECONDS)):
+            if any(actor.holds_a_queue for actor in self._actors.values()):
+                await asyncio.sleep(_LET_GO_POLL_SECONDS)
         self.gateway.let_go()
         for actor in self._actors.values():
             actor.let_go()

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Collection
 
 from modeldeploy.errors import NoFreePort, PortTaken
+from modeldeploy.supervisor.closing import admit_everybody, admit_nobody
 
 BACKLOG = 2048
 _REQUEST_BYTES = 1 << 20
@@ -71,14 +72,25 @@ class Reservation:
         self._sock.listen(BACKLOG)
         return self._sock
 
+    @property
+    def has_a_queue(self) -> bool:
+        """Whether clients can connect and wait here."""
+        return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    def shut(self) -> None:
+        """Admit nobody any more. Who has a copy of the socket finds in its queue what came before."""
+        admit_nobody(self._sock)
+
     def refuse(self) -> None:
-        """Keep the port, and leave new connections to whoever listens beside us, or to nobody."""
+        """Keep the port, and admit nobody any more."""
+        self.shut()
         listening, self._sock = self._sock, _beside(self.host, self.port)
         listening.close()
 
     def turn_away(self) -> None:
-        """Answer those who wait here that nobody will serve them. Not while a worker is ready: it
-        would lose its clients to us."""
+        """Answer those who wait here that nobody will serve them, and admit nobody any more. Not while
+        a worker is ready: it would lose its clients to us."""
+        self.shut()
         self._sock.setblocking(False)
         with contextlib.suppress(OSError):  # nobody is left, or we do not listen
             while True:
@@ -152,6 +164,7 @@ class PortPool:
             PortTaken: the port cannot be bound beside it.
         """
         if listener and listener.getsockname()[:2] == (self.host, port):
+            admit_everybody(listener)
             return Reservation(self.host, port, listener)
         try:
             return Reservation(self.host, port, _beside(self.host, port))

@@ -87,7 +87,7 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     order = await orders.get()
     log.info("ending; workers: %s", order)
     if order == "keep":
-        manager.let_go()
+        await manager.let_go()
     else:
         await manager.drain()
     engine.close()

@@ -22,6 +22,7 @@ KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 15.0
 MAX_HEAD_BYTES = 64 * 1024
 _LAST_WORDS_SECONDS = 0.05
+_FIRST_WORDS_SECONDS = 1.0
 
 
 @runtime_checkable
@@ -37,6 +38,7 @@ class _Protocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = True
+    has_spoken = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         super().connection_made(transport)
@@ -57,6 +59,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.has_spoken = True
         self._head_came()  # which it mostly has, whole: no timer is made for that
         self._in_head = True
 
@@ -102,7 +105,8 @@ class _PeerChecked(_Protocol):
 
 
 class Server(uvicorn.Server):
-    """Signals are ours; and what came in on an accepted connection is read before it is closed."""
+    """Signals are ours; and what came in on an accepted connection is read before it is closed. Who has
+    only just connected has a second to say what for."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -112,7 +116,16 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         await asyncio.sleep(_LAST_WORDS_SECONDS)
+        for _ in range(round(_FIRST_WORDS_SECONDS / _LAST_WORDS_SECONDS)):
+            if self._somebody_is_silent():
+                await asyncio.sleep(_LAST_WORDS_SECONDS)
         await super().shutdown(sockets)
+
+    def _somebody_is_silent(self) -> bool:
+        return any(
+            isinstance(connection, _Protocol) and not connection.has_spoken
+            for connection in self.server_state.connections
+        )
 
 
 def server(

@@ -1,8 +1,12 @@
-"""``make chaos``: random harm under constant load, and nothing may be lost or left behind.
+"""Random harm under constant load, and nothing may be lost or left behind (``make chaos``).
 
-``python -m tests.faults.chaos [SECONDS [SEED]]``. Workers and the supervisor are killed and stopped,
-the disk fills, the Hub fails, deployments come and go, while others are asked without a pause. The
-same seed does the same harm in the same order (what the machine does meanwhile is its own affair).
+Workers and the supervisor are killed and stopped, the disk fills, the Hub fails, deployments come and
+go, while others are asked without a pause. The same seed does the same harm in the same order (what
+the machine does meanwhile is its own affair).
+
+A request may break only on a worker that was killed or stopped here, and be refused only where its
+deployment was stopped, or was without a worker for what was done here. Restarts, deaths of the
+supervisor and full disks excuse nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +15,11 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -33,21 +37,45 @@ ECHO = {"config.json": b'{"model_type": "echo", "architectures": ["Echo"]}'}
 NAMES = ("a", "b", "c")
 HEARTBEAT, DRAIN = 2, 4  # seconds
 _HUB_FAULTS = ({"status": 503}, {"raw": b""}, {"silent": True}, {"raw": b"\x00"}, {"lie": 7})
-_SOON = 0.5  # seconds until a broken connection is noticed
+_SOON = 0.5  # seconds until what was done is noticed
+_EVER = float("inf")
+
+
+@dataclass
+class Trouble:
+    """What was done to ``name``, from ``since`` until it is well again; ``pid`` is the worker's that
+    it had. Requests that began before ``breaks`` may break."""
+
+    name: str
+    pid: int
+    since: float
+    breaks: float
+    until: float = _EVER
+
+    def may_break(self, name: str, fate: Fate) -> bool:
+        return self._overlaps(name, fate) and fate.began <= self.breaks
+
+    def may_refuse(self, name: str, fate: Fate) -> bool:
+        return self._overlaps(name, fate) and fate.status in {0, 503}
+
+    def _overlaps(self, name: str, fate: Fate) -> bool:
+        has_begun = fate.ended >= self.since - _SOON
+        return name == self.name and has_begun and fate.began <= self.until + _SOON
 
 
 class Chaos:
-    """One run. ``harm`` says how often what was done."""
+    """One run. ``harm`` says how often what was done, ``before`` and ``after`` how many files each
+    process had open and how many bytes resident."""
 
     def __init__(self, instance: Instance, hub: FakeHub, disk: SmallDisk | None, seed: int) -> None:
         self.instance, self.hub, self.disk = instance, hub, disk
         self.dice = random.Random(seed)
         self.harm: Counter[str] = Counter()
         self.loads: dict[str, Load] = {}
-        self._down: dict[str, tuple[int, float]] = {}  # whose worker was harmed, and when
-        self._downs: list[tuple[str, float, float]] = []  # whose, from, until
-        self._stops: list[tuple[str, float]] = []  # whose, when
+        self._troubles: list[Trouble] = []
         self._extras = 0
+        self.before: dict[str, tuple[int, int]] = {}
+        self.after: dict[str, tuple[int, int]] = {}
 
     # What is done.
 
@@ -57,31 +85,40 @@ class Chaos:
             return psutil.Process(replicas[0].pid) if replicas else None
         return None
 
-    def _signal_worker(self, number: signal.Signals) -> None:
+    def _trouble(self, name: str, pid: int, breaks: float) -> None:
+        """``breaks``: for how many seconds more requests come that may break."""
+        now = time.monotonic()
+        self._troubles.append(Trouble(name, pid, now, now + breaks))
+
+    def _signal_worker(self, number: signal.Signals, breaks: float) -> None:
         name = self.dice.choice(NAMES)
         worker = self._worker(name)
         if worker:
-            since = self._down.get(name, (0, time.monotonic()))[1]
-            self._down[name] = worker.pid, since
+            self._trouble(name, worker.pid, breaks)
             with contextlib.suppress(psutil.Error):
                 worker.send_signal(number)
 
-    def _see_who_is_up(self) -> None:
-        """From a worker's harm until another is there its requests may break: those that it had,
-        and those that wait for the next one when a command stops the deployment."""
-        for name, (pid, since) in list(self._down.items()):
-            worker = self._worker(name)
-            if worker and worker.pid != pid and self._is_well(name):
-                del self._down[name]
-                self._downs.append((name, since, time.monotonic()))
+    def _see_who_is_well(self) -> None:
+        for trouble in self._troubles:
+            if trouble.until == _EVER:
+                worker = self._worker(trouble.name)
+                if worker and worker.pid != trouble.pid and self._is_well(trouble.name):
+                    trouble.until = time.monotonic()
 
     def kill_a_worker(self) -> None:
-        self._signal_worker(signal.SIGKILL)
+        """Those that it has may break; those that come wait for the next one."""
+        self._signal_worker(signal.SIGKILL, _SOON)
 
     def stop_a_worker(self) -> None:
-        self._signal_worker(signal.SIGSTOP)
+        """Those that it has break when it is found and killed; if a command ends the deployment
+        before that, those in its queue too."""
+        self._signal_worker(signal.SIGSTOP, _EVER)
 
     def kill_the_supervisor(self) -> None:
+        """Where a worker is just being replaced nobody else has the queue of those who wait."""
+        for name in NAMES:
+            if not self._is_well(name):
+                self._trouble(name, 0, _EVER)
         os.kill(self.instance.daemon_pid(), signal.SIGKILL)
         self._pause(0.3)
         self.instance.run("daemon", "start")
@@ -100,6 +137,8 @@ class Chaos:
 
     def stop_one_and_start_it(self) -> None:
         name = self.dice.choice(NAMES)
+        worker = self._worker(name)
+        self._trouble(name, worker.pid if worker else 0, 0.0)
         self._command(self.instance.client.stop, name)
         self._pause(1.0)
         self._command(self.instance.client.start, name)
@@ -131,7 +170,6 @@ class Chaos:
 
     def _command(self, command: Callable[[str], object], name: str) -> None:
         """It may be refused: the disk is full, or there is none of that name."""
-        self._stops.append((name, time.monotonic()))
         with contextlib.suppress(ModelDeployError):
             command(name)
 
@@ -155,7 +193,7 @@ class Chaos:
             self.fill_the_disk,
         ]
         self._begin()
-        before = self._sizes()
+        self.before = self._sizes()
         with contextlib.ExitStack() as loads:
             for name in NAMES:
                 url = str(self.instance.client.deployment(name).url)
@@ -167,12 +205,12 @@ class Chaos:
                 harm()
                 self._pause(0.5)
                 self._start_the_worn_out()
-                self._see_who_is_up()
+                self._see_who_is_well()
             self._heal()
-            self._see_who_is_up()
+            self._see_who_is_well()
             for load in self.loads.values():
                 load.goes_on()
-        self._check(before)
+        self._check()
 
     def _begin(self) -> None:
         self.instance.run("daemon", "start")
@@ -229,9 +267,12 @@ class Chaos:
             found[name] = (process.num_fds(), process.memory_info().rss)
         return found
 
-    def _check(self, before: dict[str, tuple[int, int]]) -> None:
+    def _check(self) -> None:
         for name, load in self.loads.items():
-            load.assert_accounted_for(partial(self._may_break, name))
+            load.assert_accounted_for(
+                partial(self._is_excused, Trouble.may_break, name),
+                partial(self._is_excused, Trouble.may_refuse, name),
+            )
         deployments = self.instance.client.deployments()
         assert sorted(found.name for found in deployments) == sorted(NAMES)
         pids = {replica.pid for found in deployments for replica in found.replicas}
@@ -242,37 +283,29 @@ class Chaos:
         files = [file.stem for file in (self.instance.home / "run").glob("worker-*")]
         assert {stem.removeprefix("worker-") for stem in files} == replicas
         assert not list(self.instance.home.parent.rglob("*.partial"))
-        self._check_sizes(before)
+        self._check_sizes()
 
-    def _check_sizes(self, before: dict[str, tuple[int, int]]) -> None:
-        def is_as_before() -> bool:
-            now = self._sizes()
+    def _check_sizes(self) -> None:
+        def are_as_before() -> bool:
+            self.after = self._sizes()
             return all(
-                now[name][0] <= files + 8 and now[name][1] <= 1.5 * memory + 2**25
-                for name, (files, memory) in before.items()
+                self.after[name][0] <= files + 8 and self.after[name][1] <= 1.5 * memory + 2**25
+                for name, (files, memory) in self.before.items()
             )
 
-        eventually(is_as_before, 20)
+        eventually(are_as_before, 20)
 
-    def _may_break(self, name: str, fate: Fate) -> bool:
-        return self._was_never_had(name, fate) or any(
-            whose == name and fate.began <= until + _SOON and fate.ended >= since - _SOON
-            for whose, since, until in self._downs
-        )
+    def _is_excused(
+        self, excuses: Callable[[Trouble, str, Fate], bool], name: str, fate: Fate
+    ) -> bool:
+        return any(excuses(trouble, name, fate) for trouble in self._troubles)
 
-    def _was_never_had(self, name: str, fate: Fate) -> bool:
-        """Whether it came in the instant in which the port of a deployment that was told to end was
-        closed: the kernel had answered it, and no worker ever saw it."""
-        was_closing = any(
-            whose == name and abs(fate.ended - at) < DRAIN for whose, at in self._stops
-        )
-        logs = (self.instance.home / "logs" / "deployments").glob(f"{name}.log*")
-        return was_closing and not any(fate.id in log.read_text() for log in logs)
+    def requests(self) -> dict[str, dict[str, int]]:
+        return {name: dict(load.kinds()) for name, load in self.loads.items()}
 
     def report(self) -> str:
         lines = [f"{count:6}  {what.replace('_', ' ')}" for what, count in self.harm.most_common()]
-        for name, load in self.loads.items():
-            lines.append(f"requests to {name}: {dict(load.kinds())}")
+        lines += [f"requests to {name}: {kinds}" for name, kinds in self.requests().items()]
         return "\n".join(lines)
 
 
@@ -300,18 +333,3 @@ def chaos(seed: int) -> Iterator[Chaos]:
             if disk:
                 disk.free()
             instance.close()
-
-
-def main(seconds: str = "600", seed: str = "") -> None:
-    number = int(seed) if seed else random.SystemRandom().randrange(2**32)
-    print(f"chaos for {seconds} s, seed {number}", flush=True)
-    with chaos(number) as one:
-        try:
-            one.run(float(seconds))
-        finally:
-            print(one.report(), flush=True)
-    print("no accepted request is unaccounted for, and nothing is left behind")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

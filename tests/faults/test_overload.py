@@ -93,7 +93,7 @@ def test_slow_senders_and_idlers_stop_nobody(tmp_path: Path) -> None:
         await asyncio.to_thread(eventually, lambda: in_flight(worker) == 0)
         assert (await ask(worker.port, "after")).status == 200
 
-    with live_worker(tmp_path, "echo", tmp_path) as worker:
+    with live_worker(tmp_path, "echo", tmp_path, limits=Limits(max_queue=8)) as worker:
         worker.until("ready")
         asyncio.run(story(worker))
 

@@ -137,13 +137,24 @@ def test_restart_and_removal_answer_what_was_accepted_and_leave_nothing(pair: Pa
         replica = pair.victim.replicas[0].id
         pid = pair.pid()
         instance.run("rm", "-f", "victim")
-    load.assert_accounted_for()
     refused = load.count(Kind.UNREACHABLE)
     assert load.count() + refused == len(load.fates), load.kinds()
     assert is_gone(pid)
     left = [file.name for file in instance.home.rglob("*") if replica in file.name]
     assert not left
     assert not (instance.home / "logs" / "deployments" / "victim.log").exists()
+
+
+@pytest.mark.promise(5, fault="a deployment is stopped and started again and again under load")
+def test_stops_break_no_connection(pair: Pair) -> None:
+    with Load(str(pair.victim.url), clients=12) as load:
+        for _ in range(8):
+            load.goes_on(50)
+            for command in (pair.instance.client.stop, pair.instance.client.start):
+                command("victim")
+                pair.instance.client.wait("victim", timeout=60)
+    kinds = {fate.kind for fate in load.fates}
+    assert kinds == {Kind.ANSWERED, Kind.UNREACHABLE}, load.kinds()
 
 
 @pytest.mark.promise(8, fault="a stranger listens on the port of a stopped deployment")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 
 import pytest
 
@@ -63,6 +64,28 @@ def test_refuse_keeps_the_port_and_turns_clients_away(pool: PortPool) -> None:
         with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
             stranger.bind(("127.0.0.1", pool.low))
     finally:
+        reservation.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a socket can be shut first")
+def test_who_came_before_it_was_shut_is_heard_and_nobody_comes_after(pool: PortPool) -> None:
+    reservation = pool.reserve(pool.low)
+    worker = reservation.listen().dup()
+    try:
+        with socket.create_connection(("127.0.0.1", pool.low), timeout=5) as client:
+            reservation.refuse()
+            assert not someone_listens("127.0.0.1", pool.low), "though the worker still listens"
+            client.sendall(b"hello")
+            accepted, _ = worker.accept()
+            with accepted:
+                assert accepted.recv(5) == b"hello"
+                accepted.sendall(b"yes")
+            assert client.recv(3) == b"yes"
+        worker.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            worker.accept()
+    finally:
+        worker.close()
         reservation.close()
 
 

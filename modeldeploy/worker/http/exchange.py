@@ -51,6 +51,11 @@ class Exchange(Incoming):
         self._read_at = time.monotonic()
 
     @property
+    def is_read(self) -> bool:
+        """Whether that was so."""
+        return self._read_at > 0
+
+    @property
     def validation_seconds(self) -> float | None:
         """From its whole body until it was queued, or so far; None where there is no body yet."""
         return (self._queued_at or time.monotonic()) - self._read_at if self._read_at else None

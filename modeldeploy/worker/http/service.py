@@ -45,7 +45,8 @@ OnLive = Callable[[AnyAdapter, Front], None]
 _ASIDE_THREADS = 2
 _MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
 _BODIES_HELD = 8  # times the largest body
-_BEING_READ = 64  # requests that may be read beside those in the queue
+_BESIDE = 64  # requests that may be made ready, or answered, beside those in the queue
+_MOST_BEING_READ = 4096
 _RETRY_LOADING = 5
 _TIMEOUTS_TO_HANG = 2  # a call that takes so many times what a request may, and does nothing
 
@@ -65,6 +66,7 @@ class Service:
         self.batcher: Front | None = None
         self._on_live = on_live
         self._held = 0
+        self._being_read = 0
         self._load_seconds = 0.0
         self._watching: asyncio.Task[None] | None = None
         self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
@@ -155,30 +157,41 @@ class Service:
             QueueFull: so many are here already that this one could only wait.
         """
         exchange.is_prediction = True
-        here, most = self.state.in_flight, self.limits.max_queue + _BEING_READ
-        if here >= most:
-            if self.batcher:
-                raise self.batcher.full(here, most)
-            raise self._crowded("more requests wait for the model to be loaded than may wait")
+        if self._being_read >= _MOST_BEING_READ:
+            raise self._crowded(f"the bodies of {_MOST_BEING_READ} other requests are still coming")
+        self._refuse_if_full()
         exchange.is_admitted = True
         self.state.requests += 1
         self.state.in_flight += 1
+        self._being_read += 1
+
+    def _refuse_if_full(self) -> None:
+        """Who sends slowly takes nobody's place: only those are counted whose body is here."""
+        here, most = self.state.in_flight - self._being_read, self.limits.max_queue + _BESIDE
+        if here < most:
+            return
+        if self.batcher:
+            raise self.batcher.full(here, most)
+        raise self._crowded("more requests wait for the model to be loaded than may wait")
 
     def release(self, exchange: Exchange) -> None:
         """The exchange is over, whichever way."""
         if exchange.is_admitted:
             exchange.is_admitted = False
             self._held -= exchange.held
+            self._being_read -= not exchange.is_read
             self.state.in_flight -= 1
 
     async def body(self, exchange: Exchange) -> bytes:
         """The whole body of an admitted exchange.
 
         Raises:
-            QueueFull: those that are here already hold too much. And what :meth:`Exchange.body` does.
+            QueueFull: those that are here already are too many or hold too much. And what :meth:`Exchange.body` does.
         """
         raw = await exchange.body(self.limits.max_body_bytes, self._hold)
+        self._refuse_if_full()
         exchange.was_read()
+        self._being_read -= 1
         return raw
 
     def _hold(self, count: int) -> None:
