@@ -1,5 +1,5 @@
 """``/``: the dashboard. Its files know nothing of the deployments; what they show comes by ``/api``, for
-which ``/session`` gives the browser a cookie."""
+which ``/session`` gives the browser a cookie and the page a key."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ class Ticket(Struct, frozen=True, forbid_unknown_fields=True):
     ticket: Annotated[str, Meta(max_length=256)]
 
 
-class Session(Struct, frozen=True):
-    """``GET /session``."""
+class Session(Struct, frozen=True, omit_defaults=True):
+    """``GET /session``; where one has begun, with the half that the page keeps."""
 
     signed_in: bool
+    key: str | None = None
 
 
 def pages() -> dict[str, Page]:
@@ -73,11 +74,13 @@ def _page(file: Path) -> Page:
 
 
 async def session(access: Access, visit: Visit) -> Response:
-    """Whether there is a session; or, for a ticket, its beginning.
+    """Whether there is a session; or, for a ticket, its beginning; or its end.
 
     Raises:
         Unauthorized, Forbidden: as :class:`Access` says. MalformedBody, BodyTooLarge.
     """
+    if visit.method == "DELETE":
+        return _unkept(json_answer(Session(signed_in=False)), access.end(visit))
     if visit.method != "POST":
         return _unkept(json_answer(Session(access.has_session(visit))))
     raw = await visit.body(_MAX_BODY)
@@ -85,11 +88,12 @@ async def session(access: Access, visit: Visit) -> Response:
         given = msgspec.json.decode(raw, type=Ticket)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(f"the body is no ticket: {error}") from error
-    response = json_answer(Session(signed_in=True))
-    response.headers["set-cookie"] = access.redeem(given.ticket, visit)
-    return _unkept(response)
+    begun = access.redeem(given.ticket, visit)
+    return _unkept(json_answer(Session(signed_in=True, key=begun.key)), begun.cookie)
 
 
-def _unkept(response: Response) -> Response:
+def _unkept(response: Response, cookie: str | None = None) -> Response:
     response.headers["cache-control"] = "no-store"
+    if cookie:
+        response.headers["set-cookie"] = cookie
     return response

@@ -232,6 +232,7 @@ def test_without_a_session_it_shows_nothing_and_a_link_is_good_once(
     (cookie,) = stranger.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
     assert not page.evaluate("document.cookie")
+    assert page.evaluate("fetch('/api/v1/status').then((a) => a.status)") == 401  # the cookie alone
     stranger.context.clear_cookies()
     page.goto("about:blank")
     page.goto(once)
@@ -240,17 +241,44 @@ def test_without_a_session_it_shows_nothing_and_a_link_is_good_once(
     stranger.context.close()
 
 
+def test_signing_in_and_out_at_either_name_of_this_machine(
+    browser: Browser, instance: Instance
+) -> None:
+    for host, other in (("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")):
+        front = f"http://{host}:{instance.gateway_port}"
+        visitor = Visitor(browser, front)
+        page, second = visitor.page(), visitor.page()
+        second.goto(front)
+        expect(second.get_by_role("heading")).to_contain_text("yours")
+        page.goto(front + link(instance).removeprefix(instance.front))
+        page.get_by_role("link", name="digits").wait_for()
+        second.get_by_role("link", name="digits").wait_for()  # another tab takes part
+        page.reload()
+        page.get_by_role("button", name="Sign out").click()
+        for each in (page, second):
+            expect(each.get_by_role("heading")).to_contain_text("yours")
+            expect(each.get_by_role("button", name="Sign out")).to_be_hidden()
+            there = f"http://{other}:{instance.gateway_port}/"
+            expect(each.get_by_role("link", name=other)).to_have_attribute("href", there)
+            assert "digits" not in each.content()
+        assert visitor.held_against() == ([], set())
+        visitor.context.close()
+
+
 def test_a_session_outlives_the_gateway_and_no_foreign_page_has_it(
     page: Page, owner: Visitor, instance: Instance
 ) -> None:
     (cookie,) = owner.context.cookies()
-    held = f"{cookie['name']}={cookie['value']}"
+    held = {
+        "cookie": f"{cookie['name']}={cookie['value']}",
+        "x-modeldeploy-session": page.evaluate("localStorage.getItem('modeldeploy-session')"),
+    }
 
     def asked(method: str, path: str, **headers: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", instance.gateway_port, timeout=30)
         try:
             given = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, b"", {"cookie": held, **given})
+            connection.request(method, path, b"", {**held, **given})
             return connection.getresponse().status
         finally:
             connection.close()
