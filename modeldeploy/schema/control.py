@@ -58,7 +58,8 @@ class ShutdownRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class LogLine(Struct, frozen=True, kw_only=True):
-    """One line of a log; ``time`` is Unix seconds."""
+    """One line of a log; ``time`` is Unix seconds, ``position`` where to go on ``after`` it."""
 
     time: float
     text: str
+    position: str = ""

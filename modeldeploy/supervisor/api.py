@@ -55,14 +55,16 @@ async def _body(request: Request, kind: type[T]) -> T:
         raise MalformedBody(f"the body is not JSON: {error}") from error
 
 
-def _query(request: Request, name: str, parse: Callable[[str], T]) -> T | None:
+def _query(
+    request: Request, name: str, parse: Callable[[str], T], what: str = "a number"
+) -> T | None:
     raw = request.query_params.get(name)
     if raw is None:
         return None
     try:
         return parse(raw)
     except ValueError as error:
-        raise InvalidRequest(f"{name}={raw!r} is not a number") from error
+        raise InvalidRequest(f"{name}={raw!r} is not {what}") from error
 
 
 class ControlApi:
@@ -148,9 +150,10 @@ class ControlApi:
         actor = self._actor(request)
         file = self._manager.log_file(actor)
         tail, since = _query(request, "tail", int), _query(request, "since", float)
+        after = _query(request, "after", logs.Place.of, "the position of a line")
         if request.query_params.get("follow") == "true":
-            return _lines(logs.follow(file, tail, since, lambda: actor.parked))
-        return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since)))
+            return _lines(logs.follow(file, tail, since, lambda: actor.parked, after))
+        return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since, after)))
 
     async def keys(self, request: Request) -> Response:
         return _json([one.shown() for one in self._actor(request).record.keys])
