@@ -3,6 +3,7 @@ which ``/session`` gives the browser a cookie and the page a key."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from modeldeploy.errors import MalformedBody
 from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.visit import Visit
-from modeldeploy.web.answers import json_answer
+from modeldeploy.web.answers import json_answer, unless_known
 
 FOLDER = Path(__file__).parent / "static"
 # What the page may do: load its own files, ask the server that it came from, show what was dropped on it.
@@ -64,11 +65,14 @@ def pages() -> dict[str, Page]:
 
 
 def _page(file: Path) -> Page:
-    """The file, which is small and kept; it is asked for anew after an update."""
+    """The file, which is small and kept. Browsers ask each time whether it is another, as it is after
+    an update."""
     body = file.read_bytes()
+    headers = {**_HEADERS, "etag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
 
     async def page(request: Request) -> Response:
-        return Response(body, media_type=_KINDS[file.suffix], headers=_HEADERS)
+        whole = Response(body, media_type=_KINDS[file.suffix], headers=headers)
+        return unless_known(request, whole)
 
     return page
 

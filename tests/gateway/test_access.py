@@ -192,3 +192,23 @@ def test_the_page_knows_nothing_and_runs_nothing_but_its_own_files(tmp_path: Pat
                 assert (await one.ask("GET", path))[0] == 404
 
     tell(story)
+
+
+def test_a_browser_is_told_that_it_has_a_file_already(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {}) as one:
+            tags = set()
+            for path in ("/", "/dashboard/main.js", "/docs/swagger-ui.css"):
+                _, headers, whole = await one.ask("GET", path)
+                tag = headers["etag"]
+                for known in (tag, f'"x", W/{tag}'):
+                    found = await one.ask("GET", path, headers={"if-none-match": known})
+                    assert (found[0], found[2], found[1]["etag"]) == (304, b"", tag), path
+                    assert found[1]["cache-control"] == headers["cache-control"]
+                for other in ('"x"', "", tag.strip('"')):
+                    found = await one.ask("GET", path, headers={"if-none-match": other})
+                    assert (found[0], found[2]) == (200, whole), path
+                tags.add(tag)
+            assert len(tags) == 3
+
+    tell(story)
