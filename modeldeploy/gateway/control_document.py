@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from modeldeploy import __version__
+from modeldeploy.gateway.history import Point
 from modeldeploy.schema.control import DaemonStatus, Defaults, Fleet, LogLine, ShutdownRequest
 from modeldeploy.schema.deployment import Deployment, DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
@@ -63,6 +64,7 @@ OPERATIONS: tuple[_Operation, ...] = (
         (
             ("tail", "integer", "The last so many lines."),
             ("since", "number", "Those since then, in Unix seconds."),
+            ("after", "string", "Those behind the line of this position."),
             _FOLLOW,
         ),
     ),
@@ -89,6 +91,16 @@ OPERATIONS: tuple[_Operation, ...] = (
         (),
     ),
     (
+        "get",
+        "/figures",
+        "What each deployment did in the last quarter of an hour, by name.",
+        None,
+        "200",
+        dict[str, list[Point]],
+        _JSON,
+        (("since", "number", "Points past that time, in Unix seconds."),),
+    ),
+    (
         "post",
         "/v1/shutdown",
         "End the supervisor.",
@@ -101,7 +113,7 @@ OPERATIONS: tuple[_Operation, ...] = (
 )
 _KINDS = (
     *(list[Deployment], DaemonStatus, Defaults, Fleet, DeployRequest, StartRequest, Event, LogLine),
-    *(list[ApiKey], ApiKey, NewKey),
+    *(list[ApiKey], ApiKey, NewKey, dict[str, list[Point]]),
 )
 
 

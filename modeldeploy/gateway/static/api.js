@@ -61,6 +61,7 @@ const at = (name, verb = "") => `api/v1/deployments/${encodeURIComponent(name)}$
 
 export const control = {
   defaults: () => getJson("api/defaults"),
+  figures: (since) => getJson(`api/figures?since=${since}`),
   document: () => getJson("api/openapi.json"),
   deploy: async (request) => (await post("api/v1/deployments", request)).json(),
   start: (name, hub) => post(at(name, "/start"), { hub }),
