@@ -32,12 +32,14 @@ export class Playground {
   }
 
   async #make() {
-    let document_;
     try {
-      document_ = await getJson(deploymentPath(this.name, "/openapi.json"));
+      this.#show(await getJson(deploymentPath(this.name, "/openapi.json")));
     } catch (error) {
-      return this.node.replaceChildren(el("p", { class: "problem" }, error.message));
+      this.node.replaceChildren(el("p", { class: "problem" }, error.message));
     }
+  }
+
+  #show(document_) {
     const ways = Object.fromEntries(requests(this.name, document_));
     if (document_.paths[CHAT]) this.#choice({ Chat: new Chat(this.name).node, ...ways });
     else if (Object.keys(ways).length > 1) this.#choice(ways);
