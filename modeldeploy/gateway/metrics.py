@@ -51,10 +51,9 @@ class Metrics:
             registry=self._own,
         )
         # What is counted of a request costs less than finding where, by its labels.
-        self._requests_of, self._upstream_of, self._request_of = (
-            lru_cache(_MOST_LABELS)(one.labels)
-            for one in (self._requests, self._upstream, self._request)
-        )
+        self._requests_of = lru_cache(_MOST_LABELS)(self._requests.labels)
+        self._upstream_of = lru_cache(_MOST_LABELS)(self._upstream.labels)
+        self._request_of = lru_cache(_MOST_LABELS)(self._request.labels)
         self.open_streams = Gauge(
             f"{_PREFIX}gateway_open_streams",
             "Answers that are passed on piece by piece now.",
