@@ -1,7 +1,7 @@
 """What the front door costs: the same worker asked at its own port and through the gateway, by turns
 in one run, with a model that does nothing.
 
-``python -m bench.door [--rounds N]``
+``python -m bench.door [--rounds N] [--clients N ...]``
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvloop
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, eventually, get
 
-CLIENTS = (1, 8, 32)
+CLIENTS = [1, 8, 32]
 SECONDS = 1.5
 BODY = json.dumps({"text": "so many bytes"}).encode()
 TENSORS = json.dumps(
@@ -42,16 +42,16 @@ def ways(instance: Instance, port: int) -> dict[str, tuple[int, str, bytes]]:
     }
 
 
-def measure(instance: Instance, port: int, rounds: int) -> None:
+def measure(instance: Instance, port: int, rounds: int, counts: list[int]) -> None:
     taken: dict[tuple[str, int], list[load.Measured]] = {}
     for number in range(rounds + 1):
-        for clients in CLIENTS:
+        for clients in counts:
             for name, (at, path, body) in ways(instance, port).items():
                 found = ask(at, path, body, clients)
                 if number:  # the first round warms
                     taken.setdefault((name, clients), []).append(found)
     print(f"a no-op model at its own port and through the gateway ({rounds} rounds, medians)")
-    for clients in CLIENTS:
+    for clients in counts:
         for name in ways(instance, port):
             found_ = taken[name, clients]
             rate = statistics.median(one.rate for one in found_)
@@ -68,6 +68,7 @@ def measure(instance: Instance, port: int, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="md-") as folder:
         model = Path(folder) / "echo"
@@ -77,7 +78,7 @@ def main() -> None:
         try:
             port = instance.deploy(str(model), "--name", "e")["port"]
             eventually(lambda: get(f"{instance.front}/deployments/e/health")[0] == 200)
-            measure(instance, port, asked.rounds)
+            measure(instance, port, asked.rounds, asked.clients)
         finally:
             instance.close()
 

@@ -31,7 +31,8 @@ _LEADS_TO = """<!doctype html>
 def dashboard(no_open: bool) -> None:
     """Open the dashboard in the browser.
 
-    The link is good once, for five minutes; the browser then stays signed in for a week.
+    The link is good once, for five minutes; the browser then stays signed in for a week, or
+    until *Sign out*. It works at localhost and at 127.0.0.1 alike.
     """
     values = settings.load()
     gateway = connect(values).status().gateway

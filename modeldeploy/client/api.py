@@ -124,10 +124,12 @@ class Client:
         *,
         tail: int | None = None,
         since: float | None = None,
+        after: str | None = None,
         follow: bool = False,
     ) -> Iterator[LogLine]:
-        """The last ``tail`` lines not older than ``since`` (Unix seconds), then what comes."""
-        query = {"tail": tail, "since": since, "follow": follow}
+        """The last ``tail`` lines not older than ``since`` (Unix seconds) and behind the line of the
+        position ``after``, then what comes."""
+        query = {"tail": tail, "since": since, "after": after, "follow": follow}
         return self._stream(path_of(name, "/logs", query), LogLine, Patience.of(name, None))
 
     def watch(self) -> Iterator[Fleet]:

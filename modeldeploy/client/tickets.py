@@ -13,6 +13,7 @@ import time
 from typing import NamedTuple
 
 TICKET, SESSION = "ticket", "session"
+_COUNTERPART = "counterpart"
 TICKET_SECONDS = 300.0
 _NONCE_BYTES = 16
 
@@ -27,6 +28,11 @@ class Statement(NamedTuple):
 def sign(token: str, purpose: str) -> str:
     said = f"{time.time() * 1000:.0f}.{secrets.token_urlsafe(_NONCE_BYTES)}"
     return f"{said}.{_mac(token, purpose, said)}"
+
+
+def counterpart(token: str, statement: str) -> str:
+    """What belongs to a signed statement, and who has that alone cannot tell."""
+    return _mac(token, _COUNTERPART, statement)
 
 
 def read(token: str, purpose: str, text: str) -> Statement | None:

@@ -19,9 +19,11 @@ from modeldeploy.client.token import api_token
 from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.app import GatewayApp
 from modeldeploy.gateway.control import Control
+from modeldeploy.gateway.history import History
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import Proxy
 from modeldeploy.gateway.roster import Roster
+from modeldeploy.gateway.scraping import Scraper
 from modeldeploy.schema.control import Defaults
 from modeldeploy.schema.tasks import TASKS
 from modeldeploy.settings import Settings
@@ -43,20 +45,25 @@ async def _serve(values: Settings, listener: socket.socket) -> None:
     roster = Roster(Client(where.control_socket))
     roster.start()
     proxy = Proxy(values.max_body_bytes, metrics)
-    access = Access(api_token(where.api_token))
-    control = Control(str(where.control_socket), access, metrics, partial(_defaults, values))
+    access = Access(api_token(where.api_token), where.ended_sessions)
+    history = History(roster, Scraper(proxy))
+    control = Control(
+        str(where.control_socket), access, metrics, history, partial(_defaults, values)
+    )
     handover.offer(listener, where.gateway_handover, ending.set)
     await roster.known(_ROSTER_SECONDS)  # who comes meanwhile waits in the socket's queue
     app = GatewayApp(roster, proxy, control, metrics, values.max_body_bytes)
     server = servers.server(app, values.drain_timeout)
     serving = asyncio.ensure_future(server.serve([listener]))
     told = asyncio.ensure_future(ending.wait())
+    keeping = asyncio.ensure_future(history.keep())
     log.info("serving at port %d", listener.getsockname()[1])
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
     log.info("ending: answering what was accepted")
     server.should_exit = True
     await serving
     told.cancel()
+    keeping.cancel()
     roster.close()
     await proxy.close()
     await control.close()

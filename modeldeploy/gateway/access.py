@@ -1,29 +1,45 @@
 """Who may use the control API: programs by the token, the dashboard by a session that it is worth.
 
 A session begins with a ticket, which ``modeldeploy dashboard`` makes of the token and which is good
-once. Its cookie is signed with the token too, so that a gateway that was started again knows it.
+once. It has two halves, and each request must show both. The cookie is out of reach for scripts, but
+browsers send it to every port of this host, so to servers of strangers too. The key is kept by the page
+in its storage, which is of one origin, port included, and sent in a header. Both are made of the token,
+so that a gateway that was started again knows them.
 """
 
 from __future__ import annotations
 
 import hmac
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 from modeldeploy.client import tickets
 from modeldeploy.errors import Forbidden, Unauthorized
+from modeldeploy.gateway.ended import Ended
 from modeldeploy.gateway.visit import Visit
 
 SESSION_SECONDS = 7 * 24 * 3600.0
+KEY_HEADER = b"x-modeldeploy-session"
 _SAFE = frozenset({"GET", "HEAD"})
+_KEPT = "Path=/; HttpOnly; SameSite=Strict"
+
+
+class Begun(NamedTuple):
+    """A session's halves: ``cookie`` as ``Set-Cookie`` has it, ``key`` for the page to keep."""
+
+    cookie: str
+    key: str
 
 
 class Access:
-    """``token`` is the API token."""
+    """``token`` is the API token; in ``ended`` is what somebody has signed out of."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, ended: Path) -> None:
         self._token = token
         self._since = time.time()  # what was redeemed before, nobody remembers: it is refused
         self._redeemed: dict[str, float] = {}
+        self._ended = Ended(ended, SESSION_SECONDS)
 
     def check(self, visit: Visit) -> None:
         """
@@ -48,12 +64,32 @@ class Access:
     # Sessions.
 
     def has_session(self, visit: Visit) -> bool:
-        cookie = _cookies(visit).get(_cookie_name(visit))
-        said = tickets.read(self._token, tickets.SESSION, cookie) if cookie else None
-        return said is not None and time.time() - said.made_at < SESSION_SECONDS
+        return self._session(visit) is not None
 
-    def redeem(self, ticket: str, visit: Visit) -> str:
-        """The cookie, as ``Set-Cookie`` has it, that a ticket is worth.
+    def _session(self, visit: Visit) -> tickets.Statement | None:
+        cookie, keys = _cookies(visit).get(_cookie_name(visit), ""), visit.headers(KEY_HEADER)
+        said = tickets.read(self._token, tickets.SESSION, cookie)
+        if said is None or len(keys) != 1:
+            return None
+        key = tickets.counterpart(self._token, cookie)
+        is_whole = hmac.compare_digest(keys[0], key.encode())
+        is_open = said.nonce not in self._ended and time.time() - said.made_at < SESSION_SECONDS
+        return said if is_whole and is_open else None
+
+    def end(self, visit: Visit) -> str:
+        """Sign out: no copy of the session is good any more. The ``Set-Cookie`` that has the browser
+        forget it.
+
+        Raises:
+            Forbidden, as :meth:`check`.
+        """
+        _check_origin(visit)
+        if said := self._session(visit):
+            self._ended.add(said)
+        return f"{_cookie_name(visit)}=; Max-Age=0; {_KEPT}"
+
+    def redeem(self, ticket: str, visit: Visit) -> Begun:
+        """The session that a ticket is worth.
 
         Raises:
             Unauthorized: it is wrong, old or was used; Forbidden, as :meth:`check`.
@@ -69,8 +105,8 @@ class Access:
             )
         self._redeemed[said.nonce] = said.made_at
         session = tickets.sign(self._token, tickets.SESSION)
-        kept = f"Max-Age={SESSION_SECONDS:.0f}; Path=/; HttpOnly; SameSite=Strict"
-        return f"{_cookie_name(visit)}={session}; {kept}"
+        cookie = f"{_cookie_name(visit)}={session}; Max-Age={SESSION_SECONDS:.0f}; {_KEPT}"
+        return Begun(cookie, tickets.counterpart(self._token, session))
 
 
 def _check_origin(visit: Visit) -> None:

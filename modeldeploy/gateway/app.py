@@ -135,7 +135,7 @@ class GatewayApp:
             if visit.route == "api":
                 await self._control.answer(visit, send)
             elif visit.path == _SESSION:
-                _only(visit, "GET", "HEAD", "POST")
+                _only(visit, "GET", "HEAD", "POST", "DELETE")
                 await self._send(await dashboard.session(self._control.access, visit), visit, send)
             else:
                 raise _nowhere(visit)

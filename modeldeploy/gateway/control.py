@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import parse_qsl
 
 import aiohttp
+import msgspec
 from starlette.types import Send
 from yarl import URL
 
-from modeldeploy.errors import DaemonUnreachable, NotFound, RequestTimeout
+from modeldeploy.errors import DaemonUnreachable, InvalidRequest, NotFound, RequestTimeout
 from modeldeploy.gateway import control_document
 from modeldeploy.gateway.access import Access
+from modeldeploy.gateway.history import History
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import relay, session
 from modeldeploy.gateway.visit import Visit
-from modeldeploy.schema.control import Defaults
+from modeldeploy.schema.control import Defaults, FiguresQuery
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.attending import Attending
 from modeldeploy.web.incoming import ClientGone
@@ -22,6 +25,7 @@ from modeldeploy.web.incoming import ClientGone
 _ROOT = b"/api"
 _DOCUMENT = b"/openapi.json"
 _DEFAULTS = b"/defaults"
+_FIGURES = b"/figures"
 _MAX_BODY = 1 << 20
 _PASSED = (b"accept", b"content-type")
 _LONGEST_SECONDS = 24 * 3600.0  # events and logs are followed
@@ -32,10 +36,16 @@ class Control:
     routes there are."""
 
     def __init__(
-        self, socket_path: str, access: Access, metrics: Metrics, defaults: Callable[[], Defaults]
+        self,
+        socket_path: str,
+        access: Access,
+        metrics: Metrics,
+        history: History,
+        defaults: Callable[[], Defaults],
     ) -> None:
         self.access = access
         self._metrics = metrics
+        self._history = history
         self._defaults = defaults
         self._session = session(aiohttp.UnixConnector(path=socket_path))
 
@@ -45,7 +55,8 @@ class Control:
     async def answer(self, visit: Visit, send: Send) -> None:
         """
         Raises:
-            Unauthorized, Forbidden, NotFound, BodyTooLarge; ClientGone; DaemonUnreachable.
+            Unauthorized, Forbidden, NotFound, InvalidRequest, BodyTooLarge; ClientGone;
+                DaemonUnreachable.
         """
         self.access.check(visit)
         path = visit.path[len(_ROOT) :]
@@ -54,6 +65,9 @@ class Control:
             await control_document.page()(visit.scope, visit.receive, send)
         elif path == _DEFAULTS and reads:
             await json_answer(self._defaults())(visit.scope, visit.receive, send)
+        elif path == _FIGURES and reads:
+            points = await self._history.since(_since(visit))
+            await json_answer(points)(visit.scope, visit.receive, send)
         elif path.startswith(b"/v1/"):
             await self._pass_on(visit, path, send)
         else:
@@ -85,6 +99,14 @@ class Control:
                     "the supervisor does not answer",
                     hint="modeldeploy daemon start starts it; deployments go on answering",
                 ) from error
+
+
+def _since(visit: Visit) -> float:
+    given = dict(parse_qsl(visit.scope["query_string"].decode("latin-1")))
+    try:
+        return msgspec.convert(given, FiguresQuery, strict=False).since
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"in the query: {error}", hint="see /api/openapi.json") from error
 
 
 def _endless() -> RequestTimeout:

@@ -10,10 +10,12 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from modeldeploy import __version__
+from modeldeploy.gateway.history import Point
 from modeldeploy.schema.control import (
     DaemonStatus,
     Defaults,
     EventsQuery,
+    FiguresQuery,
     Fleet,
     LogLine,
     LogsQuery,
@@ -94,6 +96,16 @@ OPERATIONS: tuple[_Operation, ...] = (
         None,
     ),
     (
+        "get",
+        "/figures",
+        "What each deployment did in the last quarter of an hour, by name.",
+        None,
+        "200",
+        dict[str, list[Point]],
+        _JSON,
+        FiguresQuery,
+    ),
+    (
         "post",
         "/v1/shutdown",
         "End the supervisor.",
@@ -106,7 +118,7 @@ OPERATIONS: tuple[_Operation, ...] = (
 )
 _KINDS = (
     *(list[Deployment], DaemonStatus, Defaults, Fleet, DeployRequest, StartRequest, Event, LogLine),
-    *(list[ApiKey], ApiKey, NewKey),
+    *(list[ApiKey], ApiKey, NewKey, dict[str, list[Point]]),
 )
 
 

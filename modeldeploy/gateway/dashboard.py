@@ -1,8 +1,9 @@
 """``/``: the dashboard. Its files know nothing of the deployments; what they show comes by ``/api``, for
-which ``/session`` gives the browser a cookie."""
+which ``/session`` gives the browser a cookie and the page a key."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from modeldeploy.errors import MalformedBody
 from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.visit import Visit
-from modeldeploy.web.answers import json_answer
+from modeldeploy.web.answers import json_answer, unless_known
 
 FOLDER = Path(__file__).parent / "static"
 # What the page may do: load its own files, ask the server that it came from, show what was dropped on it.
@@ -50,10 +51,11 @@ class Ticket(Struct, frozen=True, forbid_unknown_fields=True):
     ticket: Annotated[str, Meta(max_length=256)]
 
 
-class Session(Struct, frozen=True):
-    """``GET /session``."""
+class Session(Struct, frozen=True, omit_defaults=True):
+    """``GET /session``; where one has begun, with the half that the page keeps."""
 
     signed_in: bool
+    key: str | None = None
 
 
 def pages() -> dict[str, Page]:
@@ -63,21 +65,26 @@ def pages() -> dict[str, Page]:
 
 
 def _page(file: Path) -> Page:
-    """The file, which is small and kept; it is asked for anew after an update."""
+    """The file, which is small and kept. Browsers ask each time whether it is another, as it is after
+    an update."""
     body = file.read_bytes()
+    headers = {**_HEADERS, "etag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
 
     async def page(request: Request) -> Response:
-        return Response(body, media_type=_KINDS[file.suffix], headers=_HEADERS)
+        whole = Response(body, media_type=_KINDS[file.suffix], headers=headers)
+        return unless_known(request, whole)
 
     return page
 
 
 async def session(access: Access, visit: Visit) -> Response:
-    """Whether there is a session; or, for a ticket, its beginning.
+    """Whether there is a session; or, for a ticket, its beginning; or its end.
 
     Raises:
         Unauthorized, Forbidden: as :class:`Access` says. MalformedBody, BodyTooLarge.
     """
+    if visit.method == "DELETE":
+        return _unkept(json_answer(Session(signed_in=False)), access.end(visit))
     if visit.method != "POST":
         return _unkept(json_answer(Session(access.has_session(visit))))
     raw = await visit.body(_MAX_BODY)
@@ -85,11 +92,12 @@ async def session(access: Access, visit: Visit) -> Response:
         given = msgspec.json.decode(raw, type=Ticket)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(f"the body is no ticket: {error}") from error
-    response = json_answer(Session(signed_in=True))
-    response.headers["set-cookie"] = access.redeem(given.ticket, visit)
-    return _unkept(response)
+    begun = access.redeem(given.ticket, visit)
+    return _unkept(json_answer(Session(signed_in=True, key=begun.key)), begun.cookie)
 
 
-def _unkept(response: Response) -> Response:
+def _unkept(response: Response, cookie: str | None = None) -> Response:
     response.headers["cache-control"] = "no-store"
+    if cookie:
+        response.headers["set-cookie"] = cookie
     return response

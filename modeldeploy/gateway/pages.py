@@ -3,10 +3,8 @@ of the dashboard."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
-import aiohttp
 from msgspec import Struct
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
@@ -18,12 +16,11 @@ from modeldeploy.gateway.docs import Documents
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import Proxy
 from modeldeploy.gateway.roster import Roster, running
+from modeldeploy.gateway.scraping import Scraper
 from modeldeploy.schema.deployment import Deployment
 from modeldeploy.web import swagger
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.shapes import Live, Model, Models, Ready, ServerInfo
-
-_SCRAPE_SECONDS = 3.0
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -40,7 +37,7 @@ class Pages:
 
     def __init__(self, roster: Roster, proxy: Proxy, metrics: Metrics) -> None:
         self._roster = roster
-        self._proxy = proxy
+        self._scraper = Scraper(proxy)
         self._metrics = metrics
         self._documents = Documents(proxy.read)
         self.by_path: dict[str, Page] = {
@@ -71,21 +68,8 @@ class Pages:
 
     async def _page_of_metrics(self, request: Request) -> Response:
         all_of_them = self._roster.all()
-        ready = running(all_of_them)
-        found = await asyncio.gather(*map(self._scrape, ready))
-        pages = {one.name: page for one, page in zip(ready, found, strict=True) if page}
+        pages = await self._scraper.pages(all_of_them)
         return Response(self._metrics.page(all_of_them, pages), media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-    async def _scrape(self, deployment: Deployment) -> str | None:
-        """A deployment's own figures, or None where it does not tell them in time."""
-        assert deployment.port is not None
-        try:
-            page = await self._proxy.read(
-                deployment.spec.url(deployment.port), "/metrics", _SCRAPE_SECONDS
-            )
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
-            return None
-        return page.decode("utf-8", "replace")
 
     # Over all deployments, as OpenAI's and the Open Inference Protocol's clients ask for it.
 

@@ -199,10 +199,12 @@ def _url(base: str, path: bytes, query: bytes) -> URL:
 
 
 def _outward(visit: Visit) -> CIMultiDict[str]:
-    """``Host`` stays: whether an ``Origin`` is foreign, the deployment knows by it."""
+    """``Host`` stays: whether an ``Origin`` is foreign, the deployment knows by it. Cookies are the
+    gateway's."""
     found = CIMultiDict(
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in _passed(visit.scope["headers"])
+        if name != b"cookie"
     )
     found["x-request-id"] = visit.request_id
     return found

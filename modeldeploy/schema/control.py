@@ -72,7 +72,14 @@ class LogsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     tail: Annotated[int, Meta(ge=0, le=10**9, description="The last so many lines.")] | None = None
     since: Annotated[float, Meta(description="Those since then, in Unix seconds.")] | None = None
+    after: Annotated[str, Meta(description="Those behind the line of this position.")] | None = None
     follow: Follow = False
+
+
+class FiguresQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``GET /api/figures`` may be asked with."""
+
+    since: Annotated[float, Meta(description="Points past that time, in Unix seconds.")] = 0.0
 
 
 class RevokeQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,7 +91,8 @@ class RevokeQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class LogLine(Struct, frozen=True, kw_only=True):
-    """One line of a log; ``time`` is Unix seconds."""
+    """One line of a log; ``time`` is Unix seconds, ``position`` where to go on ``after`` it."""
 
     time: float
     text: str
+    position: str = ""

@@ -62,6 +62,13 @@ def _query(request: Request, kind: type[T]) -> T:
         raise InvalidRequest(f"in the query: {error}", hint="see /api/openapi.json") from error
 
 
+def _place(position: str | None) -> logs.Place | None:
+    try:
+        return logs.Place.of(position) if position else None
+    except ValueError as error:
+        raise InvalidRequest(f"in the query: after: {error}") from error
+
+
 class ControlApi:
     """The routes over one manager. ``on_shutdown`` gets ``"drain"`` or ``"keep"``."""
 
@@ -143,9 +150,11 @@ class ControlApi:
     async def logs(self, request: Request) -> Response:
         actor, asked = self._actor(request), _query(request, LogsQuery)
         file = self._manager.log_file(actor)
+        after = _place(asked.after)
         if asked.follow:
-            return _lines(logs.follow(file, asked.tail, asked.since, lambda: actor.parked))
-        return _lines(_each(await asyncio.to_thread(logs.read, file, asked.tail, asked.since)))
+            return _lines(logs.follow(file, asked.tail, asked.since, lambda: actor.parked, after))
+        read = asyncio.to_thread(logs.read, file, asked.tail, asked.since, after)
+        return _lines(_each(await read))
 
     async def keys(self, request: Request) -> Response:
         return _json([one.shown() for one in self._actor(request).record.keys])

@@ -7,7 +7,9 @@ import contextlib
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import NotModifiedResponse
 from starlette.types import Message, Send
 
 from modeldeploy.web.incoming import Incoming
@@ -18,6 +20,13 @@ _encode = msgspec.json.Encoder().encode
 
 def json_answer(value: Any, status: int = 200) -> Response:
     return Response(_encode(value), status, media_type="application/json")
+
+
+def unless_known(request: Request, response: Response) -> Response:
+    """``response``, which has an ``ETag``; 304 where the client says that it has that already."""
+    given = request.headers.get("if-none-match", "").split(",")
+    known = response.headers["etag"] in {tag.strip().removeprefix("W/") for tag in given}
+    return NotModifiedResponse(response.headers) if known else response
 
 
 async def answer_and_hear_out(response: Response, request: Incoming, send: Send) -> None:

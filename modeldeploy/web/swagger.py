@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
+
+from modeldeploy.web.answers import unless_known
 
 _ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 _STYLE, _SCRIPT, _ICON = (f"docs/{name}" for name in _ASSETS)
@@ -66,7 +69,13 @@ async def _start(request: Request) -> Response:
 
 async def _asset(request: Request) -> Response:
     name = request.url.path.rpartition("/")[2]  # one of _ASSETS: nothing else is routed here
-    return FileResponse(_folder() / name, headers={"cache-control": "max-age=3600"})
+    file = _folder() / name
+    whole = FileResponse(
+        file,
+        headers={"cache-control": "max-age=3600"},
+        stat_result=await asyncio.to_thread(file.stat),
+    )
+    return unless_known(request, whole)
 
 
 def _folder() -> Path:

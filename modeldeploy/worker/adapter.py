@@ -33,6 +33,8 @@ class Item:
     ``size`` is its cost (tokens where there are any), items with an equal ``key`` may share a
     call. ``dropped`` is set when nobody wants the answer any more: a long ``core`` looks at it.
     ``sink`` hears, in the inference thread, of each piece of an answer that is wanted as it comes.
+    ``read`` are its tokens where ``size`` is something else, ``written`` those that ``core`` has
+    written for it.
     """
 
     data: Any
@@ -40,6 +42,8 @@ class Item:
     key: Hashable = None
     dropped: bool = False
     sink: Callable[[Any], None] | None = None
+    read: int | None = None
+    written: int = 0
 
 
 class Dropped(Exception):
@@ -206,8 +210,9 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
     def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
         """How many tokens were read for ``items``, and how many were written as ``raws``; 0 where the
         task has none, or does not count them."""
-        counts = self.batch.unit == "tokens" and not self.generates
-        return (sum(item.size for item in items) if counts else 0), 0
+        are_tokens = self.batch.unit == "tokens" and not self.generates
+        read = (item.size if item.read is None and are_tokens else item.read or 0 for item in items)
+        return sum(read), sum(item.written for item in items)
 
     @abstractmethod
     def core(self, items: list[Item]) -> list[Any]:

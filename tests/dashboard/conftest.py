@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,24 +14,35 @@ from tests.e2e.instance import Instance
 from tests.models import tiny
 
 
-@pytest.fixture(scope="module")
-def instance() -> Iterator[Instance]:
-    """A front door over two deployments: ``digits`` and ``chat``, which writes."""
+@contextlib.contextmanager
+def front_door(models: dict[str, tuple[Callable[[Path], Path], str]]) -> Iterator[Instance]:
+    """A front door over ``digits`` and ``models``: by name, what makes each and its task."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium here: make browser installs it where apt can")
     with tempfile.TemporaryDirectory(prefix="md-") as folder:
         one = Instance(
-            Path(folder) / "home", MODELDEPLOY_GATEWAY="true", MODELDEPLOY_WARM_START="true"
+            Path(folder) / "home",
+            ports=len(models) + 4,
+            MODELDEPLOY_GATEWAY="true",
+            MODELDEPLOY_WARM_START="true",
         )
-        model = tiny.chat(Path(folder) / "chat")
         try:
-            for arguments in (("builtin/digits",), (str(model), "--name", "chat")):
-                one.run("deploy", "--detach", *arguments)
-            one.run("wait", "digits")
-            one.run("wait", "chat")
+            one.run("deploy", "--detach", "builtin/digits")
+            for name, (make, task) in models.items():
+                model = str(make(Path(folder) / name))
+                one.run("deploy", "--detach", model, "--name", name, "--task", task)
+            for name in ("digits", *models):
+                one.run("wait", name)
             yield one
         finally:
             one.close()
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """A front door over two deployments: ``digits`` and ``chat``, which writes."""
+    with front_door({"chat": (tiny.chat, "text-generation")}) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.builtin.test_digits import EXAMPLES
 from tests.dashboard.browser import WAIT_MS, Visitor, grave_faults
 from tests.dashboard.conftest import link
-from tests.e2e.instance import Instance, eventually
+from tests.e2e.instance import Instance, eventually, post
 
 pytestmark = pytest.mark.e2e
 
@@ -232,6 +233,7 @@ def test_without_a_session_it_shows_nothing_and_a_link_is_good_once(
     (cookie,) = stranger.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
     assert not page.evaluate("document.cookie")
+    assert page.evaluate("fetch('/api/v1/status').then((a) => a.status)") == 401  # the cookie alone
     stranger.context.clear_cookies()
     page.goto("about:blank")
     page.goto(once)
@@ -240,17 +242,44 @@ def test_without_a_session_it_shows_nothing_and_a_link_is_good_once(
     stranger.context.close()
 
 
+def test_signing_in_and_out_at_either_name_of_this_machine(
+    browser: Browser, instance: Instance
+) -> None:
+    for host, other in (("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")):
+        front = f"http://{host}:{instance.gateway_port}"
+        visitor = Visitor(browser, front)
+        page, second = visitor.page(), visitor.page()
+        second.goto(front)
+        expect(second.get_by_role("heading")).to_contain_text("yours")
+        page.goto(front + link(instance).removeprefix(instance.front))
+        page.get_by_role("link", name="digits").wait_for()
+        second.get_by_role("link", name="digits").wait_for()  # another tab takes part
+        page.reload()
+        page.get_by_role("button", name="Sign out").click()
+        for each in (page, second):
+            expect(each.get_by_role("heading")).to_contain_text("yours")
+            expect(each.get_by_role("button", name="Sign out")).to_be_hidden()
+            there = f"http://{other}:{instance.gateway_port}/"
+            expect(each.get_by_role("link", name=other)).to_have_attribute("href", there)
+            assert "digits" not in each.content()
+        assert visitor.held_against() == ([], set())
+        visitor.context.close()
+
+
 def test_a_session_outlives_the_gateway_and_no_foreign_page_has_it(
     page: Page, owner: Visitor, instance: Instance
 ) -> None:
     (cookie,) = owner.context.cookies()
-    held = f"{cookie['name']}={cookie['value']}"
+    held = {
+        "cookie": f"{cookie['name']}={cookie['value']}",
+        "x-modeldeploy-session": page.evaluate("localStorage.getItem('modeldeploy-session')"),
+    }
 
     def asked(method: str, path: str, **headers: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", instance.gateway_port, timeout=30)
         try:
             given = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, b"", {"cookie": held, **given})
+            connection.request(method, path, b"", {**held, **given})
             return connection.getresponse().status
         finally:
             connection.close()
@@ -278,6 +307,45 @@ def test_a_session_outlives_the_gateway_and_no_foreign_page_has_it(
     page.get_by_role("link", name="digits").wait_for()
 
 
+def test_logs_that_are_followed_repeat_and_lose_nothing_when_the_gateway_dies(
+    page: Page, owner: Visitor, instance: Instance
+) -> None:
+    page.goto(f"{instance.front}/#/digits/logs")
+    url = instance.inspect("digits")["url"]
+
+    def shown() -> Any:
+        lines = page.locator(".log li span")
+        return lines.evaluate_all("all => all.map((one) => one.textContent)")
+
+    def written() -> list[str]:
+        return [line.text for line in instance.client.logs("digits", tail=500)]
+
+    for round_ in range(3):
+        for number in range(5):
+            assert post(f"{url}/predict", {"image": number})[0] == 422
+        if round_ == 0:
+            assert eventually(lambda: shown() and shown() == written())
+            gateway = json.loads(instance.run("daemon", "status", "--json").stdout)["gateway"]
+            os.kill(gateway["pid"], 9)
+    eventually(lambda: sum("/predict" in line for line in written()) >= 15)
+    eventually(lambda: shown() == written())
+    owner.held_against()  # connections that the death cut
+
+
+def test_plots_begin_with_what_was_before_the_page_was_opened(
+    page: Page, instance: Instance
+) -> None:
+    def told_at_first() -> int:
+        page.goto("about:blank")
+        with page.expect_response("**/api/figures?since=0") as told:
+            page.goto(f"{instance.front}/#/digits")
+        return len(told.value.json().get("digits", []))
+
+    assert eventually(lambda: told_at_first() > 2)  # the gateway may have begun just now
+    line = page.locator(".card .line").first
+    expect(line).to_have_attribute("d", re.compile("L.*L"))
+
+
 @pytest.mark.skipif(
     "MODELDEPLOY_SCREENSHOTS" not in os.environ, reason="makes the pictures of docs/ where asked"
 )
@@ -290,6 +358,7 @@ def test_pictures_for_the_documentation(page: Page, instance: Instance) -> None:
     for scheme in ("light", "dark"):
         page.evaluate("(scheme) => (document.documentElement.dataset.theme = scheme)", scheme)
         page.screenshot(path=DOCS / f"dashboard-{scheme}.png")
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
     page.goto(f"{instance.front}/#/digits/playground")
     page.locator("input[type=file]").set_input_files(EXAMPLES[0])
     page.get_by_role("button", name="Ask").click()

@@ -20,6 +20,8 @@ import psutil
 import pytest
 import tritonclient.http as triton
 from huggingface_hub import InferenceClient
+from prometheus_client.parser import text_string_to_metric_families
+from safetensors.torch import load_file, save_file
 
 from tests.clients.test_triton_client import tensor, wanted
 from tests.e2e.instance import Instance, eventually, get, post, request
@@ -278,3 +280,76 @@ def test_the_openai_client_streams_through_the_door_and_leaves(
     long.close()
     busy = 'modeldeploy_in_flight{deployment="one"} 0.0'
     assert eventually(lambda: busy in text_of(f"{fronted.front}/metrics"))
+
+
+def figures(front: str, deployment: str) -> dict[str, float]:
+    """Of one deployment: each sample by its name and what else its labels say."""
+    page = text_of(f"{front}/metrics")
+    families = text_string_to_metric_families(page)
+    return {
+        " ".join(
+            [one.name, *(v for k, v in sorted(one.labels.items()) if k != "deployment")]
+        ): one.value
+        for family in families
+        for one in family.samples
+        if one.labels.get("deployment") == deployment
+    }
+
+
+def test_everything_that_happened_is_on_one_page_of_figures(
+    fronted: Instance, tmp_path: Path
+) -> None:
+    """Each figure that is promised for ``/metrics``, after real traffic at both ports."""
+    model = tiny.chat(tmp_path / "w")
+    weights = load_file(model / "model.safetensors")
+    weights["transformer.wpe.weight"][-8:] = float("nan")  # it fails that far into a text
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    direct = fronted.deploy(str(model), "--name", "w")["url"]
+    through = f"{fronted.front}/deployments/w"
+    before = figures(fronted.front, "w")
+    for base in (direct, through):
+        asked = {"text": "hello", "max_new_tokens": 8, "seed": 1}
+        assert post(f"{base}/predict", asked)[0] == 200
+        assert post(f"{base}/predict", {"text": 1})[0] == 422
+        assert len(events(f"{base}/predict", {**asked, "stream": True})) == 8
+    *_, last = events(f"{through}/predict", {"text": "a" * 240, "stream": True})
+    code = last["error"]["code"]
+    seen = figures(fronted.front, "w")
+
+    def more(name: str) -> float:
+        return seen[name] - before.get(name, 0)
+
+    assert more("modeldeploy_requests_total 200") == 5
+    assert more("modeldeploy_requests_total 422") == 2
+    assert more("modeldeploy_errors_total invalid_request") == 2
+    assert more(f"modeldeploy_errors_total {code}") == 1, "told inside a stream"
+    for part in ("validation", "request"):
+        assert more(f"modeldeploy_{part}_seconds_count") == 7
+    for part in ("queue", "inference"):
+        assert more(f"modeldeploy_{part}_seconds_count") >= 4
+        assert more(f"modeldeploy_{part}_seconds_sum") > 0
+    assert more("modeldeploy_batch_items_count") > 0
+    assert more("modeldeploy_tokens_total input") > 4 * 5
+    assert more("modeldeploy_tokens_total output") >= 4 * 8
+    assert more("modeldeploy_time_to_first_token_seconds_count") == 3
+    assert more("modeldeploy_inter_token_seconds_count") >= 2 * 7
+    assert seen["modeldeploy_load_seconds"] > 0
+    assert seen["modeldeploy_memory_bytes"] > 10_000_000
+    assert seen["modeldeploy_restarts_total"] == 0
+    assert more("modeldeploy_gateway_requests_total deployments 200") == 3
+    assert more("modeldeploy_gateway_requests_total deployments 422") == 1
+    assert more("modeldeploy_gateway_upstream_seconds_count") == 4
+
+    os.kill(fronted.inspect("w")["replicas"][0]["pid"], signal.SIGKILL)
+    eventually(lambda: figures(fronted.front, "w").get("modeldeploy_restarts_total") == 1)
+    assert eventually(lambda: figures(fronted.front, "w").get("modeldeploy_state RUNNING") == 1)
+
+
+def events(url: str, body: Any) -> list[Any]:
+    """What was streamed, decoded."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    with contextlib.closing(http.client.HTTPConnection(host, timeout=60)) as connection:
+        headers = {"content-type": "application/json"}
+        connection.request("POST", f"/{path}", json.dumps(body), headers)
+        lines = connection.getresponse().read().splitlines()
+    return [json.loads(line[5:]) for line in lines if line.startswith(b"data:")]

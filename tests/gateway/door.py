@@ -19,9 +19,11 @@ from modeldeploy.client import Client
 from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.app import GatewayApp
 from modeldeploy.gateway.control import Control
+from modeldeploy.gateway.history import History
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import Proxy
 from modeldeploy.gateway.roster import Roster
+from modeldeploy.gateway.scraping import Scraper
 from modeldeploy.schema.control import Defaults, Fleet
 from modeldeploy.schema.deployment import Deployment, HubAccess
 from modeldeploy.transport import private_listener
@@ -100,8 +102,9 @@ async def door(
             listening_there = private_listener(control_socket)
             await stack.enter_async_context(served(supervisor, listening_there))
         roster, metrics = Roster(Client(control_socket)), Metrics()
-        proxy, access = Proxy(LIMIT, metrics), Access(TOKEN)
-        control = Control(str(control_socket), access, metrics, lambda: DEFAULTS)
+        proxy, access = Proxy(LIMIT, metrics), Access(TOKEN, folder / "ended-sessions")
+        history = History(roster, Scraper(proxy))
+        control = Control(str(control_socket), access, metrics, history, lambda: DEFAULTS)
         listener, port = listening()
         app = GatewayApp(roster, proxy, control, metrics, LIMIT)
         stack.push_async_callback(proxy.close)

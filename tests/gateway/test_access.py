@@ -10,27 +10,36 @@ import pytest
 
 from modeldeploy.client import tickets
 from modeldeploy.gateway import access
+from modeldeploy.gateway.ended import Ended
 from tests.gateway.door import DEFAULTS, TOKEN, Door, Echo, door, tell
 
 STATUS = "/api/v1/status"
 
 
-async def redeem(one: Door, ticket: str, **headers: str) -> tuple[int, str]:
-    """The status, and the cookie as a browser would send it."""
+async def redeem(one: Door, ticket: str, **headers: str) -> tuple[int, dict[str, str]]:
+    """The status, and the headers of the session: the cookie as a browser sends it, the page's key."""
     given = {"content-type": "application/json", "origin": one.url, **headers}
     body = json.dumps({"ticket": ticket}).encode()
-    status, answered, _ = await one.ask("POST", "/session", data=body, headers=given)
-    return status, answered.get("set-cookie", "").partition(";")[0]
+    status, answered, raw = await one.ask("POST", "/session", data=body, headers=given)
+    if status != 200:
+        assert "set-cookie" not in answered
+        return status, {}
+    cookie = answered["set-cookie"].partition(";")[0]
+    return status, {"cookie": cookie, "x-modeldeploy-session": json.loads(raw)["key"]}
+
+
+async def begun(one: Door) -> dict[str, str]:
+    return (await redeem(one, tickets.sign(TOKEN, tickets.TICKET)))[1]
 
 
 def test_a_ticket_is_worth_one_session(tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, {}, Echo("supervisor")) as one:
             ticket = tickets.sign(TOKEN, tickets.TICKET)
-            status, cookie = await redeem(one, ticket)
+            status, session = await redeem(one, ticket)
             assert status == 200
             assert (await redeem(one, ticket))[0] == 401
-            held = {"cookie": f"other=1; {cookie}"}
+            held = {**session, "cookie": f"other=1; {session['cookie']}"}
             assert (await one.ask("GET", STATUS, headers=held))[0] == 203
             _, headers, raw = await one.ask("GET", "/session", headers=held)
             assert (json.loads(raw), headers["cache-control"]) == ({"signed_in": True}, "no-store")
@@ -60,7 +69,7 @@ def test_a_wrong_ticket_is_worth_nothing(ticket: str, tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, {}) as one:
             fresh = tickets.sign(TOKEN, tickets.TICKET)
-            assert await redeem(one, ticket) == (401, "")
+            assert await redeem(one, ticket) == (401, {})
             assert (await redeem(one, fresh, origin="http://evil.example"))[0] == 403
             assert (await redeem(one, fresh))[0] == 200
 
@@ -73,19 +82,86 @@ def test_tickets_and_sessions_grow_old(tmp_path: Path, monkeypatch: pytest.Monke
         async with door(tmp_path, {}, Echo("supervisor")) as one:
             later = tickets.sign(TOKEN, tickets.TICKET)
             assert (await redeem(one, earlier))[0] == 401  # of before the gateway began
-            _, cookie = await redeem(one, tickets.sign(TOKEN, tickets.TICKET))
+            session = await begun(one)
             now = time.time()
             monkeypatch.setattr(
                 "modeldeploy.gateway.access.time.time", lambda: now + tickets.TICKET_SECONDS + 1
             )
             assert (await redeem(one, later))[0] == 401
-            assert (await one.ask("GET", STATUS, headers={"cookie": cookie}))[0] == 203
+            assert (await one.ask("GET", STATUS, headers=session))[0] == 203
             monkeypatch.setattr(
                 "modeldeploy.gateway.access.time.time", lambda: now + access.SESSION_SECONDS + 1
             )
-            assert (await one.ask("GET", STATUS, headers={"cookie": cookie}))[0] == 401
+            assert (await one.ask("GET", STATUS, headers=session))[0] == 401
 
     tell(story)
+
+
+def test_half_a_session_is_none(tmp_path: Path) -> None:
+    """The cookie goes to every port of the host, to those of strangers too: alone it opens nothing."""
+
+    async def story() -> None:
+        supervisor = Echo("supervisor")
+        async with door(tmp_path, {"a": (deployment := Echo("a"))}, supervisor) as one:
+            mine, other = await begun(one), await begun(one)
+            header = "x-modeldeploy-session"
+            cookie, key = {"cookie": mine["cookie"]}, {header: mine[header]}
+            word = mine["cookie"].partition("=")[2]
+            for held in (
+                cookie,
+                key,
+                {**cookie, header: ""},
+                {**cookie, header: "é"},
+                {**cookie, header: word},
+                {**cookie, header: other[header]},
+                {**cookie, header: tickets.counterpart("other", word)},
+            ):
+                assert (await one.ask("GET", STATUS, headers=held))[0] == 401, held
+                raw = (await one.ask("GET", "/session", headers=held))[2]
+                assert json.loads(raw) == {"signed_in": False}
+            assert not supervisor.asked
+            assert (await one.ask("GET", STATUS, headers={**cookie, **key}))[0] == 203
+            await one.ask("GET", "/deployments/a/x", headers=mine)
+            assert "cookie" not in deployment.asked[0]["headers"]
+
+    tell(story)
+
+
+def test_who_signs_out_has_no_session_any_more(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {}, Echo("supervisor")) as one:
+            mine, other = await begun(one), await begun(one)
+            own = {"origin": one.url}
+            assert (await one.ask("DELETE", "/session", headers=mine))[0] == 403  # no page of ours
+            assert (await one.ask("DELETE", "/session", headers=own))[0] == 200  # none to end
+            assert (await one.ask("GET", STATUS, headers=mine))[0] == 203
+            status, headers, raw = await one.ask("DELETE", "/session", headers={**mine, **own})
+            assert (status, json.loads(raw)) == (200, {"signed_in": False})
+            name = mine["cookie"].partition("=")[0]
+            assert headers["set-cookie"].startswith(f"{name}=; Max-Age=0; Path=/")
+            assert (await one.ask("GET", STATUS, headers=mine))[0] == 401  # also by a copy of it
+            assert (await one.ask("GET", STATUS, headers=other))[0] == 203
+        assert (tmp_path / "ended-sessions").stat().st_mode & 0o777 == 0o600
+
+    tell(story)
+
+
+def test_a_session_that_has_ended_is_not_good_at_the_next_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ended-sessions"
+    file.write_bytes(b"\xff 1\nhalf a li")  # of a disk that was full
+    one, other = (tickets.Statement(time.time(), nonce) for nonce in ("a", "b"))
+    Ended(file, 60.0).add(one)
+    Ended(file, 60.0).add(other)
+    found = Ended(file, 60.0)
+    assert "a" in found
+    assert "b" in found
+    assert "c" not in found
+    now = time.time()
+    monkeypatch.setattr("modeldeploy.gateway.ended.time.time", lambda: now + 61)
+    assert "a" not in Ended(file, 60.0)
+    assert not file.exists()  # nothing in it is of use any more
 
 
 @pytest.mark.parametrize(
@@ -113,9 +189,9 @@ def test_a_session_is_of_its_own_page_alone(
     async def story() -> None:
         supervisor = Echo("supervisor")
         async with door(tmp_path, {}, supervisor) as one:
-            _, cookie = await redeem(one, tickets.sign(TOKEN, tickets.TICKET))
+            session = await begun(one)
             given = {name: one.url if value == "OWN" else value for name, value in headers.items()}
-            asked = await one.ask(method, STATUS, headers={"cookie": cookie, **given})
+            asked = await one.ask(method, STATUS, headers={**session, **given})
             assert asked[0] == status
             assert len(supervisor.asked) == (status == 203)
             assert not any("cookie" in each["headers"] for each in supervisor.asked)
@@ -136,5 +212,25 @@ def test_the_page_knows_nothing_and_runs_nothing_but_its_own_files(tmp_path: Pat
                 assert headers["x-content-type-options"] == "nosniff"
             for path in ("/dashboard", "/dashboard/", "/dashboard/../app.py", "/dashboard/x.js"):
                 assert (await one.ask("GET", path))[0] == 404
+
+    tell(story)
+
+
+def test_a_browser_is_told_that_it_has_a_file_already(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {}) as one:
+            tags = set()
+            for path in ("/", "/dashboard/main.js", "/docs/swagger-ui.css"):
+                _, headers, whole = await one.ask("GET", path)
+                tag = headers["etag"]
+                for known in (tag, f'"x", W/{tag}'):
+                    found = await one.ask("GET", path, headers={"if-none-match": known})
+                    assert (found[0], found[2], found[1]["etag"]) == (304, b"", tag), path
+                    assert found[1]["cache-control"] == headers["cache-control"]
+                for other in ('"x"', "", tag.strip('"')):
+                    found = await one.ask("GET", path, headers={"if-none-match": other})
+                    assert (found[0], found[2]) == (200, whole), path
+                tags.add(tag)
+            assert len(tags) == 3
 
     tell(story)

@@ -11,7 +11,7 @@ const MOST_BARS = 12;
 export function drawn(result, asked) {
   const each = Array.isArray(result) ? result : [result];
   const [first] = each;
-  if (each.length && typeof first === "number") return vector(each);
+  if (typeof first === "number") return asked.sentences ? each.map((score, at) => bar(asked.sentences[at], score)) : vector(each);
   if (!each.length) return [el("p", { class: "note" }, "Nothing was found.")];
   if (Array.isArray(first)) return each.every(Array.isArray) && typeof first[0] === "object" ? each.flatMap((one) => drawn(one, asked)) : [json(result)];
   const key = WRITTEN.find((name) => name in first);
@@ -32,11 +32,19 @@ function bars(found, name, coloured = false) {
 }
 
 function bar(label, score, hue) {
-  const known = typeof score === "number";
+  const name = el("span", { class: "name" }, hue && swatch(hue), String(label));
+  if (typeof score !== "number") return el("div", { class: "scored" }, name);
   const done = el("span", { class: "done" });
-  done.style.width = `${Math.max(0, Math.min(1, known ? score : 0)) * 100}%`;
+  done.style.width = `${Math.max(0, Math.min(1, score)) * 100}%`;
   if (hue) done.style.background = hue;
-  return el("div", { class: "scored" }, el("span", { class: "name" }, String(label)), el("span", { class: "score" }, known ? score.toFixed(3) : ""), el("span", { class: "track" }, done));
+  return el("div", { class: "scored" }, name, el("span", { class: "score" }, score.toFixed(3)), el("span", { class: "track" }, done));
+}
+
+/** The colour that it was drawn with over the picture. */
+function swatch(hue) {
+  const node = el("span", { class: "swatch", "aria-hidden": "true" });
+  node.style.background = hue;
+  return node;
 }
 
 function entities(found, text) {

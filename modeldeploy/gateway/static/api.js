@@ -18,8 +18,17 @@ async function checked(response) {
   throw new Refused(response.status, typeof error === "string" ? { ...answer, message: error } : error);
 }
 
-export async function ask(path, options = {}) {
-  return checked(await fetch(path, { credentials: "same-origin", ...options }));
+const KEY = "modeldeploy-session";
+
+/** The page's half of its session: storage is of one origin, while the cookie goes to every port of a host. */
+const sessionKey = () => {
+  const key = localStorage.getItem(KEY);
+  return key ? { "x-modeldeploy-session": key } : {};
+};
+
+export async function ask(path, { headers = {}, ...options } = {}) {
+  const isOurs = path === "session" || path.startsWith("api/");
+  return checked(await fetch(path, { credentials: "same-origin", ...options, headers: { ...headers, ...(isOurs && sessionKey()) } }));
 }
 
 export async function getJson(path) {
@@ -31,15 +40,28 @@ export function post(path, body, signal) {
   return ask(path, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
+/** Whether there is a session; a ticket begins one. */
 export async function session(ticket) {
-  const answer = ticket ? await post("session", { ticket }) : await ask("session");
-  return (await answer.json()).signed_in;
+  const answer = await (ticket ? await post("session", { ticket }) : await ask("session")).json();
+  if (answer.key) localStorage.setItem(KEY, answer.key);
+  return answer.signed_in;
+}
+
+export async function signOut() {
+  await ask("session", { method: "DELETE" });
+  localStorage.removeItem(KEY);
+}
+
+/** Calls `told` when another tab has signed in or out. */
+export function onOtherSession(told) {
+  addEventListener("storage", (event) => event.key === KEY && told());
 }
 
 const at = (name, verb = "") => `api/v1/deployments/${encodeURIComponent(name)}${verb}`;
 
 export const control = {
   defaults: () => getJson("api/defaults"),
+  figures: (since) => getJson(`api/figures?since=${since}`),
   document: () => getJson("api/openapi.json"),
   deploy: async (request) => (await post("api/v1/deployments", request)).json(),
   start: (name, hub) => post(at(name, "/start"), { hub }),

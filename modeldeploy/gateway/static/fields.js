@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 import { FileField } from "./media.js";
+import { TableField } from "./table.js";
 
 let made = 0;
 
@@ -106,4 +107,4 @@ class Json extends Field {
 
 const shown = (value) => (value === undefined || value === null || typeof value === "object" ? "" : String(value));
 
-const KINDS = { text: Text, number: Count, choice: Choice, switch: Switch, lines: Lines, json: Json, file: FileField };
+const KINDS = { text: Text, number: Count, choice: Choice, switch: Switch, lines: Lines, json: Json, table: TableField, file: FileField };

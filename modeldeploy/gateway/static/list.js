@@ -98,7 +98,7 @@ class Row {
     const running = one.state === "RUNNING";
     say(this.figures, running ? `${bytes(one.memory_bytes)} · ${number(latest?.throughput ?? 0)} req/s` : waiting(one));
     this.plot.node.classList.toggle("gone", !running || isMoving(one));
-    this.plot.draw(points.map((point) => point.throughput));
+    this.plot.draw(points, "throughput");
     this.bar.draw(one);
   }
 }

@@ -10,7 +10,7 @@ const NEAR = 40; // pixels from the end that still count as being there
 
 export class Logs {
   #closed = new AbortController();
-  #last = 0;
+  #last = null;
 
   constructor(name) {
     this.name = name;
@@ -46,11 +46,9 @@ export class Logs {
 
   /** Until the stream ends: where the deployment is parked, where the supervisor is gone. */
   async #once(signal) {
-    const since = this.#last;
-    const query = since ? { since, follow: true } : { tail: TAIL, follow: true };
-    for await (const line of await control.logs(this.name, query, signal)) {
-      if (line.time <= since) continue;
-      this.#last = line.time;
+    const from = this.#last ? { after: this.#last } : { tail: TAIL };
+    for await (const line of await control.logs(this.name, { ...from, follow: true }, signal)) {
+      this.#last = line.position;
       this.#add(line);
     }
   }

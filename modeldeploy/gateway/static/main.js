@@ -1,6 +1,6 @@
 /** The page: who may see it, what it shows, which keys it knows. */
 
-import { session } from "./api.js";
+import { onOtherSession, session, signOut } from "./api.js";
 import { DeployDialog } from "./deploy.js";
 import { Detail } from "./detail.js";
 import { button, copyButton, el, say } from "./dom.js";
@@ -18,6 +18,7 @@ async function begin() {
   const ticket = location.hash.startsWith(TICKET) ? location.hash.slice(TICKET.length) : null;
   if (ticket) history.replaceState(null, "", location.pathname); // it is a secret, and good once
   let why = "";
+  onOtherSession(() => location.reload());
   try {
     if (await session(ticket)) return show();
   } catch (error) {
@@ -30,6 +31,8 @@ async function begin() {
 /** All that somebody without a session is shown. */
 function gate(why) {
   const command = "modeldeploy dashboard";
+  const other = new URL(location.href);
+  other.hostname = location.hostname === "localhost" ? "127.0.0.1" : "localhost";
   return el(
     "section",
     { class: "gate" },
@@ -37,10 +40,17 @@ function gate(why) {
     why && el("p", { class: "problem", role: "alert" }, why),
     el("p", {}, "Type this in a terminal; it opens the dashboard, signed in:"),
     el("p", { class: "command" }, el("code", {}, command), copyButton(() => command, "the command")),
+    el("p", { class: "note" }, "Browsers keep localhost and 127.0.0.1 apart. If you are signed in at the other: ", el("a", { href: other.href }, other.host)),
   );
 }
 
 function show() {
+  const leave = document.getElementById("sign-out");
+  leave.hidden = false;
+  leave.addEventListener("click", async () => {
+    await signOut();
+    location.reload();
+  });
   const [fleet, figures] = [new Fleet(), new Figures()];
   const dialog = new DeployDialog((name) => (location.hash = `#/${name}`));
   const deploy = button("Deploy a model", () => dialog.open(), { class: "primary" });

@@ -2,6 +2,7 @@
 
 import { el, svg } from "./dom.js";
 
+const LABEL_PIXELS = 12;
 const HUES = [222, 152, 28, 330, 190, 265, 90, 0];
 
 export const colour = (at) => `hsl(${HUES[at % HUES.length]} 70% 50%)`;
@@ -24,7 +25,7 @@ export function clear(image) {
 }
 
 function box({ box: { xmin, ymin, xmax, ymax }, label, score }, at, image) {
-  const size = Math.max(9, image.naturalWidth / 34);
+  const size = (LABEL_PIXELS * image.naturalWidth) / image.clientWidth;
   const text = [label, score !== undefined && score !== null && score.toFixed(2)].filter(Boolean).join(" ");
   const place = { x: xmin, y: ymin, width: Math.max(0, xmax - xmin), height: Math.max(0, ymax - ymin) };
   const above = ymin > size * 1.4 ? ymin - size * 0.35 : ymin + size;

@@ -47,7 +47,7 @@ export class Overview {
   }
 
   figures(points) {
-    for (const [key, card] of Object.entries(this.cards)) card.draw(points.map((point) => point[key]));
+    for (const [key, card] of Object.entries(this.cards)) card.draw(points, key);
     this.cards.tokens.node.hidden = !points.some((point) => point.tokens);
   }
 
@@ -119,10 +119,10 @@ class Card {
     this.node = el("div", { class: "card" }, el("h3", {}, title), this.value, this.plot.node);
   }
 
-  draw(values) {
-    const latest = values.findLast((value) => value !== null);
+  draw(points, key) {
+    const latest = points.findLast((point) => point[key] !== null)?.[key];
     say(this.value, latest === undefined ? "–" : this.unit(latest));
-    this.plot.draw(values);
+    this.plot.draw(points, key);
   }
 }
 

@@ -32,16 +32,18 @@ export class Playground {
   }
 
   async #make() {
-    let document_;
     try {
-      document_ = await getJson(deploymentPath(this.name, "/openapi.json"));
+      this.#show(await getJson(deploymentPath(this.name, "/openapi.json")));
     } catch (error) {
-      return this.node.replaceChildren(el("p", { class: "problem" }, error.message));
+      this.node.replaceChildren(el("p", { class: "problem" }, error.message));
     }
-    const request = new Request(this.name, document_);
-    if (!document_.paths[CHAT]) return this.node.replaceChildren(request.node);
-    const chat = new Chat(this.name);
-    this.#choice({ Chat: chat.node, Request: request.node });
+  }
+
+  #show(document_) {
+    const ways = Object.fromEntries(requests(this.name, document_));
+    if (document_.paths[CHAT]) this.#choice({ Chat: new Chat(this.name).node, ...ways });
+    else if (Object.keys(ways).length > 1) this.#choice(ways);
+    else this.node.replaceChildren(...Object.values(ways));
   }
 
   #choice(parts) {
@@ -56,14 +58,28 @@ export class Playground {
   }
 }
 
-/** `POST /predict` as a form. */
+/** `POST /predict`: a title and a form for each shape that its body may have. */
+function requests(name, document_) {
+  const { content } = document_.paths["/predict"].post.requestBody;
+  const { schema, example } = content["application/json"];
+  const parts = document_.components.schemas;
+  const whole = resolved(schema, parts);
+  const shapes = (whole.properties ? [whole] : whole.anyOf).map((one) => resolved(one, parts));
+  return shapes.map((shape) => {
+    const fits = (shape.required ?? []).every((one) => one in example) && Object.keys(example).every((one) => one in shape.properties);
+    const title = shapes.length > 1 ? spaced(shape.title.replace("Request", "")) : "Request";
+    return [title, new Request(name, shape, parts, fits ? example : {}, "multipart/form-data" in content).node];
+  });
+}
+
+const spaced = (name) => name[0] + name.slice(1).replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
+/** One of them. `forms` is whether files may be sent as they are. */
 class Request {
-  constructor(name, document_) {
+  constructor(name, schema, parts, example, forms) {
     this.path = deploymentPath(name, "/predict");
-    const content = document_.paths["/predict"].post.requestBody.content;
-    const { schema, example } = content["application/json"];
-    this.forms = "multipart/form-data" in content;
-    this.#make(resolved(schema, document_.components.schemas), document_.components.schemas, example);
+    this.forms = forms;
+    this.#make(schema, parts, example);
   }
 
   #make(schema, parts, example) {
@@ -125,6 +141,10 @@ class Request {
     return this.fields.map((one) => one.image).find(Boolean);
   }
 
+  get #table() {
+    return this.fields.find((one) => one.mark);
+  }
+
   async #ask(event) {
     event.preventDefault();
     this.asking?.abort();
@@ -132,6 +152,7 @@ class Request {
     this.send.disabled = true;
     this.stop.hidden = false;
     clear(this.#image);
+    this.#table?.mark([]);
     say(this.took, "");
     try {
       const body = this.#body();
@@ -151,6 +172,7 @@ class Request {
     this.answer.replaceChildren(...drawn(answer.result, body), raw);
     const found = Array.isArray(answer.result) ? answer.result.filter((one) => one?.box || one?.mask) : [];
     if (found.length && this.#image) await draw(this.#image, found);
+    this.#table?.mark(answer.result?.coordinates ?? []);
   }
 
   async #stream(body) {

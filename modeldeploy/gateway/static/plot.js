@@ -3,9 +3,10 @@
 import { svg } from "./dom.js";
 
 const [WIDTH, HEIGHT, PAD] = [240, 56, 3];
-const FEWEST = 30; // points that fill the width
+const FEWEST_SECONDS = 60; // that fill the width
+const GAP_SECONDS = 30; // without a point: nothing is known of what was between
 
-/** Without a label it says nothing aloud. `draw(values)` takes numbers, and null where there is none. */
+/** Without a label it says nothing aloud. */
 export class Plot {
   constructor(label) {
     this.line = svg("path", { class: "line" });
@@ -19,29 +20,30 @@ export class Plot {
     );
   }
 
-  draw(values) {
-    const top = Math.max(...values.filter((one) => one !== null), 1e-9);
-    const step = WIDTH / (Math.max(values.length, FEWEST) - 1);
-    const left = WIDTH - step * (values.length - 1);
-    const x = (at) => (left + at * step).toFixed(1);
-    const y = (value) => (HEIGHT - PAD - (value / top) * (HEIGHT - 2 * PAD)).toFixed(1);
-    const runs = runsOf(values);
-    const along = (run) => run.map((at) => `${x(at)} ${y(values[at])}`).join("L");
+  /** `points` have a time `at`, the oldest first, and under `key` a number, or null where there is none. */
+  draw(points, key) {
+    const top = Math.max(...points.map((point) => point[key] ?? 0), 1e-9);
+    const end = points.at(-1)?.at ?? 0;
+    const seconds = Math.max(end - (points[0]?.at ?? end), FEWEST_SECONDS);
+    const x = (point) => (WIDTH * (1 - (end - point.at) / seconds)).toFixed(1);
+    const y = (point) => (HEIGHT - PAD - (point[key] / top) * (HEIGHT - 2 * PAD)).toFixed(1);
+    const runs = runsOf(points, key);
+    const along = (run) => run.map((point) => `${x(point)} ${y(point)}`).join("L");
     this.line.setAttribute("d", runs.map((run) => `M${along(run)}${run.length > 1 ? "" : "h0.1"}`).join(""));
-    this.area.setAttribute(
-      "d",
-      runs.map((run) => `M${x(run[0])} ${HEIGHT}L${along(run)}L${x(run.at(-1))} ${HEIGHT}Z`).join(""),
-    );
+    this.area.setAttribute("d", runs.map((run) => `M${x(run[0])} ${HEIGHT}L${along(run)}L${x(run.at(-1))} ${HEIGHT}Z`).join(""));
   }
 }
 
-/** The places of neighbouring values that are there. */
-function runsOf(values) {
+/** Neighbouring points whose value is there. */
+function runsOf(points, key) {
   const runs = [];
-  values.forEach((value, at) => {
-    if (value === null) return;
-    if (at > 0 && values[at - 1] !== null && runs.length) runs.at(-1).push(at);
-    else runs.push([at]);
-  });
+  let before = null;
+  for (const point of points) {
+    const isThere = point[key] !== null;
+    const goesOn = before && before[key] !== null && point.at - before.at < GAP_SECONDS;
+    if (isThere && goesOn) runs.at(-1).push(point);
+    else if (isThere) runs.push([point]);
+    before = point;
+  }
   return runs;
 }

@@ -11,7 +11,7 @@ function withoutRef({ $ref, ...rest }) {
 }
 
 /**
- * What a property is to a form: `kind` is text, number, choice, switch, lines, file or json; `optional`
+ * What a property is to a form: `kind` is text, number, choice, switch, lines, table, file or json; `optional`
  * whether it may be left out, `media` the media type of a file.
  */
 export function described(property, parts, required) {
@@ -32,6 +32,8 @@ export function described(property, parts, required) {
   return real.length ? about : { ...about, kind: "none" };
 }
 
+const holdsTexts = (schema) => schema.type === "array" && schema.items?.type === "string";
+
 function kindOf(one, real, parts) {
   if (one.contentEncoding === "base64") return { kind: "file", media: one.contentMediaType ?? "*/*" };
   if (one.enum) return { kind: one.enum.length > 1 ? "choice" : "none", choices: one.enum };
@@ -41,6 +43,7 @@ function kindOf(one, real, parts) {
   if (one.type === "array" && resolved(one.items ?? {}, parts).type === "string") {
     return resolved(one.items, parts).contentEncoding ? { kind: "none" } : { kind: "lines" };
   }
+  if (holdsTexts(resolved(one.additionalProperties || {}, parts))) return { kind: "table" };
   const file = real.find((each) => each.contentEncoding === "base64");
   return file ? { kind: "file", media: file.contentMediaType } : { kind: "json" };
 }

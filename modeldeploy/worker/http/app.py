@@ -76,10 +76,10 @@ class PublicApp:
             await self._answer(error, exchange, outgoing)
         except Exception:  # a bug of ours: told as one, and the next request is served
             log.exception("request %s failed", exchange.request_id)
-            if outgoing.status:
-                raise
             bug = ModelDeployError("an internal error", hint="the worker's log has the whole story")
             self._failed(bug, exchange)
+            if outgoing.status:
+                raise
             await self._answer(bug, exchange, outgoing)
         finally:
             self._service.release(exchange)

@@ -274,8 +274,14 @@ class Service:
         (inputs,) = await self._media.fetched([inputs])
         effort = weight(inputs) if adapter.quick_pre else QUICK + 1
         (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
-        on_piece = self.metrics.stream(exchange.started)
-        stream = Stream(items, exchange, self._seconds(adapter), on_piece)
+        metrics = self.metrics
+        stream = Stream(
+            items,
+            exchange,
+            self._seconds(adapter),
+            on_piece=metrics.stream(exchange.started),
+            on_error=lambda error: metrics.failed(error.code),
+        )
         await stream.begin(batcher)
         self.metrics.tokens(*adapter.tokens_of(items, []))
         return stream

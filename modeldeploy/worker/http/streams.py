@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from modeldeploy.errors import RequestTimeout
+from modeldeploy.errors import ModelDeployError, RequestTimeout
 from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Front
@@ -35,7 +35,8 @@ def took_too_long(seconds: float) -> RequestTimeout:
 
 class Stream:
     """The pieces of one item's answer. Closing it, or cancelling whoever reads it, drops what is
-    not written yet. ``on_piece`` hears of each piece, in the inference thread."""
+    not written yet. ``on_piece`` hears of each piece, in the inference thread, and ``on_error`` of
+    what goes wrong once the answer has begun."""
 
     def __init__(
         self,
@@ -43,11 +44,13 @@ class Stream:
         exchange: Exchange,
         seconds: float,
         on_piece: Callable[[Any], None] = lambda piece: None,
+        on_error: Callable[[ModelDeployError], None] = lambda error: None,
     ) -> None:
         (self._item,) = items
         self._item.sink = self._put
         self._exchange = exchange
         self._on_piece = on_piece
+        self._on_error = on_error
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._loop = asyncio.get_running_loop()
@@ -126,5 +129,8 @@ class Stream:
                     break
                 await self._wait()
             work.result()
+        except ModelDeployError as error:
+            self._on_error(error)
+            raise
         finally:
             self.close()

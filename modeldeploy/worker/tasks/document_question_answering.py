@@ -237,7 +237,7 @@ class DocumentQuestionAnswering(ModelAdapter[ImageQuestion, DocumentAnswersParam
         plan = self.planner.plan(how, start=len(prompt))
         cost = len(prompt) + plan.get("max_new_tokens")
         key = (plan.key, shapes(features), len(prompt))
-        return Item(Page(features, prompt, plan), cost, key)
+        return Item(Page(features, prompt, plan), cost, key, read=len(prompt))
 
     def _write(self, items: list[Item]) -> list[DocumentAnswer]:
         pages: list[Page] = [item.data for item in items]

@@ -64,12 +64,14 @@ class Generator:
             PredictionFailed: the logits are not numbers.
         """
         seed = plans[0].seed
-        if seed is None:
-            return self._write(items, plans, tensors, logprobs=logprobs)
         on = [self._model.device] if self._model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=on):
-            torch.manual_seed(seed)
-            return self._write(items, plans, tensors, logprobs=logprobs)
+        with torch.random.fork_rng(devices=on, enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            rows = self._write(items, plans, tensors, logprobs=logprobs)
+        for item, row in zip(items, rows, strict=True):
+            item.written = len(row.ids)
+        return rows
 
     def _write(
         self,

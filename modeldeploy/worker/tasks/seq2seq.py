@@ -57,7 +57,7 @@ class Seq2Seq(ModelAdapter[Text, How], Generic[How]):
     def pre(self, inputs: Text, parameters: How) -> list[Item]:
         encoded, plan = self.read(inputs.text, parameters)
         cost = (len(encoded) + plan.get("max_new_tokens")) * plan.width
-        return [Item(Reading(encoded, plan), cost, plan.key)]
+        return [Item(Reading(encoded, plan), cost, plan.key, read=len(encoded))]
 
     @abstractmethod
     def read(self, text: str, parameters: How) -> tuple[Encoded, Plan]:
@@ -77,10 +77,6 @@ class Seq2Seq(ModelAdapter[Text, How], Generic[How]):
         tensors.pop("token_type_ids", None)  # encoder-decoders know none
         written = self.generator.write(items, plans, tensors)
         return [Answer(*one) for one in zip(written, plans, strict=True)]
-
-    def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
-        read = sum(len(item.data.encoded) for item in items)
-        return read, sum(len(one.written.ids) for one in raws)
 
     def text(self, raw: Answer, parameters: How) -> str:
         clean_up = parameters.clean_up_tokenization_spaces

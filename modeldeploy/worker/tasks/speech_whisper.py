@@ -116,7 +116,7 @@ class Whisper(Writing):
         how = items[0].data[1]
         words = "return_token_timestamps" in how
         written = self.generate(items, how, **({"return_segments": True} if words else {}))
-        rows = written if isinstance(written, torch.Tensor) else written["sequences"]
+        rows = self.rows(items, written)
         times = _word_times(written) if words else [None] * len(items)
         return [
             self._raw(row, at, item.data[2])

@@ -33,6 +33,7 @@ class Writing:
         self.hearing = hearing
         self.tokenizer = tokenizer
         self.generation = hearing.model.generation_config
+        self._special = frozenset(tokenizer.all_special_ids)
         self._defaults = self._found_defaults()
 
     def _found_defaults(self) -> dict[str, Any]:
@@ -115,8 +116,16 @@ class Writing:
 
     def run(self, items: list[Item]) -> list[Any]:
         written = self.generate(items, items[0].data[1])
-        rows = written if isinstance(written, torch.Tensor) else written["sequences"]
-        return list(rows.cpu())
+        return self.rows(items, written)
+
+    def rows(self, items: list[Item], written: Any) -> list[torch.Tensor]:
+        """What ``generate`` wrote for each item, which is told how many tokens these are, special ones
+        left out."""
+        sequences = written if isinstance(written, torch.Tensor) else written["sequences"]
+        rows = list(sequences.cpu())
+        for item, row in zip(items, rows, strict=True):
+            item.written = sum(token not in self._special for token in row.tolist())
+        return rows
 
     def transcript(self, raws: list[Any], parameters: SpeechRecognitionParameters) -> Transcript:
         return Transcript(self.tokenizer.decode(raws[0], skip_special_tokens=True))

@@ -77,7 +77,7 @@ class TextToSpeech(ModelAdapter[Spoken, TextToSpeechParameters]):
                 f"the text has {len(ids)} tokens, the limit is {self.max_input_length()}",
                 hint="send it in parts",
             )
-        return [Item((ids, parameters, asked), len(ids), object())]
+        return [Item((ids, parameters, asked), len(ids), object(), read=len(ids))]
 
     def _ids(self, text: str) -> list[int]:
         encoded = self.tokens.encode(text)

@@ -68,7 +68,8 @@ class VisualQuestionAnswering(ModelAdapter[ImageQuestion, VisualAnswersParameter
         plan = self.planner.plan(how)
         # BLIP reads a question's padding, so that only questions of one length may share a call.
         key = (plan.key, shapes(features), length)
-        return [Item(Asked(features, plan), length + plan.get("max_new_tokens"), key)]
+        cost = length + plan.get("max_new_tokens")
+        return [Item(Asked(features, plan), cost, key, read=length)]
 
     def forward(self, items: list[Item]) -> list[Any]:
         asked: list[Asked] = [item.data for item in items]

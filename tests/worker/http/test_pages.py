@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from safetensors.torch import load_file, save_file
 
 from modeldeploy.schema.worker import Limits
-from tests.models import tiny
+from tests.models import multimodal, seq2seq, sounds, tiny, vision
 from tests.worker.live import LiveWorker, live_worker
 
 
@@ -91,3 +95,59 @@ def test_the_figures_count_the_tokens_of_texts_that_are_written(tmp_path: Path) 
     )
     assert seen["modeldeploy_time_to_first_token_seconds_count"] == 1
     assert seen["modeldeploy_inter_token_seconds_count"] == pieces - 1
+
+
+def test_an_error_inside_a_stream_is_counted_by_its_code(tmp_path: Path) -> None:
+    folder = tiny.gpt2(tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    (positions,) = (name for name in weights if name.endswith("wpe.weight"))
+    weights[positions][-8:] = float("nan")  # it fails once it has written so far
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with live_worker(tmp_path, "text-generation", folder) as worker:
+        worker.until("ready")
+        before = _figures(worker)
+        asked = {"text": "a" * 40, "max_new_tokens": 20}
+        streamed = worker.predict(**asked, stream=True)
+        seen = _figures(worker)
+    assert streamed.status == 200
+    last = json.loads(streamed.body.strip().rpartition("data:")[2])
+    code = last["error"]["code"]
+    assert streamed.body.count("data:") > 1
+    assert before.get(f"modeldeploy_errors_total{code}", 0) == 0
+    assert seen[f"modeldeploy_errors_total{code}"] == 1
+
+
+def _wrote(folder: Path, task: str, snapshot: Path, **body: Any) -> tuple[int, int]:
+    """How many tokens were read and written for a request, by the figures."""
+    with live_worker(folder, task, snapshot) as worker:
+        worker.until("ready")
+        before = _figures(worker)
+        answer = worker.predict(**body)
+        assert answer.status == 200, answer.body
+        seen = _figures(worker)
+    read, wrote = (
+        int(seen[name] - before[name])
+        for name in ("modeldeploy_tokens_totalinput", "modeldeploy_tokens_totaloutput")
+    )
+    return read, wrote
+
+
+def test_the_figures_count_the_tokens_of_captions_answers_and_transcripts(tmp_path: Path) -> None:
+    image = vision.in_base64(vision.picture())
+    sound = base64.b64encode(sounds.encoded(sounds.noise(1.0))).decode()
+    models: dict[str, tuple[Path, dict[str, Any]]] = {
+        "image-to-text": (multimodal.encoder_decoder(tmp_path / "a"), {"image": image}),
+        "visual-question-answering": (
+            multimodal.blip_questions(tmp_path / "b"),
+            {"image": image, "question": "what is it?"},
+        ),
+        "automatic-speech-recognition": (sounds.whisper(tmp_path / "c"), {"audio": sound}),
+        "summarization": (seq2seq.t5(tmp_path / "d"), {"text": "one two three"}),
+    }
+    reading = {"visual-question-answering", "summarization"}
+    for task, (snapshot, body) in models.items():
+        home = tmp_path / f"w-{task}"
+        home.mkdir()
+        read, wrote = _wrote(home, task, snapshot, **body)
+        assert (read > 0) == (task in reading), task
+        assert wrote > 0, task
