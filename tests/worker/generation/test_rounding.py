@@ -44,7 +44,7 @@ def test_what_it_costs_is_measured_and_told(snapshot: Path) -> None:
 
 
 def test_what_is_too_far_is_undone(snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounding, "_MOST", 1e-12)
+    monkeypatch.setattr(rounding, "MOST", 1e-12)
     adapter: Any = loaded(snapshot, TASK, optimize="close")
     assert _layers(adapter) == 0
     assert adapter.info().runs["steps"].startswith("as before: int8 weights would be")
