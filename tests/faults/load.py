@@ -124,7 +124,7 @@ class Load:
         """No accepted request without a true answer, but where it ``may_break`` because the worker
         that had it was killed; none refused but where it ``may_refuse``; and none that nobody ever
         told."""
-        excuses = {
+        excuses: dict[Kind, Callable[[Fate], bool]] = {
             Kind.ANSWERED: lambda fate: True,
             Kind.BROKEN: may_break,
             Kind.REFUSED: may_refuse,
