@@ -160,8 +160,6 @@ class Service:
 
     def _refuse_if_full(self) -> None:
         """Who sends slowly takes nobody's place: only those are counted whose body is here."""
-        if self.batcher and self.batcher.depth >= self.limits.max_queue:
-            raise self.batcher.full(self.batcher.depth)
         if self.state.in_flight - self._being_read < self.limits.max_queue + _BESIDE:
             return
         if self.batcher:
