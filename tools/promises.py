@@ -17,6 +17,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from tools import endurance
+
 ROOT = Path(__file__).parents[1]
 _MADE = (
     "<!-- made by tools/promises.py of the tests' markers: mark a test, then run make format -->"
@@ -128,7 +130,7 @@ def page() -> str:
         for proof in proofs:
             if proof.promise == number:
                 lines.append(f"| {proof.fault} | [`{proof.test}`](../{proof.file}) |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *endurance.sections()]) + "\n"
 
 
 def main(answer: str, files: list[str]) -> int:
