@@ -166,7 +166,10 @@ class Service:
         self._being_read += 1
 
     def _refuse_if_full(self) -> None:
-        """Who sends slowly takes nobody's place: only those are counted whose body is here."""
+        """Who sends slowly takes nobody's place: only those are counted whose body is here. Where the queue
+        is full, nobody's input is looked at."""
+        if self.batcher and (depth := self.batcher.depth) >= self.limits.max_queue:
+            raise self.batcher.full(depth, self.limits.max_queue)
         here, most = self.state.in_flight - self._being_read, self.limits.max_queue + _BESIDE
         if here < most:
             return
