@@ -201,3 +201,37 @@ def test_a_model_whose_template_never_ends_is_not_served(
     says = r"^failed: .* chat template does not come to an end"
     with pytest.raises(RuntimeError, match=says), served(snapshot, "text-generation"):
         pass
+
+
+MANY = 150_000
+BODIES = {
+    "unknown parameters": {"inputs": "x", "parameters": {f"a{n}": 0 for n in range(MANY)}},
+    "unknown fields": {"inputs": "x", **{f"a{n}": 0 for n in range(MANY)}},
+    "empty lists": {"inputs": [[]] * MANY},
+    "one list in another": {"text": "x", "y": [[[0] * MANY]]},
+    "words": {"texts": ['"\\'] * MANY},
+}
+
+
+@pytest.mark.promise(17, fault="bodies of a hundred thousand keys, lists and numbers")
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("path", ["/predict", "/", "/tokenize", "/v2/models/demo/infer"])
+def test_values_are_counted_before_they_are_made(sentiment: Served, path: str, body: Any) -> None:
+    status, said = ask(sentiment, path, body)
+    assert status == 422
+    assert "the body holds more than 100000 values" in json.dumps(said)
+
+
+@pytest.mark.parametrize("ending", [",[{" * MANY, '\\",[{\\"' * MANY, '",[{' * MANY])
+def test_what_stands_in_a_text_is_no_value(sentiment: Served, ending: str) -> None:
+    status, said = ask(sentiment, "/predict", {"text": ending, "truncate": True})
+    assert status == 200, said
+
+
+@pytest.mark.promise(17, fault="a tensor of empty rows, more than its shape has")
+@pytest.mark.parametrize("data", [["good", []], ["good", [], []], [["good", "bad"]], [["good"]]])
+def test_rows_are_those_of_the_shape(sentiment: Served, data: list[Any]) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": data}
+    assert ask(sentiment, "/v2/models/demo/infer", {"inputs": [tensor]})[0] == 422
+    rows = {**tensor, "shape": [1, 1], "data": [["good"]]}
+    assert ask(sentiment, "/v2/models/demo/infer", {"inputs": [rows]})[0] == 200

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
@@ -26,6 +26,8 @@ from modeldeploy.schema.tasks import (
     native_request,
 )
 
+MOST_VALUES = 100_000
+_FEW_BYTES = 1 << 17  # in which there are no more than that makes a difference
 # Fields that clients know, and that may only be null here.
 _UNSUPPORTED = re.compile(r"^Expected `null`, got `\w+`")
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
@@ -42,6 +44,31 @@ class Asked:
     many: bool
     stream: bool = False
     task: TaskSchema | None = None
+
+
+def check_values(raw: bytes) -> None:
+    """Whatever reads JSON makes all its values in one go, while nobody else's turn comes: more of them
+    than any request has are refused before. They are counted outside of strings; what is no JSON is
+    for the reader to refuse.
+
+    Raises:
+        InvalidRequest: there are too many.
+    """
+    if len(raw) < _FEW_BYTES or _beginnings(raw) <= MOST_VALUES:
+        return
+    quotes = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    many = quotes.count(b'"') > 4 * MOST_VALUES  # a key and a text for each
+    outside = b"" if many else b"".join(quotes.split(b'"')[::2])
+    if many or _beginnings(outside) > MOST_VALUES:
+        raise InvalidRequest(
+            f"the body holds more than {MOST_VALUES} values, which is the limit",
+            hint="send several requests, each with less",
+        )
+
+
+def _beginnings(raw: bytes) -> int:
+    """No fewer than the values that begin there."""
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:
@@ -76,8 +103,11 @@ def decode(raw: bytes | msgspec.Raw, kind: Any, at: str = "$") -> Any:
     """``raw`` as ``kind``; ``at`` is where in the body it stands.
 
     Raises:
-        MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not a ``kind``.
+        MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not a ``kind``, or has too many
+            values.
     """
+    if isinstance(raw, bytes):
+        check_values(raw)
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
@@ -106,10 +136,15 @@ def is_hf(raw: bytes) -> bool:
     if b'"inputs"' not in raw:
         return False
     try:
-        body = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(raw, type=_WithInputs).inputs is not UNSET
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return "inputs" in body
+
+
+class _WithInputs(Struct):
+    """Other fields are not looked at."""
+
+    inputs: msgspec.Raw | UnsetType = UNSET
 
 
 def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
@@ -226,8 +261,8 @@ def _loosely(value: Any, kind: Any) -> Any:
 def _plain(part: Any) -> Any:
     """A list or an object where a text is JSON of one, else the part itself."""
     if isinstance(part, str) and part[:1] in {"[", "{"}:
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            return msgspec.json.decode(part)
+        with contextlib.suppress(MalformedBody):
+            return decode(part.encode(), Any)
     return part
 
 
