@@ -30,7 +30,8 @@ from modeldeploy.worker.http.exchange import Exchange, exchange_of
 from modeldeploy.worker.http.operations import About, Operation, answer, bodies, errors
 from modeldeploy.worker.http.requests import check_count, decode
 from modeldeploy.worker.http.routing import JSON, JsonRoute
-from modeldeploy.worker.http.service import Service, attending
+from modeldeploy.worker.http.service import Service
+from modeldeploy.worker.http.streams import attending
 from modeldeploy.worker.http.weight import weight
 
 T = TypeVar("T")

@@ -25,9 +25,8 @@ from modeldeploy.schema.tasks import (
     hf_parameters,
     native_request,
 )
+from modeldeploy.worker.http.values import check_values
 
-MOST_VALUES = 100_000
-_FEW_BYTES = 1 << 17  # in which there are no more than that makes a difference
 # Fields that clients know, and that may only be null here.
 _UNSUPPORTED = re.compile(r"^Expected `null`, got `\w+`")
 _HINT = "GET /info has an example body, GET /openapi.json the schema"
@@ -44,31 +43,6 @@ class Asked:
     many: bool
     stream: bool = False
     task: TaskSchema | None = None
-
-
-def check_values(raw: bytes) -> None:
-    """Whatever reads JSON makes all its values in one go, while nobody else's turn comes: more of them
-    than any request has are refused before. They are counted outside of strings; what is no JSON is
-    for the reader to refuse.
-
-    Raises:
-        InvalidRequest: there are too many.
-    """
-    if len(raw) < _FEW_BYTES or _beginnings(raw) <= MOST_VALUES:
-        return
-    quotes = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    many = quotes.count(b'"') > 4 * MOST_VALUES  # a key and a text for each
-    outside = b"" if many else b"".join(quotes.split(b'"')[::2])
-    if many or _beginnings(outside) > MOST_VALUES:
-        raise InvalidRequest(
-            f"the body holds more than {MOST_VALUES} values, which is the limit",
-            hint="send several requests, each with less",
-        )
-
-
-def _beginnings(raw: bytes) -> int:
-    """No fewer than the values that begin there."""
-    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def parse(task: TaskSchema, raw: bytes, most: int) -> Asked:

@@ -23,8 +23,6 @@ from modeldeploy.errors import (
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.threads import Threads
-from modeldeploy.web.attending import Attending
-from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Adapter, Dropped, Item
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.effort import Effort, go_on
@@ -32,7 +30,7 @@ from modeldeploy.worker.failures import one_line, panics_as_errors
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.metrics import Metrics
-from modeldeploy.worker.http.streams import Stream, took_too_long
+from modeldeploy.worker.http.streams import Stream, attending
 from modeldeploy.worker.http.weight import QUICK, weight
 from modeldeploy.worker.state import WorkerState
 
@@ -303,15 +301,6 @@ class Service:
                         hint="send several requests, each with less",
                     )
         return made
-
-
-def attending(seconds: float, exchange: Exchange) -> Attending:
-    """For what is done for one client, and no longer than it waits and may.
-
-    Raises:
-        RequestTimeout; ClientGone.
-    """
-    return Attending(seconds, lambda: took_too_long(seconds), exchange.gone, ClientGone)
 
 
 def _effort(adapter: AnyAdapter, inputs: Sequence[Any]) -> int:
