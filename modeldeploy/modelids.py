@@ -1,4 +1,4 @@
-"""What a model id may look like; checked before any of it touches a path or a URL."""
+"""What a model id, and a name in a model's repository, may look like; checked before any of it touches a path or a URL."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ _FORMS = (
 )
 _GGUF = ".gguf"
 _FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()=-]*")
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a name that a repository gives, of a file or a folder, stays inside its snapshot."""
+    parts = name.split("/")
+    return (
+        name.isprintable()
+        and "\\" not in name
+        and all(part and part not in {".", ".."} for part in parts)
+    )
 
 
 @dataclass(frozen=True)

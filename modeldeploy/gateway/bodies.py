@@ -71,5 +71,5 @@ def _of_json(raw: bytes) -> str:
         return _named(raw).model
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"model: {error}", hint="GET /v1/models lists them") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"the body is not JSON: {error}") from error

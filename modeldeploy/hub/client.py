@@ -32,8 +32,8 @@ from modeldeploy.hub.hf import (
     parse_ratelimit_headers,
 )
 from modeldeploy.hub.limits import Limits
-from modeldeploy.hub.listing import Listing, RepoFile, is_etag, is_safe_name
-from modeldeploy.modelids import HubModel, is_commit
+from modeldeploy.hub.listing import Listing, RepoFile, is_etag
+from modeldeploy.modelids import HubModel, is_commit, is_safe_name
 from modeldeploy.schema.deployment import HubAccess
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from modeldeploy.hub.listing import Listing, RepoFile, is_etag, is_safe_name
-from modeldeploy.modelids import is_commit
+from modeldeploy.hub.listing import Listing, RepoFile, is_etag
+from modeldeploy.modelids import is_commit, is_safe_name
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,3 @@ class Listing(Struct, frozen=True, kw_only=True):
 def is_etag(text: str) -> bool:
     """Whether ``text`` can be checked against content, and is safe as a file name."""
     return _ETAG.fullmatch(text) is not None
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether a file name from the Hub stays inside the snapshot that it is linked into."""
-    parts = name.split("/")
-    return (
-        name.isprintable()
-        and "\\" not in name
-        and all(part and part not in {".", ".."} for part in parts)
-    )

@@ -10,8 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from modeldeploy.errors import UnsafeWeights, UnsupportedModel
-from modeldeploy.hub.listing import is_safe_name
-from modeldeploy.modelids import is_gguf
+from modeldeploy.modelids import is_gguf, is_safe_name
 from modeldeploy.schema.deployment import Spec
 
 CONFIG = "config.json"

@@ -121,8 +121,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
 
 class Adapter(ABC, Generic[Inputs, Parameters]):
-    """A task on one model. ``quick_pre`` says whether ``pre`` of a short input may run in the
-    event loop, ``generates`` whether the longer time limit is its own."""
+    """A task on one model. ``generates`` says whether the longer time limit is its own,
+    ``quick_pre`` what :meth:`is_quick` does of any input."""
 
     quick_pre: ClassVar[bool] = True
     generates: ClassVar[bool] = False
@@ -143,6 +143,10 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         Raises:
             ModelError: with one line of cause.
         """
+
+    def is_quick(self, inputs: Inputs) -> bool:
+        """Whether ``pre`` of this input, if it is a short one, may run in the event loop."""
+        return self.quick_pre
 
     @abstractmethod
     def pre(self, inputs: Inputs, parameters: Parameters) -> list[Item]:

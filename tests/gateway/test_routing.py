@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,19 @@ def test_v1_says_in_openais_words_what_is_wrong(
         assert found == status
         assert words in error["message"]
         assert error.keys() == {"message", "type", "param", "code"}
+
+    tell(story)
+
+
+@pytest.mark.promise(17, fault="JSON nested deeper than anybody's stack, at the front door")
+def test_deep_nesting_is_a_bad_request(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a")}) as one:
+            deep = b"[" * 10 * sys.getrecursionlimit()
+            body = b'{"model": "a", "x": ' + deep
+            for path in ("/v1/chat/completions", "/v1/embeddings"):
+                status, _, raw = await one.ask("POST", path, data=body, headers=JSON)
+                assert status == 400, raw
 
     tell(story)
 

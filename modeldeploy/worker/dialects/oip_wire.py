@@ -130,7 +130,7 @@ def elements(tensors: Sequence[InputTensor], tail: bytes) -> list[list[str | byt
             )
         values: list[str | bytes]
         if tensor.data is not None:
-            values = _flat(tensor.data)
+            values = _flat(tensor.name, tensor.shape, tensor.data)
         else:
             assert size is not None
             values = _unpacked(tail[at : at + size], size, tensor.name)
@@ -145,13 +145,18 @@ def elements(tensors: Sequence[InputTensor], tail: bytes) -> list[list[str | byt
     return found
 
 
-def _flat(data: list[str | list[str]]) -> list[str | bytes]:
+def _flat(name: str, shape: list[int], data: list[str | list[str]]) -> list[str | bytes]:
+    """Rows may be lists where the shape has them, and then are of one element each."""
     flat: list[str | bytes] = []
     for one in data:
-        if isinstance(one, str):
-            flat.append(one)
-        else:
-            flat.extend(one)
+        if isinstance(one, list):
+            if len(shape) != 2 or len(one) != 1:
+                raise InvalidRequest(
+                    f"input {name!r} has a row of {len(one)} elements and the shape {shape}",
+                    hint="data is a list of strings, or of lists of one each for a shape of [n, 1]",
+                )
+            (one,) = one
+        flat.append(one)
     return flat
 
 

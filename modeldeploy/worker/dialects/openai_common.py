@@ -68,7 +68,7 @@ class Handler(ABC):
                 f"the content type is {exchange.media_type[:100]!r}", hint="send application/json"
             )
         raw = await self.service.body(exchange)
-        found: T = decode(raw, kind)
+        found: T = await self.service.aside(len(raw), decode, raw, kind)
         self.check_model(found.model)  # type: ignore[attr-defined]  # every request names one
         return found
 

@@ -33,7 +33,7 @@ async def asked(service: Service, exchange: Exchange, parse: Parse) -> Asked:
     if is_media:
         return raw_input(task, raw)
     parts = await form_parts(exchange, raw, limits.max_body_bytes)
-    return from_form(task, parts, limits.max_texts)
+    return await service.aside(len(raw), from_form, task, parts, limits.max_texts)
 
 
 def _unsupported(kind: str, task: TaskSchema) -> UnsupportedMediaType:

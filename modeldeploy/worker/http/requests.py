@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
@@ -25,6 +25,7 @@ from modeldeploy.schema.tasks import (
     hf_parameters,
     native_request,
 )
+from modeldeploy.worker.http.values import check_values
 
 # Fields that clients know, and that may only be null here.
 _UNSUPPORTED = re.compile(r"^Expected `null`, got `\w+`")
@@ -76,8 +77,11 @@ def decode(raw: bytes | msgspec.Raw, kind: Any, at: str = "$") -> Any:
     """``raw`` as ``kind``; ``at`` is where in the body it stands.
 
     Raises:
-        MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not a ``kind``.
+        MalformedBody: it is not JSON in UTF-8. InvalidRequest: it is not a ``kind``, or has too many
+            values.
     """
+    if isinstance(raw, bytes):
+        check_values(raw)
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
@@ -106,10 +110,15 @@ def is_hf(raw: bytes) -> bool:
     if b'"inputs"' not in raw:
         return False
     try:
-        body = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(raw, type=_WithInputs).inputs is not UNSET
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return "inputs" in body
+
+
+class _WithInputs(Struct):
+    """Other fields are not looked at."""
+
+    inputs: msgspec.Raw | UnsetType = UNSET
 
 
 def parse_hf(task: TaskSchema, raw: bytes, most: int) -> Asked:
@@ -226,8 +235,8 @@ def _loosely(value: Any, kind: Any) -> Any:
 def _plain(part: Any) -> Any:
     """A list or an object where a text is JSON of one, else the part itself."""
     if isinstance(part, str) and part[:1] in {"[", "{"}:
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            return msgspec.json.decode(part)
+        with contextlib.suppress(MalformedBody):
+            return decode(part.encode(), Any)
     return part
 
 

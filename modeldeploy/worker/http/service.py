@@ -23,16 +23,15 @@ from modeldeploy.errors import (
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.threads import Threads
-from modeldeploy.web.attending import Attending
-from modeldeploy.web.incoming import ClientGone
-from modeldeploy.worker.adapter import Adapter, Item
+from modeldeploy.worker.adapter import Adapter, Dropped, Item
 from modeldeploy.worker.batching import hanging
 from modeldeploy.worker.batching.front import Front
+from modeldeploy.worker.effort import Effort, go_on
 from modeldeploy.worker.failures import one_line, panics_as_errors
 from modeldeploy.worker.http.exchange import Exchange
 from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.metrics import Metrics
-from modeldeploy.worker.http.streams import Stream, took_too_long
+from modeldeploy.worker.http.streams import Stream, attending
 from modeldeploy.worker.http.weight import QUICK, weight
 from modeldeploy.worker.state import WorkerState
 
@@ -235,10 +234,16 @@ class Service:
         return error
 
     async def aside(self, effort: int, function: Callable[..., T], *arguments: Any) -> T:
-        """``function`` here, or off the event loop where ``effort`` says that it takes long."""
+        """``function`` here, or off the event loop where ``effort`` says that it takes long. There
+        it hears of a cancellation where it looks (:mod:`modeldeploy.worker.effort`)."""
         if effort <= QUICK:
             return function(*arguments)
-        return await self._loop.run_in_executor(self._aside, function, *arguments)
+        work = Effort()
+        try:
+            return await self._loop.run_in_executor(self._aside, work.of, function, *arguments)
+        except asyncio.CancelledError:
+            work.abandoned = True
+            raise
 
     async def predict(
         self, inputs: Sequence[Any], parameters: Any, exchange: Exchange
@@ -251,7 +256,7 @@ class Service:
         self._check_count(inputs)
         adapter, batcher = await self.model()
         seconds = self._seconds(adapter)
-        with Attending(seconds, lambda: took_too_long(seconds), exchange.gone, ClientGone):
+        with attending(seconds, exchange):
             return await self._work(adapter, batcher, inputs, parameters, exchange)
 
     def _check_count(self, inputs: Sequence[Any]) -> None:
@@ -274,14 +279,15 @@ class Service:
                 later is raised by the stream.
         """
         adapter, batcher = await self.model()
-        (inputs,) = await self._media.fetched([inputs])
-        effort = weight(inputs) if adapter.quick_pre else QUICK + 1
-        (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
-        metrics = self.metrics
+        seconds, metrics = self._seconds(adapter), self.metrics
+        with attending(seconds, exchange):
+            (inputs,) = await self._media.fetched([inputs])
+            effort = _effort(adapter, [inputs])
+            (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
         stream = Stream(
             items,
             exchange,
-            self._seconds(adapter),
+            seconds,
             on_piece=metrics.stream(exchange.started),
             on_error=lambda error: metrics.failed(error.code),
         )
@@ -298,7 +304,7 @@ class Service:
         exchange: Exchange,
     ) -> list[Any]:
         inputs = await self._media.fetched(inputs)
-        effort = weight(*inputs) if adapter.quick_pre else QUICK + 1
+        effort = _effort(adapter, inputs)
         made = await self.aside(effort, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items], exchange.timed_by)
         items = [item for items in made for item in items]
@@ -312,6 +318,7 @@ class Service:
         made: list[list[Item]] = []
         count = 0
         for index, one in enumerate(inputs):
+            go_on()
             with _contained():
                 try:
                     items = adapter.pre(one, parameters)
@@ -331,6 +338,11 @@ class Service:
         return made
 
 
+def _effort(adapter: AnyAdapter, inputs: Sequence[Any]) -> int:
+    """Of the adapter's ``pre``, as :meth:`Service.aside` takes it."""
+    return weight(*inputs) if all(map(adapter.is_quick, inputs)) else QUICK + 1
+
+
 def _post(
     adapter: AnyAdapter,
     made: list[list[Item]],
@@ -341,6 +353,7 @@ def _post(
     results = []
     start = 0
     for items, one in zip(made, inputs, strict=True):
+        go_on()
         with _contained():
             results.append(adapter.post(raws[start : start + len(items)], one, parameters))
         start += len(items)
@@ -367,7 +380,7 @@ def _contained() -> Iterator[None]:
     try:
         with panics_as_errors():
             yield
-    except ModelDeployError:
+    except (ModelDeployError, Dropped):
         raise
     except Exception as error:  # whatever a foreign model raises fails this request alone
         log.exception("the model failed on an input")

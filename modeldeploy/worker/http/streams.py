@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from modeldeploy.errors import ModelDeployError, RequestTimeout
+from modeldeploy.web.attending import Attending
 from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Front
@@ -31,6 +32,15 @@ def took_too_long(seconds: float) -> RequestTimeout:
         f"the request was not done within {math.ceil(seconds)} seconds",
         hint="ask for less, or try again when there is less to do",
     )
+
+
+def attending(seconds: float, exchange: Exchange) -> Attending:
+    """For what is done for one client, and no longer than it waits and may.
+
+    Raises:
+        RequestTimeout; ClientGone.
+    """
+    return Attending(seconds, lambda: took_too_long(seconds), exchange.gone, ClientGone)
 
 
 class Stream:

@@ -10,6 +10,8 @@ import soundfile
 import soxr
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.adapter import Dropped
+from modeldeploy.worker.effort import spend
 from modeldeploy.worker.tasks import riff
 from modeldeploy.worker.tasks.encoded import Medium
 
@@ -49,7 +51,7 @@ def _open(raw: bytes, rate: int, max_seconds: float) -> Samples:
             _check(file)
             samples, read = _mono(file, rate, max_seconds)
             _check_end(riff.missing_frames(raw) or _missing(file, read))
-    except InvalidRequest:
+    except (InvalidRequest, Dropped):
         raise
     except Exception as error:  # libsndfile raises whatever a damaged file leads it to
         raise _undecodable(type(error).__name__) from error
@@ -106,6 +108,7 @@ def _mono(file: soundfile.SoundFile, rate: int, max_seconds: float) -> tuple[Sam
     blocks = []
     for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
         count += len(block)
+        spend(len(block), "samples")
         if count > most:
             raise InputTooLong(
                 f"audio: it is longer than {max_seconds:g} seconds, the limit here",

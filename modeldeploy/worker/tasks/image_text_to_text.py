@@ -15,7 +15,7 @@ from modeldeploy.worker.adapter import BatchLimits, Item, Source
 from modeldeploy.worker.generation import fallback
 from modeldeploy.worker.generation.rows import Prompt
 from modeldeploy.worker.loading import processors
-from modeldeploy.worker.tasks import images
+from modeldeploy.worker.tasks import images, templates
 from modeldeploy.worker.tasks.choosing import Defaults
 from modeldeploy.worker.tasks.conversations import conversation_of, images_of, turn_of
 from modeldeploy.worker.tasks.features import Features, joined, processed, shapes
@@ -67,6 +67,9 @@ class ImageTextToText(TextGeneration):
         super().prepare(source)
         self._by_length = self._by_length or bool(self.config.is_encoder_decoder)
         self.processor = processors.load_processor(source)
+        if self.processor.chat_template:
+            hello = [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]
+            templates.check(lambda: self.processor.apply_chat_template(hello))
         mark = getattr(self.processor, "image_token", None)
         self._mark = mark if isinstance(mark, str) else ""
         # Calls of a tokenizer set its truncation and padding, which is state of its own.
@@ -120,11 +123,7 @@ class ImageTextToText(TextGeneration):
         """What the processor makes of a prompt and its images."""
         if isinstance(given, ImageConversation):
             return self._templated_features(given)
-        if len(given.text) > _MOST_CHARACTERS:
-            raise InputTooLong(
-                f"the text has {len(given.text)} characters, the limit is {_MOST_CHARACTERS}",
-                hint="shorten it",
-            )
+        _check_length(len(given.text))
         marked = given.text.count(self._mark) if self._mark else 0
         if marked and marked != len(images_of(given)):
             raise InvalidRequest(
@@ -137,7 +136,7 @@ class ImageTextToText(TextGeneration):
         return self._plain_features(given)
 
     def _templated_features(self, given: ImageConversation) -> Features:
-        self._check_marks(given)
+        self._check_texts(given)
         shown = iter([images.decode(one).convert("RGB") for one in given.images])
         messages = [
             {
@@ -150,18 +149,21 @@ class ImageTextToText(TextGeneration):
             for turn in given.messages
         ]
         return self._process(
-            lambda: self.processor.apply_chat_template(
-                messages,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
+            lambda: templates.rendered(
+                lambda: self.processor.apply_chat_template(
+                    messages,
+                    add_generation_prompt=True,
+                    tokenize=True,
+                    return_dict=True,
+                    return_tensors="pt",
+                )
             ),
             "messages, images",
         )
 
-    def _check_marks(self, given: ImageConversation) -> None:
-        texts = (part.get("text", "") for turn in given.messages for part in turn["content"])
+    def _check_texts(self, given: ImageConversation) -> None:
+        texts = [part.get("text", "") for turn in given.messages for part in turn["content"]]
+        _check_length(sum(map(len, texts)))
         if self._mark and any(self._mark in text for text in texts):
             raise InvalidRequest(
                 f"messages: a text holds {self._mark}, which stands for an image with this model",
@@ -199,3 +201,11 @@ class ImageTextToText(TextGeneration):
         tensors = joined(rows, self.model.dtype, pad_id, left=True)
         seen = {name: one for name, one in tensors.items() if name not in _OF_THE_PROMPT}
         return fallback.write(self.model, items, self.text, self.ends, pad_id, seen)
+
+
+def _check_length(characters: int) -> None:
+    if characters > _MOST_CHARACTERS:
+        raise InputTooLong(
+            f"the text has {characters} characters, the limit is {_MOST_CHARACTERS}",
+            hint="shorten it",
+        )

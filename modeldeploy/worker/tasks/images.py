@@ -12,6 +12,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.adapter import Dropped
+from modeldeploy.worker.effort import go_on, spend
 from modeldeploy.worker.tasks.encoded import Medium
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -72,9 +74,11 @@ def _open(raw: bytes, choose: Choose | None) -> list[Image.Image]:
         with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             check_size(*image.size)
             places = choose(getattr(image, "n_frames", 1)) if choose else [0]
-            check_frames(len(places) * image.width * image.height)
+            pixels = len(places) * image.width * image.height
+            check_frames(pixels)
+            spend(pixels, "pixels")
             return [_frame(image, at) for at in places]
-    except InvalidRequest:
+    except (InvalidRequest, Dropped):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow's own limits, which it looks at before we learn of the size.
@@ -90,6 +94,9 @@ def _open(raw: bytes, choose: Choose | None) -> list[Image.Image]:
 
 
 def _frame(image: Image.Image, at: int) -> Image.Image:
+    for step in range(image.tell() + 1, at):  # each frame is made of the one before
+        go_on()
+        image.seek(step)
     image.seek(at)
     image.load()
     return _plain(ImageOps.exif_transpose(image))

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from modeldeploy.errors import ModelError, UnsupportedModel
+from modeldeploy.modelids import is_safe_name
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "Tanh": torch.tanh,
@@ -63,7 +64,8 @@ class SentenceModules:
 def read(folder: Path, device: torch.device) -> SentenceModules:
     """
     Raises:
-        UnsupportedModel: a module is of a kind that we do not know. ModelError: a file is damaged.
+        UnsupportedModel: a module is of a kind that we do not know. ModelError: a file is damaged, or
+            would lie outside of the model's directory.
     """
     extras = _json(folder / "config_sentence_transformers.json")
     transformer = _json(folder / "sentence_bert_config.json")
@@ -71,7 +73,7 @@ def read(folder: Path, device: torch.device) -> SentenceModules:
     dense: list[Dense] = []
     for module in _modules(folder):
         kind = str(module.get("type", "")).rpartition(".")[2]
-        place = folder / str(module.get("path", ""))
+        place = _place(folder, str(module.get("path", "")))
         if kind == "Pooling":
             config = _json(place / "config.json")
             found.update(
@@ -102,6 +104,15 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(modules, list) or not all(isinstance(one, dict) for one in modules):
         raise ModelError("modules.json is not a list of modules")
     return modules
+
+
+def _place(folder: Path, name: str) -> Path:
+    if name and not is_safe_name(name):
+        raise ModelError(
+            f"modules.json names a folder outside of the model: {name[:100]!r}",
+            hint="deploy it from where it comes whole",
+        )
+    return folder / name
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from modeldeploy.worker.generation.slab import Running, Slab
 from modeldeploy.worker.generation.step_graph import StepGraph
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import kept_bytes
+from modeldeploy.worker.tasks import templates
 from modeldeploy.worker.tasks.choosing import Defaults, sampling_of
 from modeldeploy.worker.tasks.model import ModelAdapter
 from modeldeploy.worker.tasks.spelling import Speller
@@ -72,6 +73,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
+        if self.tokens.tokenizer.chat_template:
+            templates.check(lambda: self._filled([{"role": "user", "content": "Hello"}]))
         self.memory = source.memory
         own = self.model.generation_config
         ends = own.eos_token_id
@@ -197,6 +200,9 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     # Prompts
 
+    def is_quick(self, inputs: Asked) -> bool:
+        return super().is_quick(inputs) and not isinstance(inputs, Conversation)
+
     def pre(self, inputs: Asked, parameters: TextGenerationParameters) -> list[Item]:
         ids = self._prompt_ids(inputs)
         if parameters.truncate:
@@ -250,22 +256,24 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         Raises:
             InvalidRequest: it has none, or the template refuses the conversation.
         """
-        tokenizer = self.tokens.tokenizer
-        if not tokenizer.chat_template:
+        if not self.tokens.tokenizer.chat_template:
             raise InvalidRequest(
                 "messages: this model has no chat template, so it knows no conversations",
                 hint="use /v1/completions or /predict with a prompt, or deploy an instruct model",
             )
         messages = [{"role": one.role, "content": one.content} for one in conversation.messages]
         try:
-            prompt: str = tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
+            return templates.rendered(lambda: self._filled(messages))
         except Exception as error:  # templates are programs, and refuse in their own words
             raise InvalidRequest(
                 f"messages: the model's chat template does not take them: {one_line(error)}",
                 hint="most templates want user and assistant to take turns, system at the start",
             ) from error
+
+    def _filled(self, messages: list[dict[str, str]]) -> str:
+        prompt: str = self.tokens.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
         return prompt
 
     def _new_tokens(self, prompt: int, parameters: TextGenerationParameters) -> int:

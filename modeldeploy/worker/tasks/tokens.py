@@ -15,8 +15,11 @@ import numpy.typing as npt
 import torch
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.effort import spend
 from modeldeploy.worker.failures import panics_as_errors
 
+_MOST_CHARACTERS = 2_000_000
+_LONG = 10_000  # characters: what the GIL is given up for
 _NO_LIMIT = 10**9  # tokenizers without a limit say 10^30
 _CHARACTERS_PER_TOKEN = 100
 _LEAST_CHARACTERS = 100_000
@@ -137,12 +140,32 @@ class Tokens:
         self.window = window if self.window is None else min(self.window, window)
 
     @property
+    def most_characters(self) -> int:
+        """Of a text that could have its place in the window."""
+        if self.window is None:
+            return _MOST_CHARACTERS
+        wide = self.window * _CHARACTERS_PER_TOKEN
+        return min(_MOST_CHARACTERS, max(_LEAST_CHARACTERS, wide))
+
+    def check_length(self, text: str) -> None:
+        """
+        Raises:
+            InputTooLong: it could not have its place in the window.
+        """
+        if len(text) > self.most_characters:
+            raise _very_long(len(text), self.most_characters)
+
+    @property
     def has_offsets(self) -> bool:
         """Whether tokens know where in the text they are."""
         return self._rust is not None
 
     def encode(self, text: str, pair: str | None = None) -> Encoded:
-        """All tokens of a text, however many."""
+        """All tokens of a text, whatever the window.
+
+        Raises:
+            InputTooLong: so many that no window would hold them, or that the request has too many.
+        """
         return self._encode(text, pair, special=True)
 
     def encode_bare(self, text: str) -> Encoded:
@@ -150,10 +173,20 @@ class Tokens:
         return self._encode(text, None, special=False)
 
     def _encode(self, text: str, pair: str | None, *, special: bool) -> Encoded:
+        length = len(text) + len(pair or "")
+        if length > _MOST_CHARACTERS:
+            raise _very_long(length, _MOST_CHARACTERS)
         if self._rust is None:
-            return self._encode_slowly(text, pair, special=special)
+            encoded = self._encode_slowly(text, pair, special=special)
+            spend(len(encoded), "tokens")
+            return encoded
         with panics_as_errors():
-            raw = self._rust.encode(text, pair, add_special_tokens=special)
+            if length < _LONG:
+                raw = self._rust.encode(text, pair, add_special_tokens=special)
+            else:  # others may go on meanwhile: ``encode`` keeps the GIL
+                one = text if pair is None else (text, pair)
+                (raw,) = self._rust.encode_batch([one], add_special_tokens=special)
+        spend(len(raw), "tokens")
         return Encoded(
             raw.ids,
             raw.type_ids,
@@ -183,10 +216,10 @@ class Tokens:
         """
         if self.window is None:
             return _some(self.encode(text))
-        most = max(_LEAST_CHARACTERS, self.window * _CHARACTERS_PER_TOKEN)
-        if len(text) > most:
+        if len(text) > self.most_characters:
             if not truncate:
                 raise _too_long(f"{len(text)} characters", self.window)
+            most = self.most_characters
             text = text[-most:] if from_left else text[:most]
         encoded = _some(self.encode(text))
         if len(encoded) > self.window:
@@ -256,6 +289,10 @@ def _some(encoded: Encoded) -> Encoded:
     if not len(encoded):
         raise InvalidRequest("text: there is nothing in it to read")
     return encoded
+
+
+def _very_long(length: int, most: int) -> InputTooLong:
+    return InputTooLong(f"the text has {length} characters, the limit is {most}", hint="shorten it")
 
 
 def _too_long(length: str, window: int) -> InputTooLong:

@@ -14,6 +14,8 @@ from typing import Any
 from PIL import Image
 
 from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.worker.adapter import Dropped
+from modeldeploy.worker.effort import go_on, spend
 from modeldeploy.worker.tasks import images
 from modeldeploy.worker.tasks.images import Choose
 
@@ -53,7 +55,7 @@ def _decode_file(video: str | bytes, choose: Choose) -> list[Image.Image]:
         ) from error
     try:
         return _by_av(av, raw, kind, choose)
-    except InvalidRequest:
+    except (InvalidRequest, Dropped):
         raise
     except Exception as error:  # FFmpeg's decoders raise whatever a damaged file leads them to
         raise InvalidRequest(f"video: it cannot be decoded ({type(error).__name__})") from error
@@ -82,6 +84,7 @@ def _by_av(av: Any, raw: bytes, kind: str, choose: Choose) -> list[Image.Image]:
     count = 0
     with av.open(io.BytesIO(raw), format=kind) as film:
         for packet in film.demux(video=0):
+            go_on()
             count = _within_limit(count + (packet.size > 0))
     if count == 0:
         raise InvalidRequest("video: there are no pictures in it")
@@ -89,9 +92,11 @@ def _by_av(av: Any, raw: bytes, kind: str, choose: Choose) -> list[Image.Image]:
     found: dict[int, Image.Image] = {}
     with av.open(io.BytesIO(raw), format=kind) as film:
         for at, frame in enumerate(film.decode(video=0)):
+            go_on()
             images.check_size(frame.width, frame.height)
             images.check_frames(len(places) * frame.width * frame.height)
             if at in places:
+                spend(frame.width * frame.height, "pixels")
                 found[at] = frame.to_image()
             if at >= max(places):
                 break

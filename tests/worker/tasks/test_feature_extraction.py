@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from transformers import pipeline
 
-from modeldeploy.errors import InputTooLong, InvalidRequest
+from modeldeploy.errors import InputTooLong, InvalidRequest, ModelError
 from modeldeploy.worker.adapter import Adapter
 from tests.models import minilm, tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
@@ -127,3 +128,16 @@ def test_a_vector_comes_in_base64_as_asked(adapter: Adapter[Any, Any]) -> None:
     assert np.frombuffer(base64.b64decode(packed), "<f4").tolist() == vector
     with pytest.raises(InvalidRequest, match="encoding_format"):
         predict(adapter, text, parameters(TASK, pooling="none", encoding_format="base64"))
+
+
+@pytest.mark.promise(23, fault="a modules.json that names folders outside of the model")
+@pytest.mark.parametrize("absolute", [True, False])
+def test_modules_are_read_from_the_model_alone(tmp_path: Path, absolute: bool) -> None:
+    folder, elsewhere = tiny.sentence_encoder(tmp_path / "m", "mean"), tmp_path / "2_Dense"
+    (folder / "2_Dense").rename(elsewhere)
+    file = folder / "modules.json"
+    modules = json.loads(file.read_text())
+    modules[2]["path"] = str(elsewhere) if absolute else "../2_Dense"
+    file.write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match="names a folder outside of the model"):
+        loaded(folder, TASK)
