@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -30,6 +31,11 @@ _DETAIL_LINES = 15
 
 def new_replica_id() -> str:
     return secrets.token_hex(6)
+
+
+def _write(file: Path, content: bytes) -> None:
+    with open(file, "wb", opener=paths.private_open) as stream:
+        stream.write(content)
 
 
 class Worker:
@@ -67,7 +73,7 @@ class Worker:
         self._stop_watching = processes.watch(record.identity, self._ended)
 
     @classmethod
-    def start(
+    async def start(
         cls,
         engine: Engine,
         spec: WorkerSpec,
@@ -82,17 +88,17 @@ class Worker:
         may take.
 
         Raises:
-            OSError: no process could be started.
+            NotStarted: try again. OSError: no process could be started.
         """
         spec_file = where.worker_spec(spec.replica)
-        with open(spec_file, "wb", opener=paths.private_open) as file:
-            file.write(msgspec.json.encode(spec))
+        _write(spec_file, msgspec.json.encode(spec))
         log_start = logs.size(where.deployment_log(spec.deployment))
         reader, leash = os.pipe()
         try:
-            started = engine.start(spec, str(spec_file), listener.listen(), reader)
-        except BaseException:  # whatever it was, the pipe must not leak
+            started = await engine.start(spec, str(spec_file), listener.listen(), reader)
+        except BaseException:  # given up, too: what was started after all ends with its leash
             os.close(leash)
+            spec_file.unlink(missing_ok=True)
             raise
         finally:
             os.close(reader)
