@@ -13,8 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 BACKLOG = 1024
-# Where a process that is started is told of the socket, and of the pipe, that it inherits.
+# Where a process that is started is told of the socket, and of the pipes, that it inherits.
 LISTEN_FD, LEASH_FD = "MODELDEPLOY_LISTEN_FD", "MODELDEPLOY_LEASH_FD"
+PULSE_FD = "MODELDEPLOY_PULSE_FD"
 
 
 def private_listener(path: Path) -> socket.socket:

@@ -31,7 +31,8 @@ PROMISES: dict[int, str] = {
     "ends in FAILED with the cause and its last lines.",
     3: "Requests in flight on a dead worker end within a second; none is run twice; newcomers wait "
     "for the restart.",
-    4: "A hung worker, stopped or deadlocked, is found and replaced; a busy one is not.",
+    4: "A hung worker, stopped or deadlocked, and a hung gateway or template are found and replaced; a "
+    "busy one is not.",
     5: "`stop`, `restart`, `rm` and the daemon's end answer what was accepted, within a deadline, "
     "and leave no process, port, socket file or partial download.",
     6: "Commands race safely: any interleaving leaves a consistent state.",

@@ -8,6 +8,10 @@ from typing import Protocol
 from modeldeploy.schema.worker import WorkerSpec
 
 
+class NotStarted(Exception):
+    """Nothing was started, and another try will go another way."""
+
+
 class StartedWorker(Protocol):
     """A worker process that this engine started."""
 
@@ -36,13 +40,13 @@ class Engine(Protocol):
         """End what the engine keeps beside the workers; they go on."""
         ...
 
-    def start(
+    async def start(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> StartedWorker:
         """Start a worker with ``spec``, which is in ``spec_file`` too. It begins when it reads a byte
         from the pipe ``leash``, and ends where that is closed without one.
 
         Raises:
-            OSError: no process could be started.
+            NotStarted: try again. OSError: no process could be started.
         """
         ...

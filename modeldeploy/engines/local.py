@@ -70,7 +70,12 @@ class LocalEngine:
     def close(self) -> None:
         """Nothing is kept."""
 
-    def start(
+    async def start(
+        self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
+    ) -> LocalWorker:
+        return self._spawn(spec, spec_file, listener, leash)
+
+    def _spawn(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> LocalWorker:
         env = worker_environment(self._environment, spec.threads)

@@ -9,27 +9,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from modeldeploy import paths
-from modeldeploy.engines.base import StartedWorker
+from modeldeploy.engines.base import NotStarted, StartedWorker
 from modeldeploy.engines.local import LocalEngine, worker_environment
 from modeldeploy.schema.worker import ForkAnswer, ForkOrder, WorkerSpec
 
 log = logging.getLogger(__name__)
 
+_WARM_SECONDS = 120.0
 _REPLY_SECONDS = 5.0
-_END_SECONDS = 2.0
 _AGAIN_SECONDS = 30.0
 _MESSAGE_BYTES = 64 * 1024
+_REAP_TRIES, _REAP_PAUSE = 100, 0.05
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
@@ -53,8 +57,9 @@ class ForkedWorker:
 
 
 class TemplateEngine:
-    """Made in the supervisor's loop, of which ``on_ready`` is called each time workers can be
-    started again."""
+    """Made in the supervisor's loop, in which it waits for nothing; ``on_ready`` is called there each
+    time workers can be started again. A template that does not answer, because it was stopped, is
+    killed, and another started later."""
 
     def __init__(
         self,
@@ -71,7 +76,9 @@ class TemplateEngine:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._warm = False
-        self._retry: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._orders: dict[int, asyncio.Future[int]] = {}
+        self._numbers = itertools.count(1)
         _become_subreaper()
         self._launch()
 
@@ -87,7 +94,6 @@ class TemplateEngine:
         return "starting" if self._control else "off"
 
     def _launch(self) -> None:
-        self._retry = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         output = paths.private_open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
@@ -107,21 +113,23 @@ class TemplateEngine:
         finally:
             theirs.close()
             os.close(output)
-        ours.settimeout(_REPLY_SECONDS)
+        ours.setblocking(False)
         self._control = ours
         self._loop.add_reader(ours, self._heard)
+        self._timer = self._loop.call_later(_WARM_SECONDS, self._lose, "does not get ready")
 
     def _heard(self) -> None:
-        """It is ready, or it has ended."""
+        """It is ready, or has forked, or has ended."""
         answer = self._receive()
         if answer is None or answer.error:
-            log.warning("the warm template ended: %s", answer.error if answer else "see above")
-            self._give_up()
-            self._retry = self._loop.call_later(_AGAIN_SECONDS, self._launch)
+            self._lose(f"ended: {answer.error if answer else 'see above'}")
+        elif answer.pid:
+            self._forked(answer)
         else:
             self._warm = True
+            self._stop_timer()
             log.info("the template is warm")
-        self._on_ready()
+            self._on_ready()
 
     def _receive(self) -> ForkAnswer | None:
         assert self._control is not None
@@ -130,51 +138,110 @@ class TemplateEngine:
             return msgspec.json.decode(raw, type=ForkAnswer)
         return None
 
+    def _forked(self, answer: ForkAnswer) -> None:
+        order = self._orders.pop(answer.number, None)
+        self._expect_answer()
+        if order and not order.done():
+            order.set_result(answer.pid)
+        else:  # whoever ordered it has gone
+            self._disown(answer.pid)
+
+    def _lose(self, why: str) -> None:
+        if self._control is None:
+            return
+        log.warning("the warm template %s", why)
+        self._give_up()
+        self._timer = self._loop.call_later(_AGAIN_SECONDS, self._launch)
+        self._on_ready()
+
     def _give_up(self) -> None:
         self._warm = False
+        self._stop_timer()
         if self._control:
             self._loop.remove_reader(self._control)
             self._control.close()
             self._control = None
-        if self._process:
-            try:
-                self._process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process:  # it has nothing to lose
+            self._process.kill()
+            self._loop.run_in_executor(None, self._process.wait)
             self._process = None
+        for order in self._orders.values():
+            if not order.done():
+                order.set_exception(NotStarted())
+        self._orders.clear()
 
-    def start(
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    async def start(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> StartedWorker:
         """Forked, or spawned where that is not possible.
 
         Raises:
-            OSError: neither.
+            NotStarted: the template was lost meanwhile. OSError: neither is possible.
         """
-        pid = self._fork(spec, spec_file, listener, leash) if self._warm else None
-        return ForkedWorker(pid) if pid else self._plain.start(spec, spec_file, listener, leash)
+        if self._warm:
+            return ForkedWorker(await self._fork(spec, spec_file, listener, leash))
+        return await self._plain.start(spec, spec_file, listener, leash)
 
-    def _fork(
+    async def _fork(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
-    ) -> int | None:
-        assert self._control is not None
+    ) -> int:
         output = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        order = msgspec.json.encode(ForkOrder(spec_file=spec_file))
         try:
-            socket.send_fds(self._control, [order], [listener.fileno(), output, leash])
-            answer = self._receive()
-        except OSError:
-            answer = None
+            number = self._order(spec_file, [listener.fileno(), output, leash])
         finally:
             os.close(output)
-        return answer.pid if answer else None
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._orders[number] = answer
+        if self._timer is None:
+            self._expect_answer()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not answer.cancelled() and not answer.exception():  # it came at that very moment
+                self._disown(answer.result())
+            raise
+
+    def _expect_answer(self) -> None:
+        """From now on it has so long for the next one that it owes."""
+        self._stop_timer()
+        if self._orders:
+            self._timer = self._loop.call_later(_REPLY_SECONDS, self._lose, "does not answer")
+
+    def _order(self, spec_file: str, fds: list[int]) -> int:
+        """The order's number."""
+        assert self._control is not None
+        number = next(self._numbers)
+        order = msgspec.json.encode(ForkOrder(number=number, spec_file=spec_file))
+        try:
+            socket.send_fds(self._control, [order], fds)
+        except OSError as error:
+            self._lose(f"takes no orders: {error}")
+            raise NotStarted from error
+        return number
+
+    def _disown(self, pid: int) -> None:
+        """End a worker that nobody knows; its leash is loose, so it has not begun."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self._loop.run_in_executor(None, _reap, pid)
 
     def close(self) -> None:
         """End the template; workers go on."""
-        if self._retry:
-            self._retry.cancel()
         self._give_up()
+
+
+def _reap(pid: int) -> None:
+    """It is our child once the process between has ended, which is about to."""
+    for _ in range(_REAP_TRIES):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+            return
+        time.sleep(_REAP_PAUSE)
 
 
 def _become_subreaper() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -27,16 +28,18 @@ from modeldeploy.gateway.scraping import Scraper
 from modeldeploy.schema.control import Defaults
 from modeldeploy.schema.tasks import TASKS
 from modeldeploy.settings import Settings
-from modeldeploy.transport import LISTEN_FD
+from modeldeploy.transport import LISTEN_FD, PULSE_FD
 from modeldeploy.web import servers
 
 log = logging.getLogger(__name__)
 
 _ROSTER_SECONDS = 5.0
+_BEAT_SECONDS = 1.0
 
 
-async def _serve(values: Settings, listener: socket.socket) -> None:
+async def _serve(values: Settings, listener: socket.socket, pulse: int) -> None:
     """Until told to end, or until the next supervisor has taken the socket over."""
+    _beat(pulse)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +72,16 @@ async def _serve(values: Settings, listener: socket.socket) -> None:
     await control.close()
 
 
+def _beat(pulse: int) -> None:
+    """Tell the supervisor that started us, as long as it lives, that our loop goes round."""
+    try:
+        with contextlib.suppress(BlockingIOError):  # it was stopped, and does not read
+            os.write(pulse, b".")
+    except OSError:  # it has ended
+        return
+    asyncio.get_running_loop().call_later(_BEAT_SECONDS, _beat, pulse)
+
+
 def _defaults(values: Settings) -> Defaults:
     """Of a deployment that is asked for here; the Hub's token is the asker's own."""
     return Defaults(
@@ -83,10 +96,12 @@ def _defaults(values: Settings) -> Defaults:
 def main() -> int:
     values = settings.load()
     listener = servers.inherited_socket(int(os.environ.pop(LISTEN_FD)))
+    pulse = int(os.environ.pop(PULSE_FD))
+    os.set_inheritable(pulse, False)
     logfile.set_up(values.paths.make().gateway_log, values)
     servers.raise_file_limit()
     try:
-        uvloop.run(_serve(values, listener))
+        uvloop.run(_serve(values, listener, pulse))
     except Exception:  # the process's boundary
         log.exception("the gateway failed")
         return 1

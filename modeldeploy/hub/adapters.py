@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from modeldeploy.errors import UnsafeWeights, UnsupportedModel, WrongTask
 from modeldeploy.hub import select
+from modeldeploy.hub.untrusted import decode
 from modeldeploy.schema import tasks
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import ResolvedModel
@@ -69,7 +70,7 @@ def read(content: bytes) -> AdapterConfig:
         UnsupportedModel: it names no base model, or is of a kind that is not served.
     """
     try:
-        found = msgspec.json.decode(content, type=AdapterConfig)
+        found = decode(content, AdapterConfig)
     except msgspec.DecodeError as error:
         raise UnsupportedModel(
             f"its {CONFIG} cannot be read: {error}",

@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from modeldeploy.errors import UnsupportedModel
+from modeldeploy.hub.untrusted import decode
 
 ECHO = "echo"
+_MOST_NAMES, _LONGEST_NAME = 64, 200
 
 
 class ModelConfig(Struct, frozen=True):
@@ -31,9 +33,9 @@ GGUF = ModelConfig(model_type=None, architectures=["LlamaForCausalLM"])
 
 
 def read(content: bytes) -> ModelConfig:
-    """Raises UnsupportedModel where it is not a JSON object."""
+    """Raises UnsupportedModel where it is not a JSON object, or has names that cannot be any."""
     try:
-        fields = msgspec.json.decode(content, type=dict[str, Any])
+        fields = decode(content, dict[str, Any])
     except msgspec.DecodeError as error:
         raise UnsupportedModel(
             f"its config.json cannot be read: {error}",
@@ -41,9 +43,16 @@ def read(content: bytes) -> ModelConfig:
         ) from error
     model_type = fields.get("model_type")
     architectures = fields.get("architectures")
-    names = architectures if isinstance(architectures, list) else []
+    listed = architectures if isinstance(architectures, list) else []
+    names = [name for name in listed if isinstance(name, str)]
+    kind = model_type if isinstance(model_type, str) else None
+    if len(names) > _MOST_NAMES or any(len(name) > _LONGEST_NAME for name in (*names, kind or "")):
+        raise UnsupportedModel(
+            "its config.json has a model_type or architectures that cannot be names",
+            hint="the upload is damaged: try another revision, or ask its author",
+        )
     return ModelConfig(
-        model_type=model_type if isinstance(model_type, str) else None,
-        architectures=[name for name in names if isinstance(name, str)],
+        model_type=kind,
+        architectures=names,
         is_cross_encoder=isinstance(fields.get("sentence_transformers"), dict),
     )

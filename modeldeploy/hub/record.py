@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from modeldeploy.hub.listing import Listing
+from modeldeploy.hub.untrusted import decode
 
 VERSION = 1
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def _seen(blob: Path) -> Seen:
 def load(file: Path) -> Record:
     """The record, or an empty one where there is none that this version can read."""
     try:
-        record = msgspec.json.decode(file.read_bytes(), type=Record)
+        record = decode(file.read_bytes(), Record)
     except (OSError, msgspec.DecodeError):
         return Record()
     return record if record.version == VERSION else Record()

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from modeldeploy.errors import UnsafeWeights, UnsupportedModel
+from modeldeploy.hub.untrusted import decode
 from modeldeploy.modelids import is_gguf, is_safe_name
 from modeldeploy.schema.deployment import Spec
 
@@ -89,7 +90,7 @@ def _weight_map(entry: str, index: bytes) -> dict[str, str]:
         weight_map: dict[str, str]
 
     try:
-        weight_map = msgspec.json.decode(index, type=Index).weight_map
+        weight_map = decode(index, Index).weight_map
     except msgspec.DecodeError as error:
         raise UnsupportedModel(f"{entry} cannot be read: {error}") from error
     if not weight_map:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.schema.fetch import FetchEnding, FetchFailed, FetchLine, FetchProgress
@@ -16,6 +17,7 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 
 _INTERVAL = 0.1
+_CHARACTERS, _DETAILS = 2000, 50
 
 
 @dataclass
@@ -49,17 +51,24 @@ class Wire:
             left = left[os.write(self.fd, left) :]
 
     def _clean(self, line: FetchLine) -> FetchLine:
+        """Without secrets, and as short as whoever reads it expects: words may quote a model's."""
+        if isinstance(line, FetchProgress):
+            return replace(line, message=_short(line.message))
         if not isinstance(line, FetchFailed):
             return line
         problem = line.problem
         return FetchFailed(
             problem=Problem(
                 code=problem.code,
-                message=self.redact(problem.message),
-                hint=self.redact(problem.hint),
-                details=[self.redact(detail) for detail in problem.details],
+                message=_short(self.redact(problem.message)),
+                hint=_short(self.redact(problem.hint)),
+                details=[_short(self.redact(detail)) for detail in problem.details[-_DETAILS:]],
             )
         )
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= _CHARACTERS else f"{words[:_CHARACTERS]}…"
 
 
 class Reporter:

@@ -10,6 +10,8 @@ from modeldeploy.schema.deployment import HubAccess, ModelType, Spec
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 
+LINE_BYTES = 1 << 20  # no line is longer
+
 
 class FetchRequest(Struct, frozen=True, kw_only=True):
     """The first line of the fetcher's standard input; at its end the fetcher ends too.

@@ -72,14 +72,18 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
 
 
 class ForkOrder(Struct, frozen=True, kw_only=True):
-    """What the template is told: whose spec to become, its descriptors beside it."""
+    """What the template is told: whose spec to become, its descriptors beside it. Its ``number`` comes
+    back with the answer, which may be late."""
 
+    number: int
     spec_file: str
 
 
 class ForkAnswer(Struct, frozen=True, kw_only=True):
-    """The worker's pid; ``error`` says why the template cannot fork at all."""
+    """The worker's pid, to the order of that ``number``; the first, without a pid, says that the template
+    is ready, or as ``error`` why it cannot fork at all."""
 
+    number: int = 0
     pid: int = 0
     error: str = ""
 

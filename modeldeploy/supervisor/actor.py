@@ -4,22 +4,25 @@ other. Everything here runs in the supervisor's event loop; nothing blocks it.""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from msgspec.structs import replace as replace_struct
 
+from modeldeploy.engines.base import NotStarted
 from modeldeploy.errors import ModelDeployError, PortTaken
 from modeldeploy.schema.deployment import HubAccess, StartRequest
 from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import SETTLED, Desired, State
-from modeldeploy.schema.worker import WorkerReport
+from modeldeploy.schema.worker import WorkerReport, WorkerSpec
 from modeldeploy.supervisor import links
 from modeldeploy.supervisor.announcing import announce
 from modeldeploy.supervisor.events import EventLog
@@ -56,6 +59,7 @@ class Actor:
         self._fetch: FetchJob | None = None
         self._fetch_seen: FetchSeen | None = None
         self._discard_seen: Literal["asked", "done"] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._missed_port_at: float | None = None
         self._parked = False
@@ -177,6 +181,7 @@ class Actor:
             self._timer.cancel()
         if self._fetch:
             self._fetch.cancel()
+        self._stop_starting()
         self.events.close()
 
     @property
@@ -220,8 +225,12 @@ class Actor:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+        self._try(self._reconcile)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """What the disk refuses is tried again."""
         try:
-            self._reconcile()
+            step()
         except StateNotWritten as error:
             log.error("%s: %s", self.record.name, error.message)
             self._wake_in(_RETRY_WRITE_SECONDS)
@@ -248,6 +257,8 @@ class Actor:
     def _become(self, record: Record) -> None:
         moved = record.state is not self.record.state
         self._save(record)
+        if record.state is not State.STARTING:
+            self._stop_starting()
         if record.replica is None and self.worker and self.worker.seen.ended:
             self.worker = None
         if moved:
@@ -263,7 +274,7 @@ class Actor:
 
     def _seen(self) -> Seen:
         worker = self.worker.seen if self.worker else None
-        can_start = self._around.engine.ready
+        can_start = self._around.engine.ready and self._starting is None
         if self.record.state is State.STARTING and self._waits_for_port():
             can_start = False
             self._wake_in(_PORT_POLL_SECONDS)
@@ -277,14 +288,17 @@ class Actor:
         try:
             self._acts[action]()
         except (ModelDeployError, OSError) as error:
-            if isinstance(error, StateNotWritten):
-                raise
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise StateNotWritten(f"{action.value}: {error}") from error  # it is tried again
-            log.warning("%s: %s failed: %s", self.record.name, action.value, error)
-            self._act_failed(error)
+            self._not_performed(action, error)
             return False
         return True
+
+    def _not_performed(self, action: Action, error: ModelDeployError | OSError) -> None:
+        if isinstance(error, StateNotWritten):
+            raise error
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:  # it is tried again
+            raise StateNotWritten(f"{action.value}: {error}") from error
+        log.warning("%s: %s failed: %s", self.record.name, action.value, error)
+        self._act_failed(error)
 
     def _act_failed(self, error: ModelDeployError | OSError) -> None:
         """What could not be done is observed like any other failure of that stage."""
@@ -382,14 +396,9 @@ class Actor:
             self._fetch.cancel()
 
     def _fetch_progressed(self, line: FetchProgress) -> None:
-        self._tell(
-            line.stage,
-            line.fraction,
-            line.message,
-            line.done_bytes,
-            line.total_bytes,
-            "bytes" if line.total_bytes else "",
-        )
+        done, total = line.done_bytes, line.total_bytes
+        unit = "bytes" if total else ""
+        self._tell(line.stage, line.fraction, line.message, done, total, unit)
 
     def _fetch_ended(self, model: ResolvedModel | None, problem: Problem | None) -> None:
         self._fetch = None
@@ -415,16 +424,28 @@ class Actor:
         spec = worker_spec(self.record, self.reservation, self._around, self._keyring.digests)
         self._fetch_seen = None
         self._tell(Stage.LOAD, 0.0, "starting a worker")
-        self.worker = Worker.start(
-            self._around.engine,
-            spec,
-            self.record.run,
-            self.reservation,
-            self._around.paths,
-            self._worker_changed,
-            self.record.spec.memory,
-        )
-        self._remember_worker()
+        self._starting = asyncio.ensure_future(self._start(spec, self.reservation))
+
+    async def _start(self, spec: WorkerSpec, listener: Reservation) -> None:
+        """Start a worker; given up where it is no longer wanted, for then it never begins."""
+        around, run, memory = self._around, self.record.run, self.record.spec.memory
+        try:
+            with contextlib.suppress(NotStarted):
+                self.worker = await Worker.start(
+                    around.engine, spec, run, listener, around.paths, self._worker_changed, memory
+                )
+        except (ModelDeployError, OSError) as error:
+            self._try(partial(self._not_performed, Action.START, error))
+        else:
+            self._wake_in(0)
+        finally:
+            if self._starting is asyncio.current_task():
+                self._starting = None
+
+    def _stop_starting(self) -> None:
+        if self._starting:
+            self._starting.cancel()
+            self._starting = None
 
     def _remember_worker(self) -> None:
         """Have the record name the live worker, so that the next supervisor finds it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import Union
 import msgspec
 
 from modeldeploy import paths
+from modeldeploy.errors import DownloadTimeout
 from modeldeploy.schema.fetch import (
+    LINE_BYTES,
     FetchDiscarded,
     FetchDone,
     FetchFailed,
@@ -26,8 +28,12 @@ from modeldeploy.schema.fetch import (
 from modeldeploy.schema.problem import Problem
 from modeldeploy.supervisor import processes
 
+log = logging.getLogger(__name__)
+
+_FETCHER = (sys.executable, "-m", "modeldeploy.hub")
 _GRACE_SECONDS = 5.0
-_LINE_BYTES = 1 << 20
+_MARGIN_SECONDS = 10.0  # past its own deadline: then it does not hear its own clock
+_DISCARD_SECONDS = 60.0
 _Outcome = Union[ResolvedModel, FetchDiscarded, Problem]
 _decode = msgspec.json.Decoder(FetchLine).decode
 
@@ -36,7 +42,8 @@ class FetchJob:
     """One run of the fetcher for one deployment.
 
     ``on_progress`` gets each line of progress, ``on_end`` once the model, a problem, or neither
-    when it was cancelled or was to discard. Both are called in the running loop.
+    when it was cancelled or was to discard. Both are called in the running loop. Whatever the
+    fetcher does, it ends: it bounds a download itself, and where it does not, it is killed.
     """
 
     def __init__(
@@ -65,6 +72,9 @@ class FetchJob:
             outcome = await self._fetch()
         except OSError as error:
             outcome = Problem(code="internal_error", message=f"the fetcher did not start: {error}")
+        except Exception as error:  # a deployment whose fetch never ends could not be removed
+            log.exception("a fetch failed")
+            outcome = Problem(code="internal_error", message=f"the fetch failed: {error!r}")
         if self._cancelled.is_set():
             self._on_end(None, None)
         elif isinstance(outcome, ResolvedModel):
@@ -77,30 +87,48 @@ class FetchJob:
         reader = asyncio.ensure_future(self._read(process))
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
-            await asyncio.wait({reader, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {reader, cancelled}, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             cancelled.cancel()
             await self._end(process)
         outcome = await reader
+        if not done:
+            return self._timed_out()
         return outcome or Problem(
             code="internal_error",
             message=f"the fetcher {processes.describe_exit(process.returncode)}",
             hint="modeldeploy start NAME goes on where it stopped",
         )
 
+    @property
+    def _deadline(self) -> float:
+        """When it is past any deadline of its own, in seconds from its start."""
+        seconds = self._request.spec.download_timeout
+        return _MARGIN_SECONDS + (
+            min(seconds, _DISCARD_SECONDS) if self._request.discard else seconds
+        )
+
+    def _timed_out(self) -> Problem:
+        seconds = self._request.spec.download_timeout
+        return DownloadTimeout(
+            f"the fetcher was not done after {seconds:g} s (MAX_DOWNLOAD_TIMEOUT), "
+            "did not say so, and was killed",
+            hint="`modeldeploy start NAME` goes on where it stopped",
+        ).problem()
+
     async def _spawn(self) -> asyncio.subprocess.Process:
         log = paths.private_open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "modeldeploy.hub",
+                *_FETCHER,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=dict(self._environment),
                 start_new_session=True,
-                limit=_LINE_BYTES,
+                limit=LINE_BYTES,
             )
         finally:
             os.close(log)
@@ -111,24 +139,33 @@ class FetchJob:
     async def _read(self, process: asyncio.subprocess.Process) -> _Outcome | None:
         assert process.stdout is not None
         outcome: _Outcome | None = None
-        async for raw in process.stdout:
-            line = _decode(raw)
-            if isinstance(line, FetchProgress):
-                self._on_progress(line)
-            elif isinstance(line, FetchDone):
-                outcome = line.model
-            elif isinstance(line, FetchFailed):
-                outcome = line.problem
-            else:
-                outcome = line
+        try:
+            async for raw in process.stdout:
+                line = _decode(raw)
+                if isinstance(line, FetchProgress):
+                    self._on_progress(line)
+                elif isinstance(line, FetchDone):
+                    outcome = line.model
+                elif isinstance(line, FetchFailed):
+                    outcome = line.problem
+                else:
+                    outcome = line
+        except (ValueError, msgspec.DecodeError) as error:  # ValueError: it is too long
+            log.error("the fetcher, pid %d, said what cannot be read: %s", process.pid, error)
+            outcome = Problem(
+                code="internal_error",
+                message="the fetcher said something that cannot be read",
+                hint="this is a bug in modeldeploy: please report it with the supervisor's log",
+            )
         return outcome
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """It, and whatever it started."""
         assert process.stdin is not None
+        identity = processes.identify(process.pid)
         process.stdin.close()
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
-        except asyncio.TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        if identity:
+            processes.kill_group(identity)
+        await process.wait()

@@ -1,7 +1,7 @@
 """The front door as its supervisor sees it: a process of its own on a port that stays open.
 
-Supervisor and gateway hold the same listening socket, so that connections wait where it dies and is
-started again. Where the supervisor itself dies the gateway goes on, as workers do; the next one asks
+Supervisor and gateway hold the same listening socket, so that connections wait where it dies, or
+hangs and is killed, and is started again. Where the supervisor itself dies the gateway goes on, as workers do; the next one asks
 it for that socket, which tells it to answer what it has and to end, and starts its own.
 """
 
@@ -28,7 +28,8 @@ from modeldeploy.settings import Settings
 from modeldeploy.supervisor import links, processes
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.processes import Identity
-from modeldeploy.transport import LISTEN_FD
+from modeldeploy.supervisor.pulse import Pulse
+from modeldeploy.transport import LISTEN_FD, PULSE_FD
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _STEADY_SECONDS = 60.0  # it has lived so long: what comes then is no series
 _WAITED_FOR = 3  # deaths in a row while connections wait; then they are refused meanwhile
 _DRAIN_MARGIN_SECONDS = 5.0
+_FIRST_BEAT_SECONDS = 60.0
 
 InUse = Callable[[], set[int]]
 
@@ -176,23 +178,40 @@ class Gateway:
 
     async def _run(self, reservation: Reservation) -> str:
         """Start one and wait; how it ended, in words."""
-        try:
-            self._process = self._start(reservation)
-        except OSError as error:
-            return f"could not be started ({error})"
-        pid = self._process.pid
-        self._identity = processes.identify(pid) or Identity(pid, -1.0, "", "")
+        with contextlib.closing(Pulse()) as pulse:
+            try:
+                self._process = self._start(reservation, pulse.theirs)
+            except OSError as error:
+                return f"could not be started ({error})"
+            return await self._watch(self._process, reservation, pulse)
+
+    async def _watch(
+        self, process: subprocess.Popen[bytes], reservation: Reservation, pulse: Pulse
+    ) -> str:
+        self._identity = processes.identify(process.pid) or Identity(process.pid, -1.0, "", "")
         self._remember(self._identity, reservation.port)
-        log.info("the gateway is at http://%s:%d, pid %d", reservation.host, reservation.port, pid)
-        await _until_ended(self._identity)
+        where = f"http://{reservation.host}:{reservation.port}"
+        log.info("the gateway is at %s, pid %d", where, process.pid)
+        ended = asyncio.ensure_future(_until_ended(self._identity))
+        hangs = asyncio.ensure_future(
+            pulse.stops(_FIRST_BEAT_SECONDS, self._settings.heartbeat_timeout)
+        )
+        try:
+            await asyncio.wait({ended, hangs}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            hangs.cancel()
+        hung = not ended.done()
         processes.kill_group(self._identity)  # what it started must not outlive it
         self._identity = None
-        return processes.describe_exit(await asyncio.to_thread(self._process.wait))
+        how = processes.describe_exit(await asyncio.to_thread(process.wait))
+        return f"did not answer its supervisor and {how}" if hung else how
 
-    def _start(self, reservation: Reservation) -> subprocess.Popen[bytes]:
+    def _start(self, reservation: Reservation, pulse: int) -> subprocess.Popen[bytes]:
         listener = reservation.listen()
         env = without_secrets(self._settings.environment)
         env[LISTEN_FD] = str(listener.fileno())
+        env[PULSE_FD] = str(pulse)
         if self._paths.home:
             env["MODELDEPLOY_HOME"] = str(self._paths.home)
         output = paths.private_open(self._paths.gateway_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -204,7 +223,7 @@ class Gateway:
                 stderr=output,
                 env=env,
                 cwd="/",
-                pass_fds=[listener.fileno()],
+                pass_fds=[listener.fileno(), pulse],
                 start_new_session=True,
             )
         finally:

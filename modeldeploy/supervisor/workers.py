@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
@@ -57,6 +58,11 @@ def look_for(record: ReplicaRecord, where: paths.Paths) -> Found | None:
     return Found(report) if is_the_one else None
 
 
+def _write(file: Path, content: bytes) -> None:
+    with open(file, "wb", opener=paths.private_open) as stream:
+        stream.write(content)
+
+
 class Worker:
     """A live worker: its process is watched, its reports are heard.
 
@@ -92,7 +98,7 @@ class Worker:
         self._stop_watching = processes.watch(record.identity, self._ended)
 
     @classmethod
-    def start(
+    async def start(
         cls,
         engine: Engine,
         spec: WorkerSpec,
@@ -107,17 +113,17 @@ class Worker:
         may take.
 
         Raises:
-            OSError: no process could be started.
+            NotStarted: try again. OSError: no process could be started.
         """
         spec_file = where.worker_spec(spec.replica)
-        with open(spec_file, "wb", opener=paths.private_open) as file:
-            file.write(msgspec.json.encode(spec))
+        _write(spec_file, msgspec.json.encode(spec))
         log_start = logs.size(where.deployment_log(spec.deployment))
         reader, leash = os.pipe()
         try:
-            started = engine.start(spec, str(spec_file), listener.listen(), reader)
-        except BaseException:  # whatever it was, the pipe must not leak
+            started = await engine.start(spec, str(spec_file), listener.listen(), reader)
+        except BaseException:  # given up, too: what was started after all ends with its leash
             os.close(leash)
+            spec_file.unlink(missing_ok=True)
             raise
         finally:
             os.close(reader)

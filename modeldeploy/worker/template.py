@@ -94,7 +94,8 @@ def _fork(order: ForkOrder, control: socket.socket, listener: int, log: int, lea
         return
     worker = os.fork()
     if worker:
-        control.send(msgspec.json.encode(ForkAnswer(pid=worker)))
+        with contextlib.suppress(OSError):  # whoever asked has gone, and so will the worker
+            control.send(msgspec.json.encode(ForkAnswer(number=order.number, pid=worker)))
         os._exit(0)
     control.close()
     _become_worker(order, listener, log, leash)

@@ -144,6 +144,21 @@ def test_a_gateway_that_is_killed_comes_back_on_its_port_and_nobody_is_refused(
     assert post(f"{direct}/predict", {"text": "x"})[0] == 200
 
 
+@pytest.mark.promise(4, fault="the gateway is stopped (SIGSTOP)")
+def test_a_stopped_gateway_is_found_and_replaced_and_newcomers_wait(
+    fronted: Instance, echo_model: str
+) -> None:
+    fronted.env["MODELDEPLOY_HEARTBEAT_TIMEOUT"] = "2"
+    fronted.deploy(echo_model, "--name", "e")
+    (old,) = gateways(fronted)
+    old.send_signal(signal.SIGSTOP)
+    eventually(lambda: not old.is_running() or old.status() == psutil.STATUS_ZOMBIE)
+    found, answer = post(f"{fronted.front}/deployments/e/predict", {"text": "after"})
+    assert (found, answer["result"]) == (200, [{"text": "after"}])
+    after = status(fronted)
+    assert (after["url"], after["restarts"]) == (fronted.front, 1)
+
+
 @pytest.mark.parametrize("how", ["killed", "restarted"])
 @pytest.mark.promise(1, fault="the supervisor is killed while the front door is asked")
 def test_another_supervisor_comes_and_the_door_stays_open(

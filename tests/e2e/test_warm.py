@@ -10,6 +10,7 @@ import sys
 import psutil
 import pytest
 
+from modeldeploy.schema.states import State
 from tests.e2e.instance import Instance, eventually, post
 
 pytestmark = [
@@ -98,6 +99,51 @@ def test_a_template_that_dies_takes_no_worker_along_and_none_has_to_wait(warm: I
     second = warm.deploy("builtin/sentiment")
     worker = psutil.Process(second["replicas"][0]["pid"])
     assert "modeldeploy.worker.template" not in worker.cmdline(), "spawned plainly"
+
+
+@pytest.mark.promise(4, fault="the template is stopped (SIGSTOP)")
+def test_a_stopped_template_is_replaced_and_the_supervisor_answers_meanwhile(
+    warm: Instance, echo_model: str
+) -> None:
+    until_warm(warm)
+    found = template(warm)
+    assert found is not None
+    found.send_signal(signal.SIGSTOP)
+    warm.ask_for(echo_model, "e")
+    eventually(lambda: is_ordered(warm, "e"))  # it answers while the template does not
+    shown = warm.client.wait("e")
+    worker = psutil.Process(shown.replicas[0].pid)
+    assert "modeldeploy.worker.template" not in worker.cmdline(), "spawned plainly"
+    assert (shown.state, shown.restarts) == (State.RUNNING, 0)
+    eventually(lambda: not found.is_running())
+
+
+@pytest.mark.promise(6, fault="a stop between an order to the template and its late answer")
+def test_a_late_answer_of_the_template_is_nobody_elses(warm: Instance, echo_model: str) -> None:
+    until_warm(warm)
+    found = template(warm)
+    assert found is not None
+    found.send_signal(signal.SIGSTOP)
+    warm.ask_for(echo_model, "a")
+    eventually(lambda: is_ordered(warm, "a"))
+    warm.client.stop("a")
+    warm.ask_for(echo_model, "b")
+    eventually(lambda: is_ordered(warm, "b") or warm.client.deployment("b").replicas)
+    found.send_signal(signal.SIGCONT)
+    shown = warm.client.wait("b")
+    assert (shown.state, shown.restarts) == (State.RUNNING, 0)
+    assert post(f"{shown.url}/predict", {"text": "x"})[0] == 200
+    assert warm.client.deployment("a").state is State.STOPPED
+    ours = {shown.replicas[0].pid, found.pid}
+    eventually(lambda: {p.pid for p in psutil.Process(warm.daemon_pid()).children()} <= ours)
+
+
+def is_ordered(instance: Instance, name: str) -> bool:
+    """Whether it waits for a worker that the template was told to fork."""
+    one = instance.client.deployment(name)
+    return (one.state is State.STARTING and not one.replicas) and (
+        instance.client.status().template == "ready"
+    )
 
 
 def test_the_template_ends_with_its_supervisor_and_the_workers_stay(warm: Instance) -> None:

@@ -133,6 +133,9 @@ def test_a_malicious_repository_runs_nothing(
     ("name", "content", "says"),
     [
         ("config.json", b"[" * 50_000, "config.json"),
+        ("config.json", b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "config.json"),
+        ("config.json", b'{"architectures": ["' + b"A" * 2_000_000 + b'"]}', "config.json"),
+        ("config.json", b'{"model_type": "' + b"a" * 2_000_000 + b'"}', "config.json"),
         ("config.json", b'{"model_type": "zork", "architectures": ["Zork"]}', "Zork"),
         ("model.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x7f{}", "weights file is damaged"),
         ("tokenizer.json", b'{"model": {}}', "tokenizer"),
