@@ -2,7 +2,8 @@
 
 Supervisor and gateway hold the same listening socket, so that connections wait where it dies and is
 started again. Where the supervisor itself dies the gateway goes on, as workers do; the next one asks
-it for that socket, which tells it to answer what it has and to end, and starts its own.
+it for that socket, and starts its own; which tells the old one to answer what it has, however long that
+takes, and to end.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ InUse = Callable[[], set[int]]
 
 
 class _Record(Struct, frozen=True, kw_only=True):
-    """Enough to find a gateway again: who it is, where it was wanted and where it is."""
+    """Enough to find a gateway again: who it is, where it was wanted and where it is; and those that
+    it replaced, which may still answer what they had."""
 
     identity: Identity
     wanted: int
     port: int
+    replaced: tuple[Identity, ...] = ()
 
 
 class NoGateway:
@@ -102,6 +105,7 @@ class Gateway:
         self._reservation: Reservation | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: Identity | None = None
+        self._replaced: tuple[Identity, ...] = ()
         if former is None:
             self._reservation = self._reserve()
         self.port = former.port if former else self._reservation and self._reservation.port
@@ -146,7 +150,9 @@ class Gateway:
             processes.kill_group(former.identity)
             await _until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
             return self._reserve()
-        _kill_later(former.identity, self._settings.drain_timeout)
+        self._replaced = (*filter(processes.is_alive, former.replaced), former.identity)
+        for one in self._replaced:
+            _kill_later(one, self._settings.handover_timeout)
         if former.wanted != self._settings.gateway_port:
             listener.close()
             return self._reserve()
@@ -211,7 +217,12 @@ class Gateway:
             os.close(output)
 
     def _remember(self, identity: Identity, port: int) -> None:
-        record = _Record(identity=identity, wanted=self._settings.gateway_port, port=port)
+        record = _Record(
+            identity=identity,
+            wanted=self._settings.gateway_port,
+            port=port,
+            replaced=self._replaced,
+        )
         try:
             with open(self._paths.gateway_record, "wb", opener=paths.private_open) as file:
                 file.write(msgspec.json.encode(record))
@@ -229,16 +240,22 @@ class Gateway:
         """End it after it answered what it had."""
         self._task.cancel()
         self._release()
-        identity = self._former.identity if self._former else self._identity
-        if identity:
-            processes.kill_group(identity, signal.SIGTERM)
-            await _until_ended(identity, self._settings.drain_timeout)
-            processes.kill_group(identity)
-            await _until_ended(identity, _DRAIN_MARGIN_SECONDS)
+        await asyncio.gather(*map(self._end, self._all()))
         if self._process:
             self._process.poll()
         for file in (self._paths.gateway_record, self._paths.gateway_handover):
             file.unlink(missing_ok=True)
+
+    def _all(self) -> tuple[Identity, ...]:
+        if self._former:
+            return (*self._former.replaced, self._former.identity)
+        return (*self._replaced, self._identity) if self._identity else self._replaced
+
+    async def _end(self, identity: Identity) -> None:
+        processes.kill_group(identity, signal.SIGTERM)
+        await _until_ended(identity, self._settings.drain_timeout)
+        processes.kill_group(identity)
+        await _until_ended(identity, _DRAIN_MARGIN_SECONDS)
 
     def _release(self) -> None:
         if self._reservation:
