@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 from starlette.types import Send
 from yarl import URL
 
-from modeldeploy.errors import RequestTimeout, SlowBody, UpstreamFailed
+from modeldeploy.errors import MalformedRequest, RequestTimeout, SlowBody, UpstreamFailed
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.roster import not_ready, open_url
 from modeldeploy.gateway.visit import Visit
@@ -208,12 +208,27 @@ def _outward(visit: Visit) -> CIMultiDict[str]:
     """``Host`` stays: whether an ``Origin`` is foreign, the deployment knows by it. Cookies are the
     gateway's."""
     found = CIMultiDict(
-        (name.decode("latin-1"), value.decode("latin-1"))
+        (name.decode("latin-1"), as_text(name, value))
         for name, value in _passed(visit.scope["headers"])
         if name != b"cookie"
     )
     found["x-request-id"] = visit.request_id
     return found
+
+
+def as_text(name: bytes, value: bytes) -> str:
+    """A header's value for aiohttp, which writes it as UTF-8: the bytes that came are those that go.
+
+    Raises:
+        MalformedRequest: it cannot pass unchanged.
+    """
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(
+            f"the header {name.decode('latin-1')} is not UTF-8",
+            hint="send it in ASCII, or ask the deployment's own port",
+        ) from error
 
 
 def _inward(headers: tuple[tuple[bytes, bytes], ...]) -> Headers:

@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
         ends = loop.time() + self._moving_seconds
         await asyncio.sleep(_LAST_WORDS_SECONDS)
-        while state.connections and loop.time() < ends:
+        while state.connections and loop.time() < ends:  # noqa: ASYNC110  # uvicorn tells of none
             await asyncio.sleep(_LAST_WORDS_SECONDS)
         await super().shutdown(sockets)
 

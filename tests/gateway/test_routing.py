@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from msgspec.structs import replace
+from yarl import URL
 
 from modeldeploy.errors import QueueFull
 from modeldeploy.gateway.bodies import Bodies
@@ -57,7 +59,7 @@ def test_headers_pass_both_ways_but_for_those_of_one_connection(tmp_path: Path) 
                 "accept-encoding": "br",
                 "authorization": "Bearer x",
             }
-            _, headers, _ = await one.ask("GET", "/deployments/a", headers=given)
+            _, headers, _ = await one.ask("POST", "/deployments/a", headers=given)
             await one.ask("GET", "/deployments/a/")
         asked, other = echo.asked
         seen = asked["headers"]
@@ -141,6 +143,10 @@ def test_v1_lists_every_deployment_as_a_model(tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, {"a": Echo("a"), "b": Echo("b")}) as one:
             listed = json.loads((await one.ask("GET", "/v1/models"))[2])
+            one.change("b", model_id="/models/b")
+            in_a_folder = json.loads((await one.ask("GET", "/v1/models/b"))[2])
+            assert in_a_folder["owned_by"] == "local"
+            one.change("b", model_id="org/b")
             assert [(m["id"], m["owned_by"]) for m in listed["data"]] == [
                 ("a", "org"),
                 ("b", "org"),
@@ -254,6 +260,117 @@ def test_pages_that_a_deployment_lists_may_ask_it_and_no_other(tmp_path: Path) -
     tell(story)
 
 
+def test_names_in_paths_may_be_percent_encoded(tmp_path: Path) -> None:
+    async def story() -> None:
+        a = Echo("a")
+        async with door(tmp_path, {"a": a}) as one:
+            paths = ("/v2/models/org%2Fa/infer", "/v2/models/%61/infer", "/deployments/%61/health")
+            for path in paths:
+                assert (await one.ask("POST", path))[::2] == (203, b"a"), path
+        assert [asked["path"] for asked in a.asked] == [*paths[:2], "/health"]
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    ("asked", "where"),
+    [
+        ("/deployments/a", "/deployments/a/"),
+        ("/deployments/%61", "/deployments/a/"),
+        ("/docs/", "/docs"),
+        ("/deployments", "/"),
+        ("/deployments/", "/"),
+    ],
+)
+def test_who_looks_where_relative_links_lead_astray_is_sent_to_the_right_place(
+    asked: str, where: str, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a")}) as one:
+            status, headers, _ = await one.ask("GET", asked)
+            found = URL(one.url + asked, encoded=True).join(URL(headers["location"]))
+            assert (status, found.path) == (307, where)
+
+    tell(story)
+
+
+def test_a_foreign_page_knows_of_no_deployment_but_those_that_let_it_ask(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a"), "b": Echo("b")}) as one:
+            a, b = one._roster.all()
+            one.show(a, replace(b, spec=replace(b.spec, allow_origins=("https://b.example",))))
+            page = {"origin": "https://B.example", **JSON}
+            listed = json.loads((await one.ask("GET", "/v1/models", headers=page))[2])
+            assert [found["id"] for found in listed["data"]] == ["b"]
+            assert (await one.ask("GET", "/v1/models/b", headers=page))[0] == 200
+            for method, path in (("GET", "/v1/models/a"), ("POST", "/v1/embeddings")):
+                data = b'{"model": "a"}' if method == "POST" else None
+                status, _, raw = await one.ask(method, path, headers=page, data=data)
+                assert (status, b"deployments: b)" in raw) == (404, True)
+            own = {"origin": one.url}
+            listed = json.loads((await one.ask("GET", "/v1/models", headers=own))[2])
+            assert [found["id"] for found in listed["data"]] == ["a", "b"]
+
+    tell(story)
+
+
+def test_headers_pass_unchanged_or_are_refused(tmp_path: Path) -> None:
+    async def told(one: Door, value: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(
+            b"GET /deployments/a/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+            b"x-word: " + value + b"\r\n\r\n"
+        )
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def story() -> None:
+        echo = Echo("a")
+        async with door(tmp_path, {"a": echo}) as one:
+            assert b" 203 " in await told(one, "é€".encode())
+            assert b" 400 " in (refused := await told(one, b"\xe9"))
+            assert b"x-word" in refused
+        (asked,) = echo.asked
+        assert asked["headers"]["x-word"].encode("latin-1") == "é€".encode()
+
+    tell(story)
+
+
+def test_a_large_form_holds_nobody_up_and_counts_while_it_is_read() -> None:
+    limit = 4 << 20
+    file = b"\0" * (limit - 1000)
+    body = (
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + file
+        + b'\r\n--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n'
+    )
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    async def story() -> None:
+        headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+        visit = Visit({"method": "POST", "raw_path": b"/v1/x", "headers": headers}, receive)
+        bodies = Bodies(limit)
+        turns: list[int] = []
+
+        async def others() -> None:
+            while True:
+                turns.append(bodies._held)
+                await asyncio.sleep(0)
+
+        beside = asyncio.ensure_future(others())
+        async with bodies.read(visit) as (_, named):
+            beside.cancel()
+            assert (named, bodies._held) == ("m", len(body))
+        assert len(turns) > 10
+        assert max(turns) == 2 * len(body)
+        assert bodies._held == 0
+
+    tell(story)
+
+
 def test_a_body_past_the_limit_is_refused_before_it_is_passed_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, {"a": Echo("a")}) as one:
@@ -318,7 +435,7 @@ def test_what_is_nowhere_is_404_and_a_page_takes_only_gets(tmp_path: Path) -> No
             }
             status, headers, _ = await one.ask("POST", "/health")
             assert (status, headers["allow"]) == (405, "GET, HEAD")
-            for path in ("/nowhere", "/deployments", "/deployments/", "/v1x", "/%61pi/v1/status"):
+            for path in ("/nowhere", "/deployments/c", "/v1x", "/%61pi/v1/status"):
                 status, headers, raw = await one.ask("GET", path)
                 assert status == 404, path
                 assert json.loads(raw)["request_id"] == headers["x-request-id"]
