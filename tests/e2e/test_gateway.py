@@ -179,6 +179,7 @@ def test_another_supervisor_comes_and_the_door_stays_open(
     assert new.pid != old.pid
 
 
+@pytest.mark.promise(1, fault="the daemon is restarted with a long request at the front door")
 def test_a_restart_waits_for_what_runs_and_cuts_no_connection_that_is_kept(echo_model: str) -> None:
     with tempfile.TemporaryDirectory(prefix="md-") as folder:
         one = Instance(
