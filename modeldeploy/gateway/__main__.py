@@ -63,7 +63,9 @@ async def _serve(values: Settings, listener: socket.socket) -> None:
     keeping.cancel()
     if given.is_set():
         server.hand_over(values.handover_timeout)
-        await asyncio.wait({serving, told}, timeout=servers.MOVING_SECONDS)
+        await asyncio.wait(
+            {serving, told}, timeout=servers.MOVING_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
         await control.close()  # what is followed for ever is followed at the next gateway
     server.should_exit = True
     await serving

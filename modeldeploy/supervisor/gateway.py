@@ -145,12 +145,13 @@ class Gateway:
 
     async def _take_over(self, former: _Record) -> Reservation | None:
         """The port of an earlier supervisor's gateway, which then ends."""
+        self._replaced = tuple(filter(processes.is_alive, former.replaced))
         listener = await asyncio.to_thread(links.ask_listener, self._paths.gateway_handover)
         if listener is None:  # it does not hear: nothing can be asked of it
             processes.kill_group(former.identity)
             await _until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
             return self._reserve()
-        self._replaced = (*filter(processes.is_alive, former.replaced), former.identity)
+        self._replaced = (*self._replaced, former.identity)
         for one in self._replaced:
             _kill_later(one, self._settings.handover_timeout)
         if former.wanted != self._settings.gateway_port:
@@ -249,7 +250,8 @@ class Gateway:
     def _all(self) -> tuple[Identity, ...]:
         if self._former:
             return (*self._former.replaced, self._former.identity)
-        return (*self._replaced, self._identity) if self._identity else self._replaced
+        replaced = tuple(filter(processes.is_alive, self._replaced))
+        return (*replaced, self._identity) if self._identity else replaced
 
     async def _end(self, identity: Identity) -> None:
         processes.kill_group(identity, signal.SIGTERM)
