@@ -297,6 +297,11 @@ class Settings:
     def paths(self) -> paths.Paths:
         return paths.locate(self.home)
 
+    @property
+    def handover_timeout(self) -> float:
+        """Seconds in which a gateway that another replaces has answered all that it accepted."""
+        return max(self.request_timeout, self.generation_timeout) + self.drain_timeout
+
 
 def _parse(row: Setting, raw: str, source: str) -> Any:
     try:

@@ -33,7 +33,8 @@ def watch(client: Client, name: str, timeout: float | None) -> Deployment:
 
 def until_ready(client: Client, name: str, timeout: float | None) -> None:
     """The same, and the facts on stdout at the end."""
-    summary.show(watch(client, name, timeout))
+    found = watch(client, name, timeout)
+    summary.show(found, client.status().gateway)
 
 
 def _say_detached(name: str) -> None:

@@ -8,12 +8,13 @@ import shlex
 from modeldeploy import apikeys
 from modeldeploy.cli import output
 from modeldeploy.cli.units import size
+from modeldeploy.schema.control import GatewayStatus
 from modeldeploy.schema.deployment import Deployment
 
 ROUTES: tuple[str, ...] = ("predict", "health", "info", "docs")
 
 
-def facts(deployment: Deployment) -> list[tuple[str, str]]:
+def facts(deployment: Deployment, gateway: GatewayStatus) -> list[tuple[str, str]]:
     one = deployment
     at = f"@{one.revision[:12]}" if one.revision else ""
     runs = [part for part in (one.device, one.dtype) if part != "auto"]
@@ -25,10 +26,17 @@ def facts(deployment: Deployment) -> list[tuple[str, str]]:
     ]
     return [
         *routes,
+        *_front_door(gateway, one.name),
         ("model", f"{one.model_id}{at}"),
         ("task", one.task or ""),
         ("runs on", ", ".join([*runs, *memory])),
     ]
+
+
+def _front_door(gateway: GatewayStatus, name: str) -> list[tuple[str, str]]:
+    at = f"{gateway.url}/deployments/{name}" if gateway.url else "none"
+    told = f" ({gateway.notice})" if gateway.notice else ""
+    return [("gateway", at + told)] if gateway.url or told else []
 
 
 def curl(deployment: Deployment) -> str:
@@ -44,7 +52,7 @@ def curl(deployment: Deployment) -> str:
     return command
 
 
-def show(deployment: Deployment) -> None:
+def show(deployment: Deployment, gateway: GatewayStatus) -> None:
     """The facts: a box on a terminal, plain lines elsewhere, an object with ``--json``.
 
     The curl line stands outside the box and is never wrapped, so that it can be copied.
@@ -53,10 +61,10 @@ def show(deployment: Deployment) -> None:
         output.json(deployment)
         return
     if output.is_terminal():
-        _box(deployment)
+        _box(deployment, gateway)
     else:
         output.data(f"{'name':<9} {deployment.name}")
-        for label, value in facts(deployment):
+        for label, value in facts(deployment, gateway):
             output.data(f"{label:<9} {value}")
     output.data()
     output.data(curl(deployment))
@@ -66,7 +74,7 @@ def show(deployment: Deployment) -> None:
         output.aside(f"modeldeploy logs -f {name} · modeldeploy stop {name}")
 
 
-def _box(deployment: Deployment) -> None:
+def _box(deployment: Deployment, gateway: GatewayStatus) -> None:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -74,7 +82,7 @@ def _box(deployment: Deployment) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, value in facts(deployment):
+    for label, value in facts(deployment, gateway):
         grid.add_row(label, Text(value, style="bold cyan" if label == "endpoint" else ""))
     console = output.result_console()
     title = Text.assemble((deployment.name, "bold"), " is running")

@@ -40,7 +40,7 @@ _BEAT_SECONDS = 1.0
 async def _serve(values: Settings, listener: socket.socket, pulse: int) -> None:
     """Until told to end, or until the next supervisor has taken the socket over."""
     _beat(pulse)
-    ending = asyncio.Event()
+    ending, given = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
@@ -53,20 +53,27 @@ async def _serve(values: Settings, listener: socket.socket, pulse: int) -> None:
     control = Control(
         str(where.control_socket), access, metrics, history, partial(_defaults, values)
     )
-    handover.offer(listener, where.gateway_handover, ending.set)
+    handover.offer(listener, where.gateway_handover, given.set)
     await roster.known(_ROSTER_SECONDS)  # who comes meanwhile waits in the socket's queue
     app = GatewayApp(roster, proxy, control, metrics, values.max_body_bytes)
     server = servers.server(app, values.drain_timeout)
     serving = asyncio.ensure_future(server.serve([listener]))
-    told = asyncio.ensure_future(ending.wait())
+    told, moved = asyncio.ensure_future(ending.wait()), asyncio.ensure_future(given.wait())
     keeping = asyncio.ensure_future(history.keep())
     log.info("serving at port %d", listener.getsockname()[1])
-    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, told, moved}, return_when=asyncio.FIRST_COMPLETED)
     log.info("ending: answering what was accepted")
+    keeping.cancel()
+    if given.is_set():
+        server.hand_over(values.handover_timeout)
+        await asyncio.wait(
+            {serving, told}, timeout=servers.MOVING_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        await control.close()  # what is followed for ever is followed at the next gateway
     server.should_exit = True
     await serving
     told.cancel()
-    keeping.cancel()
+    moved.cancel()
     roster.close()
     await proxy.close()
     await control.close()

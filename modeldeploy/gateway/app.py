@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _SESSION = b"/session"
 _MODELS = b"/v1/models/"
 _OIP_MODELS = b"/v2/models/"
+_REQUEST_ID = b"x-request-id"
 _CLIENT_GONE = 499
 _RETRY_SECONDS = 5
 
@@ -60,7 +61,7 @@ class GatewayApp:
         if scope["type"] != "http":
             return
         visit = Visit(scope, receive)
-        outgoing = _Outgoing(send)
+        outgoing = _Outgoing(send, visit.request_id)
         try:
             await self._answer(visit, outgoing)
         except ClientGone:
@@ -105,7 +106,6 @@ class GatewayApp:
         self, response: Response, visit: Visit, send: _Outgoing, *, hears_out: bool = False
     ) -> None:
         """An answer of our own."""
-        response.raw_headers.append((b"x-request-id", visit.request_id.encode()))
         response.raw_headers += cors.headers(visit, visit.origins)
         if hears_out:
             await answer_and_hear_out(response, visit, send)
@@ -141,13 +141,22 @@ class GatewayApp:
                 raise _nowhere(visit)
 
     async def _to_named(self, visit: Visit, send: _Outgoing) -> None:
-        """``/deployments/{name}/...``: everything behind the name is the deployment's own path."""
+        """``/deployments/{name}/...``: everything behind the name is the deployment's own path, to
+        which the links of its pages are relative."""
         name, path = visit.target()
-        await self._to(self._roster.find(name), name, visit, path, send)
+        found = self._roster.find(name)
+        if found and not path and visit.method in {"GET", "HEAD"}:
+            self._admit(visit, found)
+            visit.deployment = name
+            await self._send(
+                Response(status_code=307, headers={"location": f"{name}/"}), visit, send
+            )
+        else:
+            await self._to(found, name, visit, path or b"/", send)
 
     async def _to_oip_model(self, visit: Visit, send: _Outgoing) -> None:
         """``/v2/models/{model}/...``: a model's id may have a slash in it."""
-        named = visit.path[len(_OIP_MODELS) :].decode("latin-1")
+        named = unquote(visit.path[len(_OIP_MODELS) :].decode("latin-1"))
         if not visit.path.startswith(_OIP_MODELS):
             guards.check(visit, self._hosts, visit.origins)
             raise _nowhere(visit)
@@ -158,24 +167,28 @@ class GatewayApp:
     async def _to(
         self, found: Deployment | None, name: str, visit: Visit, path: bytes, send: _Outgoing
     ) -> None:
-        visit.origins = frozenset(found.spec.allow_origins) if found else frozenset()
-        guards.check(visit, self._hosts, visit.origins)
+        self._admit(visit, found)
         deployment = found or self._roster.named(name)
         await self._proxy.pass_on(visit, deployment, path, send, None)
+
+    def _admit(self, visit: Visit, found: Deployment | None) -> None:
+        visit.origins = frozenset(found.spec.allow_origins) if found else frozenset()
+        guards.check(visit, self._hosts, visit.origins)
 
     async def _to_model(self, visit: Visit, send: _Outgoing) -> None:
         """``/v1/...``: the deployment that the body names."""
         guards.check(visit, self._hosts, visit.origins)
+        seen = self._roster.seen_by(cors.origin_of(visit, visit.origins))
         is_model = visit.path.startswith(_MODELS)
         if await self._preflight(visit, send, "GET" if is_model else "POST"):
             return
         if is_model:
             _only(visit, "GET", "HEAD")
             named = unquote(visit.path[len(_MODELS) :].decode("latin-1"))
-            await self._send(json_answer(model(self._roster.of_model(named))), visit, send)
+            await self._send(json_answer(model(seen.of_model(named))), visit, send)
         elif visit.method == "POST":
             async with self._bodies.read(visit) as (raw, named):
-                deployment = self._roster.of_model(named)
+                deployment = seen.of_model(named)
                 await self._proxy.pass_on(visit, deployment, visit.path, send, raw)
         else:
             raise _nowhere(visit)
@@ -189,15 +202,18 @@ class GatewayApp:
 
 
 class _Outgoing:
-    """``send`` that remembers the status."""
+    """``send`` that remembers the status, and has every answer tell the request's name."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
+        self._id = (_REQUEST_ID, request_id.encode())
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if not any(name == _REQUEST_ID for name, _ in message["headers"]):
+                message = {**message, "headers": [*message["headers"], self._id]}
         await self._send(message)
 
 

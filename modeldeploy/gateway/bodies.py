@@ -9,7 +9,7 @@ import msgspec
 
 from modeldeploy.errors import InvalidRequest, MalformedBody, QueueFull, UnsupportedMediaType
 from modeldeploy.gateway.visit import Visit
-from modeldeploy.web.forms import form_parts
+from modeldeploy.web.forms import form_text
 
 _JSON, _FORM = "application/json", "multipart/form-data"
 _BODIES_HELD = 8  # times the largest body
@@ -50,8 +50,12 @@ class Bodies:
             self._held -= visit.held
 
     async def _of_form(self, visit: Visit, raw: bytes) -> str:
-        model = (await form_parts(visit, raw, self._limit)).get("model")
-        if not isinstance(model, str):
+        self._hold(len(raw))  # its parts are copies, for as long as it is read
+        try:
+            model = await form_text(visit, raw, self._limit, "model")
+        finally:
+            self._held -= len(raw)
+        if model is None:
             raise InvalidRequest("model: the form does not name one", hint="GET /v1/models")
         return model
 

@@ -15,7 +15,7 @@ from modeldeploy.gateway import control_document
 from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.history import History
 from modeldeploy.gateway.metrics import Metrics
-from modeldeploy.gateway.proxy import relay, session
+from modeldeploy.gateway.proxy import as_text, relay, session
 from modeldeploy.gateway.visit import Visit
 from modeldeploy.schema.control import Defaults, FiguresQuery
 from modeldeploy.web.answers import json_answer
@@ -55,8 +55,8 @@ class Control:
     async def answer(self, visit: Visit, send: Send) -> None:
         """
         Raises:
-            Unauthorized, Forbidden, NotFound, InvalidRequest, BodyTooLarge; ClientGone;
-                DaemonUnreachable.
+            Unauthorized, Forbidden, NotFound, InvalidRequest, which all that is wrong with the body
+                is; ClientGone; DaemonUnreachable.
         """
         self.access.check(visit)
         path = visit.path[len(_ROOT) :]
@@ -76,11 +76,11 @@ class Control:
             )
 
     async def _pass_on(self, visit: Visit, path: bytes, send: Send) -> None:
-        body = await visit.body(_MAX_BODY)
+        body = await visit.json(_MAX_BODY)
         query = visit.scope["query_string"]
         asked = path + b"?" + query if query else path
         headers = [
-            (name.decode("ascii"), visit.headers(name)[0].decode("latin-1"))
+            (name.decode("ascii"), as_text(name, visit.headers(name)[0]))
             for name in _PASSED
             if visit.headers(name)
         ]

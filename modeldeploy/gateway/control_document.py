@@ -133,7 +133,7 @@ def document() -> bytes:
     of[repr(Deployment)] = {"$ref": "#/components/schemas/Deployment"}
     paths: dict[str, Any] = {}
     for method, path, summary, body, status, answer, media_type, query in OPERATIONS:
-        words = "".join(c if c.isalnum() else " " for c in path).split()[1:]
+        words = "".join(c if c.isalnum() else " " for c in path.removeprefix("/v1")).split()
         item: dict[str, Any] = {
             "summary": summary,
             "operationId": "_".join([method, *words]),

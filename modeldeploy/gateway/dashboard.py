@@ -81,13 +81,14 @@ async def session(access: Access, visit: Visit) -> Response:
     """Whether there is a session; or, for a ticket, its beginning; or its end.
 
     Raises:
-        Unauthorized, Forbidden: as :class:`Access` says. MalformedBody, BodyTooLarge.
+        Unauthorized, Forbidden: as :class:`Access` says. MalformedBody, UnsupportedMediaType,
+            BodyTooLarge.
     """
     if visit.method == "DELETE":
         return _unkept(json_answer(Session(signed_in=False)), access.end(visit))
     if visit.method != "POST":
         return _unkept(json_answer(Session(access.has_session(visit))))
-    raw = await visit.body(_MAX_BODY)
+    raw = await visit.json(_MAX_BODY)
     try:
         given = msgspec.json.decode(raw, type=Ticket)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -3,6 +3,8 @@ of the dashboard."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Literal
 
 from msgspec import Struct
@@ -40,11 +42,17 @@ class Pages:
         self._scraper = Scraper(proxy)
         self._metrics = metrics
         self._documents = Documents(proxy.read)
+        self._figures = b""
+        self._figures_begun = 0.0
+        self._reading_figures = asyncio.Lock()
         self.by_path: dict[str, Page] = {
             "/openapi.json": self._openapi,
             "/health": self._health,
             "/metrics": self._page_of_metrics,
             "/v1/models": self._models,
+            "/docs/": _moved("../docs"),
+            "/deployments": _moved("."),
+            "/deployments/": _moved(".."),
             "/v2": self._server,
             "/v2/health/live": self._live,
             "/v2/health/ready": self._ready,
@@ -67,14 +75,21 @@ class Pages:
         )
 
     async def _page_of_metrics(self, request: Request) -> Response:
-        all_of_them = self._roster.all()
-        pages = await self._scraper.pages(all_of_them)
-        return Response(self._metrics.page(all_of_them, pages), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        """Who asks while somebody is answered shares the next page with all others that do."""
+        came = time.monotonic()
+        async with self._reading_figures:
+            if self._figures_begun < came:
+                self._figures_begun = time.monotonic()
+                all_of_them = self._roster.all()
+                pages = await self._scraper.pages(all_of_them)
+                self._figures = self._metrics.page(all_of_them, pages)
+        return Response(self._figures, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     # Over all deployments, as OpenAI's and the Open Inference Protocol's clients ask for it.
 
     async def _models(self, request: Request) -> Response:
-        return json_answer(Models(data=[model(one) for one in self._roster.all()]))
+        seen = self._roster.seen_by(request.headers.get("origin"))
+        return json_answer(Models(data=[model(one) for one in seen.all()]))
 
     async def _server(self, request: Request) -> Response:
         return json_answer(ServerInfo())
@@ -85,6 +100,13 @@ class Pages:
     async def _ready(self, request: Request) -> Response:
         is_one = bool(running(self._roster.all()))
         return json_answer(Ready(ready=is_one), 200 if is_one else 503)
+
+
+def _moved(location: str) -> Page:
+    async def page(request: Request) -> Response:
+        return Response(status_code=307, headers={"location": location})
+
+    return page
 
 
 def model(deployment: Deployment) -> Model:

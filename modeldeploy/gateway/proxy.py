@@ -18,13 +18,13 @@ from multidict import CIMultiDict
 from starlette.types import Send
 from yarl import URL
 
-from modeldeploy.errors import RequestTimeout, UpstreamFailed
+from modeldeploy.errors import MalformedRequest, RequestTimeout, SlowBody, UpstreamFailed
 from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.roster import not_ready, open_url
 from modeldeploy.gateway.visit import Visit
 from modeldeploy.schema.deployment import Deployment
 from modeldeploy.web.attending import Attending
-from modeldeploy.web.incoming import ClientGone, too_large
+from modeldeploy.web.incoming import ClientGone, body_deadline, too_large
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Proxy:
 
         Raises:
             NotReady: nobody answers on its port. UpstreamFailed: it ended without an answer.
-            BodyTooLarge, MalformedBody; ClientGone.
+            BodyTooLarge, SlowBody, MalformedBody; ClientGone.
         """
         visit.deployment = deployment.name
         url = open_url(deployment)
@@ -155,7 +155,7 @@ class _Upload:
         """The whole body where it is here already, else its pieces.
 
         Raises:
-            ClientGone
+            ClientGone, SlowBody
         """
         first, more = await self._next()
         if not more:
@@ -176,7 +176,13 @@ class _Upload:
         self._whole.set()
 
     async def _next(self) -> tuple[bytes, bool]:
-        message = await self._visit.receive()
+        """As it comes, but not for ever: how long all of it may take, the deployment itself knows."""
+        try:
+            with body_deadline():
+                message = await self._visit.receive()
+        except SlowBody as error:
+            self.refused = error
+            raise
         if message["type"] == "http.disconnect":
             self.refused = ClientGone()
             raise self.refused
@@ -202,12 +208,27 @@ def _outward(visit: Visit) -> CIMultiDict[str]:
     """``Host`` stays: whether an ``Origin`` is foreign, the deployment knows by it. Cookies are the
     gateway's."""
     found = CIMultiDict(
-        (name.decode("latin-1"), value.decode("latin-1"))
+        (name.decode("latin-1"), as_text(name, value))
         for name, value in _passed(visit.scope["headers"])
         if name != b"cookie"
     )
     found["x-request-id"] = visit.request_id
     return found
+
+
+def as_text(name: bytes, value: bytes) -> str:
+    """A header's value for aiohttp, which writes it as UTF-8: the bytes that came are those that go.
+
+    Raises:
+        MalformedRequest: it cannot pass unchanged.
+    """
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(
+            f"the header {name.decode('latin-1')} is not UTF-8",
+            hint="send it in ASCII, or ask the deployment's own port",
+        ) from error
 
 
 def _inward(headers: tuple[tuple[bytes, bytes], ...]) -> Headers:

@@ -25,59 +25,14 @@ _PARKED = {
 _SOON, _LATER = 5, 30  # seconds, for Retry-After
 
 
-class Roster:
-    """The latest that the supervisor told; where it is gone, the deployments it left are as they
-    were. Used in the event loop only."""
+class Known:
+    """Deployments by name, and the questions that requests have."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._deployments: dict[str, Deployment] = {}
-        self._known = asyncio.Event()
-        self._closed = threading.Event()
-        self._loop = asyncio.get_running_loop()
-        self.is_heard = False
-
-    def start(self) -> None:
-        """Listen, in a thread of its own, and again whenever there is a supervisor to hear."""
-        threading.Thread(target=self._listen, name="roster", daemon=True).start()
-
-    def close(self) -> None:
-        self._closed.set()
-
-    def _listen(self) -> None:
-        while not self._closed.is_set():
-            try:
-                for fleet in self._client.watch():
-                    self._in_loop(fleet)
-            except ModelDeployError as error:
-                log.debug("%s", error.message)
-            self._in_loop(None)
-            self._closed.wait(_AGAIN_SECONDS)
-
-    def _in_loop(self, fleet: Fleet | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
-            self._loop.call_soon_threadsafe(self.take, fleet)
-
-    def take(self, fleet: Fleet | None) -> None:
-        """What is told; None where nobody tells any more."""
-        self.is_heard = fleet is not None
-        if fleet:
-            self._deployments = {one.name: one for one in fleet.deployments}
-            self._known.set()
-
-    async def known(self, seconds: float) -> None:
-        """Returns once there was something to hear, or when the time is over."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._known.wait(), seconds)
-
-    # Questions.
+    def __init__(self, deployments: Iterable[Deployment] = ()) -> None:
+        self._deployments = {one.name: one for one in deployments}
 
     def all(self) -> list[Deployment]:
         return list(self._deployments.values())
-
-    def origins(self) -> frozenset[str]:
-        """Of foreign pages that may ask one deployment or another."""
-        return frozenset(o for one in self.all() for o in one.spec.allow_origins)
 
     def find(self, name: str) -> Deployment | None:
         return self._deployments.get(name)
@@ -123,6 +78,65 @@ class Roster:
         """In words: what may be asked for."""
         names = ", ".join(self._deployments) or "none; modeldeploy deploy makes one"
         return f"deployments: {names}"
+
+
+class Roster(Known):
+    """The latest that the supervisor told; where it is gone, the deployments it left are as they
+    were. Used in the event loop only."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+        self._known = asyncio.Event()
+        self._closed = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self.is_heard = False
+
+    def start(self) -> None:
+        """Listen, in a thread of its own, and again whenever there is a supervisor to hear."""
+        threading.Thread(target=self._listen, name="roster", daemon=True).start()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            try:
+                for fleet in self._client.watch():
+                    self._in_loop(fleet)
+            except ModelDeployError as error:
+                log.debug("%s", error.message)
+            self._in_loop(None)
+            self._closed.wait(_AGAIN_SECONDS)
+
+    def _in_loop(self, fleet: Fleet | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+            self._loop.call_soon_threadsafe(self.take, fleet)
+
+    def take(self, fleet: Fleet | None) -> None:
+        """What is told; None where nobody tells any more."""
+        self.is_heard = fleet is not None
+        if fleet:
+            self._deployments = {one.name: one for one in fleet.deployments}
+            self._known.set()
+
+    async def known(self, seconds: float) -> None:
+        """Returns once there was something to hear, or when the time is over."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._known.wait(), seconds)
+
+    # Foreign pages.
+
+    def origins(self) -> frozenset[str]:
+        """Of foreign pages that may ask one deployment or another."""
+        return frozenset(o for one in self.all() for o in one.spec.allow_origins)
+
+    def seen_by(self, origin: str | None) -> Known:
+        """What a page of that origin may know of: those that let it ask. Whoever is not a foreign page
+        knows of all."""
+        if origin is None or origin.lower() not in self.origins():
+            return self
+        return Known(one for one in self.all() if origin.lower() in one.spec.allow_origins)
 
 
 def open_url(deployment: Deployment) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from typing import Literal
+from urllib.parse import unquote
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from modeldeploy.errors import ModelDeployError
+from modeldeploy.errors import ModelDeployError, UnsupportedMediaType
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.incoming import Incoming
 from modeldeploy.web.shapes import Failure, oip_error, openai_answer, told_beside
@@ -16,6 +17,7 @@ from modeldeploy.web.shapes import Failure, oip_error, openai_answer, told_besid
 Route = Literal["deployments", "openai", "oip", "api", "pages"]
 
 _DEPLOYMENTS = b"/deployments/"
+_JSON = "application/json"
 
 
 class Visit(Incoming):
@@ -32,9 +34,22 @@ class Visit(Incoming):
         self.started = time.monotonic()
 
     def target(self) -> tuple[str, bytes]:
-        """Of a path to a deployment: its name, and the path there."""
-        name, _, rest = self.path[len(_DEPLOYMENTS) :].partition(b"/")
-        return name.decode("latin-1"), b"/" + rest
+        """Of a path to a deployment: its name, and the path there, empty without a slash."""
+        name, slash, rest = self.path[len(_DEPLOYMENTS) :].partition(b"/")
+        return unquote(name.decode("latin-1")), slash + rest
+
+    async def json(self, limit: int) -> bytes:
+        """The whole body, which is empty or JSON.
+
+        Raises:
+            UnsupportedMediaType: it does not say that it is; and as :meth:`body`.
+        """
+        raw = await self.body(limit)
+        if raw and self.media_type != _JSON:
+            raise UnsupportedMediaType(
+                f"the content type is {self.media_type[:100]!r}", hint=f"send {_JSON}"
+            )
+        return raw
 
     def refusal(self, error: ModelDeployError) -> Response:
         """An error in the shape of the dialect that is spoken on this path."""

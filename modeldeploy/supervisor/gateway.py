@@ -1,8 +1,9 @@
 """The front door as its supervisor sees it: a process of its own on a port that stays open.
 
 Supervisor and gateway hold the same listening socket, so that connections wait where it dies, or
-hangs and is killed, and is started again. Where the supervisor itself dies the gateway goes on, as workers do; the next one asks
-it for that socket, which tells it to answer what it has and to end, and starts its own.
+hangs and is killed, and is started again. Where the supervisor itself dies the gateway goes on, as
+workers do; the next one asks it for that socket, and starts its own; which tells the old one to answer
+what it has, however long that takes, and to end.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ InUse = Callable[[], set[int]]
 
 
 class _Record(Struct, frozen=True, kw_only=True):
-    """Enough to find a gateway again: who it is, where it was wanted and where it is."""
+    """Enough to find a gateway again: who it is, where it was wanted and where it is; and those that
+    it replaced, which may still answer what they had."""
 
     identity: Identity
     wanted: int
     port: int
+    replaced: tuple[Identity, ...] = ()
 
 
 class NoGateway:
@@ -104,6 +107,7 @@ class Gateway:
         self._reservation: Reservation | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: Identity | None = None
+        self._replaced: tuple[Identity, ...] = ()
         if former is None:
             self._reservation = self._reserve()
         self.port = former.port if former else self._reservation and self._reservation.port
@@ -143,12 +147,15 @@ class Gateway:
 
     async def _take_over(self, former: _Record) -> Reservation | None:
         """The port of an earlier supervisor's gateway, which then ends."""
+        self._replaced = tuple(filter(processes.is_alive, former.replaced))
         listener = await asyncio.to_thread(links.ask_listener, self._paths.gateway_handover)
         if listener is None:  # it does not hear: nothing can be asked of it
             processes.kill_group(former.identity)
             await _until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
             return self._reserve()
-        _kill_later(former.identity, self._settings.drain_timeout)
+        self._replaced = (*self._replaced, former.identity)
+        for one in self._replaced:
+            _kill_later(one, self._settings.handover_timeout)
         if former.wanted != self._settings.gateway_port:
             listener.close()
             return self._reserve()
@@ -230,7 +237,12 @@ class Gateway:
             os.close(output)
 
     def _remember(self, identity: Identity, port: int) -> None:
-        record = _Record(identity=identity, wanted=self._settings.gateway_port, port=port)
+        record = _Record(
+            identity=identity,
+            wanted=self._settings.gateway_port,
+            port=port,
+            replaced=self._replaced,
+        )
         try:
             with open(self._paths.gateway_record, "wb", opener=paths.private_open) as file:
                 file.write(msgspec.json.encode(record))
@@ -250,16 +262,23 @@ class Gateway:
         if self._reservation:
             self._reservation.shut()
         self._release()
-        identity = self._former.identity if self._former else self._identity
-        if identity:
-            processes.kill_group(identity, signal.SIGTERM)
-            await _until_ended(identity, self._settings.drain_timeout)
-            processes.kill_group(identity)
-            await _until_ended(identity, _DRAIN_MARGIN_SECONDS)
+        await asyncio.gather(*map(self._end, self._all()))
         if self._process:
             self._process.poll()
         for file in (self._paths.gateway_record, self._paths.gateway_handover):
             file.unlink(missing_ok=True)
+
+    def _all(self) -> tuple[Identity, ...]:
+        if self._former:
+            return (*self._former.replaced, self._former.identity)
+        replaced = tuple(filter(processes.is_alive, self._replaced))
+        return (*replaced, self._identity) if self._identity else replaced
+
+    async def _end(self, identity: Identity) -> None:
+        processes.kill_group(identity, signal.SIGTERM)
+        await _until_ended(identity, self._settings.drain_timeout)
+        processes.kill_group(identity)
+        await _until_ended(identity, _DRAIN_MARGIN_SECONDS)
 
     def _release(self) -> None:
         if self._reservation:

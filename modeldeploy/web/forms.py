@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from modeldeploy.errors import MalformedBody
 from modeldeploy.web.incoming import Incoming
 
 _MOST_PARTS = 100
+_PIECE_BYTES = 256 * 1024
 
 
 class _Parser(MultiPartParser):
@@ -23,14 +26,40 @@ class _Parser(MultiPartParser):
 
 async def form_parts(request: Incoming, raw: bytes, limit: int) -> dict[str, Any]:
     """The parts of a form by their names: files as bytes, the others as texts, and a list of them
-    where a name comes again."""
+    where a name comes again.
 
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield raw
+    Raises:
+        MalformedBody
+    """
+    async with _form(request, raw, limit) as form:
+        found: dict[str, list[str | bytes]] = {}
+        for name, value in form.multi_items():
+            part = await value.read() if isinstance(value, UploadFile) else value
+            found.setdefault(name, []).append(part)
+        return {name: parts if len(parts) > 1 else parts[0] for name, parts in found.items()}
+
+
+async def form_text(request: Incoming, raw: bytes, limit: int, name: str) -> str | None:
+    """The text of one part; None where it is not there, there more than once, or a file.
+
+    Raises:
+        MalformedBody
+    """
+    async with _form(request, raw, limit) as form:
+        values = form.getlist(name)
+        return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+@contextlib.asynccontextmanager
+async def _form(request: Incoming, raw: bytes, limit: int) -> AsyncIterator[FormData]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(raw), _PIECE_BYTES):
+            yield raw[start : start + _PIECE_BYTES]
+            await asyncio.sleep(0)  # a large one takes a tenth of a second, others less
 
     parser = _Parser(
         Headers(raw=request.scope["headers"]),
-        whole(),
+        pieces(),
         max_files=_MOST_PARTS,
         max_fields=_MOST_PARTS,
         max_part_size=limit,
@@ -38,12 +67,9 @@ async def form_parts(request: Incoming, raw: bytes, limit: int) -> dict[str, Any
     parser.spool_max_size = limit  # it is in memory already
     try:
         form = await parser.parse()
-        found: dict[str, list[str | bytes]] = {}
-        for name, value in form.multi_items():
-            part = await value.read() if isinstance(value, UploadFile) else value
-            found.setdefault(name, []).append(part)
-        return {name: parts if len(parts) > 1 else parts[0] for name, parts in found.items()}
     except (MultiPartException, UnicodeDecodeError, KeyError) as error:
         raise MalformedBody(f"the body is not a form: {error}") from error
+    try:
+        yield form
     finally:
         parser.close()

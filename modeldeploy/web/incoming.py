@@ -66,7 +66,7 @@ class Incoming:
                     hint="send it as it is, not compressed",
                 )
         self.check_length(limit)
-        with Attending(_BODY_SECONDS, _too_slow):
+        with body_deadline():
             return await self._receive_all(limit, hold)
 
     def check_length(self, limit: int) -> None:
@@ -101,6 +101,11 @@ class Incoming:
         """Returns when the client has left. The body must have been read."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
+
+
+def body_deadline() -> Attending:
+    """For as long as a client may take to send what is awaited within; then ``SlowBody``."""
+    return Attending(_BODY_SECONDS, _too_slow)
 
 
 def _too_slow() -> SlowBody:

@@ -23,6 +23,7 @@ HEAD_SECONDS = 15.0
 MAX_HEAD_BYTES = 64 * 1024
 _LAST_WORDS_SECONDS = 0.05
 _FIRST_WORDS_SECONDS = 1.0
+MOVING_SECONDS = 3.0
 
 
 @runtime_checkable
@@ -108,6 +109,16 @@ class Server(uvicorn.Server):
     """Signals are ours; and what came in on an accepted connection is read before it is closed. Who has
     only just connected has a second to say what for."""
 
+    _moving_seconds = 0.0
+
+    def hand_over(self, seconds: float) -> None:
+        """End because another process serves the socket from now on. What runs has ``seconds``, and
+        connections are not cut for ``MOVING_SECONDS``: who asks again on one is answered, and told
+        to open another."""
+        self._moving_seconds = MOVING_SECONDS
+        self.config.timeout_graceful_shutdown = round(seconds)
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -115,10 +126,15 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
+        state, loop = self.server_state, asyncio.get_running_loop()
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        ends = loop.time() + self._moving_seconds
         await asyncio.sleep(_LAST_WORDS_SECONDS)
         for _ in range(round(_FIRST_WORDS_SECONDS / _LAST_WORDS_SECONDS)):
             if self._somebody_is_silent():
                 await asyncio.sleep(_LAST_WORDS_SECONDS)
+        while state.connections and loop.time() < ends:  # noqa: ASYNC110  # uvicorn tells of none
+            await asyncio.sleep(_LAST_WORDS_SECONDS)
         await super().shutdown(sockets)
 
     def _somebody_is_silent(self) -> bool:

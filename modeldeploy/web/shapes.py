@@ -65,6 +65,8 @@ class Model(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, deployment: str, model_id: str, since: float) -> Model:
         owner, slash, _ = model_id.partition("/")
+        if model_id.startswith(("/", ".", "~")):
+            owner = "local"
         return cls(id=deployment, created=int(since), owned_by=owner if slash else "huggingface")
 
 

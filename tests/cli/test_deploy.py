@@ -16,6 +16,7 @@ from modeldeploy import apikeys
 from modeldeploy.cli.model import parse_model
 from modeldeploy.cli.units import bytes_of
 from modeldeploy.errors import UsageError
+from modeldeploy.schema.control import GatewayStatus
 from tests.cli.conftest import Run
 from tests.cli.fake_supervisor import FakeSupervisor
 from tests.cli.stories import NO_MEMORY, deployment, story
@@ -34,7 +35,29 @@ def test_in_a_pipe_each_stage_is_one_plain_line_and_the_facts_are_on_stdout(
         assert len(re.findall(rf"\] {stage}\b", done.err)) == 1
     assert len(done.err.splitlines()) == 6
     assert "endpoint  http://127.0.0.1:8100/predict" in done.out
+    assert "gateway   http://127.0.0.1:8000/deployments/gpt2\n" in done.out
     assert "\x1b" not in done.err + done.out
+
+
+@pytest.mark.parametrize(
+    ("gateway", "line"),
+    [
+        (
+            GatewayStatus(url="http://127.0.0.1:8001", notice="port 8000 is taken"),
+            "gateway   http://127.0.0.1:8001/deployments/gpt2 (port 8000 is taken)\n",
+        ),
+        (GatewayStatus(notice="port 8000 is taken"), "gateway   none (port 8000 is taken)\n"),
+        (GatewayStatus(), ""),
+    ],
+)
+def test_where_the_front_door_is_and_why_is_told_to_who_deploys(
+    gateway: GatewayStatus, line: str, fake: FakeSupervisor, run: Run
+) -> None:
+    fake.gateway = gateway
+    out = run("deploy", "gpt2").out
+    assert [one for one in out.splitlines(keepends=True) if one.startswith("gateway")] == (
+        [line] if line else []
+    )
 
 
 def test_the_curl_line_is_one_line_that_a_shell_reads_as_the_example(

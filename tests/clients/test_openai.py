@@ -376,6 +376,16 @@ def test_transcriptions(tmp_path: Path) -> None:
             model="demo", file=("a.wav", sound), language="", temperature=0
         )
         assert unsaid.text == found.text
+        form = _as_swagger_fills_it(one, "/v1/audio/transcriptions")
+        assert form["model"] == "demo"
+        sent = client.post(
+            "/audio/transcriptions",
+            body=form,
+            files={"file": ("a.wav", sound)},
+            options={"headers": {"content-type": "multipart/form-data"}},
+            cast_to=object,
+        )
+        assert sent == {"text": found.text}
         for language in ("zork", "z" * 5000):
             with pytest.raises(openai.BadRequestError) as refused:
                 client.audio.transcriptions.create(
@@ -406,6 +416,20 @@ def test_transcriptions(tmp_path: Path) -> None:
             with answered.value as answer:
                 assert answer.status == 400
                 assert json.load(answer)["error"]["param"] == name
+
+
+def _as_swagger_fills_it(one: Served, path: str) -> dict[str, str]:
+    """What Swagger UI sends of a form when nothing but the file is chosen (its sample of each field,
+    without the empty ones)."""
+    with urllib.request.urlopen(f"{one.url}/openapi.json", timeout=60) as answer:
+        operation = json.load(answer)["paths"][path]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    samples = {
+        name: field.get("default", field.get("const", field.get("enum", ["string"])[0]))
+        for name, field in form.items()
+        if field.get("format") != "binary"
+    }
+    return {name: str(sample) for name, sample in samples.items() if sample not in ("", None)}
 
 
 @pytest.mark.slow

@@ -196,6 +196,60 @@ def test_another_supervisor_comes_and_the_door_stays_open(
     assert new.pid != old.pid
 
 
+@pytest.mark.promise(1, fault="the daemon is restarted with a long request at the front door")
+def test_a_restart_waits_for_what_runs_and_cuts_no_connection_that_is_kept(echo_model: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="md-") as folder:
+        one = Instance(
+            Path(folder) / "home", MODELDEPLOY_GATEWAY="true", MODELDEPLOY_DRAIN_TIMEOUT="1"
+        )
+        try:
+            one.deploy(echo_model, "--name", "e")
+            _restart_under_load(one)
+        finally:
+            one.close()
+
+
+def _restart_under_load(one: Instance) -> None:
+    url = f"{one.front}/deployments/e/predict"
+    (old,) = gateways(one)
+    long: list[int] = []
+    fates: list[int] = []
+    stop = threading.Event()
+
+    def ask_for_long() -> None:  # longer than the time to drain, and than what is waited past it
+        long.append(post(url, {"text": "x", "delay": 8})[0])
+
+    def ask_on_one_connection() -> None:
+        kept = http.client.HTTPConnection("127.0.0.1", one.gateway_port, timeout=60)
+        with contextlib.closing(kept):
+            while not stop.is_set():
+                kept.request("GET", "/deployments/e/health")
+                with kept.getresponse() as answer:
+                    answer.read()
+                    fates.append(answer.status)
+
+    asking = [threading.Thread(target=ask_for_long)]
+    asking += [threading.Thread(target=ask_on_one_connection) for _ in range(4)]
+    for each in asking:
+        each.start()
+    try:
+        eventually(
+            lambda: 'modeldeploy_in_flight{deployment="e"} 1.0' in text_of(one.front + "/metrics")
+        )
+        one.run("daemon", "restart")
+        eventually(lambda: len(gateways(one)) == 2)
+        asking[0].join()
+        eventually(lambda: not old.is_running() or old.status() == psutil.STATUS_ZOMBIE)
+        seen = len(fates)
+        eventually(lambda: len(fates) > seen + 20)
+    finally:
+        stop.set()
+        for each in asking:
+            each.join()
+    assert long == [200]
+    assert set(fates) == {200}
+
+
 @pytest.mark.promise(4, fault="the gateway is stopped (SIGSTOP)")
 def test_a_gateway_that_hangs_when_the_next_supervisor_comes_is_replaced(fronted: Instance) -> None:
     fronted.run("daemon", "start")

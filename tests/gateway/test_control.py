@@ -91,6 +91,35 @@ def test_with_the_token_it_is_the_supervisors_own(tmp_path: Path) -> None:
     tell(story)
 
 
+def test_a_body_that_does_not_say_that_it_is_json_is_refused(tmp_path: Path) -> None:
+    async def story() -> None:
+        supervisor = Echo("supervisor")
+        async with door(tmp_path, {}, supervisor) as one:
+            for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+                headers = {**BEARER, "content-type": kind, "origin": one.url}
+                for path in ("/api/v1/deployments", "/session"):
+                    status, _, raw = await one.ask("POST", path, data=b"{}", headers=headers)
+                    assert (status, b"unsupported_media_type" in raw) == (415, True), path
+            assert not supervisor.asked
+            said = {"content-type": "application/json; charset=utf-8"}
+            status = (await one.ask("POST", "/api/v1/x", data=b"{}", headers={**BEARER, **said}))[0]
+            assert status == 203
+
+    tell(story)
+
+
+def test_every_answer_tells_the_requests_name(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a")}, Echo("supervisor")) as one:
+            paths = ("/api/v1/status", "/api/openapi.json", "/api/defaults", "/api/figures")
+            for path in (*paths, "/api/nowhere", "/session", "/health", "/deployments/a/x"):
+                given = {**BEARER, "x-request-id": "mine-1"}
+                headers = (await one.ask("GET", path, headers=given))[1]
+                assert headers["x-request-id"] == "mine-1", path
+
+    tell(story)
+
+
 def test_what_is_followed_comes_line_by_line_and_ends_with_who_follows(tmp_path: Path) -> None:
     left = asyncio.Event()
 
@@ -135,6 +164,9 @@ def test_the_document_has_every_route_of_the_supervisor_and_no_other() -> None:
         if isinstance(route, Route)
         for method in route.methods or ()
     }
+    ids = [one["operationId"] for item in document["paths"].values() for one in item.values()]
+    assert len(ids) == len(set(ids))
+    assert {"get_defaults", "get_figures", "get_status", "post_deployments_name_stop"} <= {*ids}
     own = {("get", "/defaults"), ("get", "/figures")}  # the gateway's
     assert documented - own == {(method, path) for method, path in served if method != "head"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from modeldeploy.schema import tasks
 from modeldeploy.schema.states import State
@@ -69,6 +70,39 @@ def test_every_deployments_figures_are_there_under_its_name(tmp_path: Path) -> N
         assert found["modeldeploy_memory_bytes", "b"] == 5
         assert found["modeldeploy_state", "a", "RUNNING"] == 1
         assert found["modeldeploy_state", "a", "STOPPED"] == 0
+
+    tell(story)
+
+
+def test_who_asks_at_once_shares_a_page_that_is_no_older_than_the_question(tmp_path: Path) -> None:
+    async def story() -> None:
+        asked = 0
+        reads, goes_on = asyncio.Event(), asyncio.Event()
+        counted = counting("a", 2)
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal asked
+            asked += 1
+            reads.set()
+            await goes_on.wait()
+            await counted(scope, receive, send)
+
+        async with door(tmp_path, {"a": slow}) as one:
+            first = asyncio.ensure_future(_samples(one))
+            await reads.wait()
+            others = [asyncio.ensure_future(_samples(one)) for _ in range(5)]
+            await asyncio.gather(*(one.ask("GET", "/health") for _ in range(20)))  # they are there
+            goes_on.set()
+            await asyncio.gather(first, *others)
+            assert asked == 2, "one more for all that asked while the first was read"
+
+    tell(story)
+
+
+def test_no_series_tells_when_a_counter_was_made(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": counting("a", 2)}) as one:
+            assert not [name for name, *_ in await _samples(one) if name.endswith("_created")]
 
     tell(story)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import io
 import json
 import sys
@@ -12,14 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 from msgspec.structs import replace
+from yarl import URL
 
-from modeldeploy.errors import QueueFull
-from modeldeploy.gateway.bodies import Bodies
-from modeldeploy.gateway.visit import Visit
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.states import State
 from tests.cli.stories import deployment
-from tests.gateway.door import LIMIT, Door, Echo, door, tell
+from tests.gateway.door import Door, Echo, door, tell
 
 JSON = {"content-type": "application/json"}
 
@@ -58,7 +56,7 @@ def test_headers_pass_both_ways_but_for_those_of_one_connection(tmp_path: Path) 
                 "accept-encoding": "br",
                 "authorization": "Bearer x",
             }
-            _, headers, _ = await one.ask("GET", "/deployments/a", headers=given)
+            _, headers, _ = await one.ask("POST", "/deployments/a", headers=given)
             await one.ask("GET", "/deployments/a/")
         asked, other = echo.asked
         seen = asked["headers"]
@@ -155,6 +153,10 @@ def test_v1_lists_every_deployment_as_a_model(tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, {"a": Echo("a"), "b": Echo("b")}) as one:
             listed = json.loads((await one.ask("GET", "/v1/models"))[2])
+            one.change("b", model_id="/models/b")
+            in_a_folder = json.loads((await one.ask("GET", "/v1/models/b"))[2])
+            assert in_a_folder["owned_by"] == "local"
+            one.change("b", model_id="org/b")
             assert [(m["id"], m["owned_by"]) for m in listed["data"]] == [
                 ("a", "org"),
                 ("b", "org"),
@@ -269,54 +271,79 @@ def test_pages_that_a_deployment_lists_may_ask_it_and_no_other(tmp_path: Path) -
     tell(story)
 
 
-def test_a_body_past_the_limit_is_refused_before_it_is_passed_on(tmp_path: Path) -> None:
+def test_names_in_paths_may_be_percent_encoded(tmp_path: Path) -> None:
     async def story() -> None:
-        async with door(tmp_path, {"a": Echo("a")}) as one:
-            for path in ("/deployments/a/predict", "/v1/embeddings"):
-                status, _, raw = await one.ask(
-                    "POST", path, data=io.BytesIO(bytes(LIMIT + 1)), headers=JSON
-                )
-                assert (status, json.loads(raw)["error"]["code"]) == (413, "body_too_large"), path
+        a = Echo("a")
+        async with door(tmp_path, {"a": a}) as one:
+            paths = ("/v2/models/org%2Fa/infer", "/v2/models/%61/infer", "/deployments/%61/health")
+            for path in paths:
+                assert (await one.ask("POST", path))[::2] == (203, b"a"), path
+        assert [asked["path"] for asked in a.asked] == [*paths[:2], "/health"]
 
     tell(story)
 
 
-def test_a_body_that_grows_past_the_limit_on_the_way_is_refused_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "where"),
+    [
+        ("/deployments/a", "/deployments/a/"),
+        ("/deployments/%61", "/deployments/a/"),
+        ("/docs/", "/docs"),
+        ("/deployments", "/"),
+        ("/deployments/", "/"),
+    ],
+)
+def test_who_looks_where_relative_links_lead_astray_is_sent_to_the_right_place(
+    asked: str, where: str, tmp_path: Path
+) -> None:
     async def story() -> None:
-        async def pieces() -> Any:
-            for _ in range(LIMIT // 1000):
-                yield bytes(2000)
-
         async with door(tmp_path, {"a": Echo("a")}) as one:
-            for path in ("/deployments/a/predict", "/v1/embeddings"):
-                try:
-                    status, _, _ = await one.ask("POST", path, data=pieces(), headers=JSON)
-                except aiohttp.ClientOSError:  # it had not read the answer when it was cut off
-                    continue
-                assert status == 413, path
+            status, headers, _ = await one.ask("GET", asked)
+            found = URL(one.url + asked, encoded=True).join(URL(headers["location"]))
+            assert (status, found.path) == (307, where)
 
     tell(story)
 
 
-def test_bodies_that_are_read_whole_are_bounded_together() -> None:
-    body = b'{"model":"m"}'
+def test_a_foreign_page_knows_of_no_deployment_but_those_that_let_it_ask(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a"), "b": Echo("b")}) as one:
+            a, b = one._roster.all()
+            one.show(a, replace(b, spec=replace(b.spec, allow_origins=("https://b.example",))))
+            page = {"origin": "https://B.example", **JSON}
+            listed = json.loads((await one.ask("GET", "/v1/models", headers=page))[2])
+            assert [found["id"] for found in listed["data"]] == ["b"]
+            assert (await one.ask("GET", "/v1/models/b", headers=page))[0] == 200
+            for method, path in (("GET", "/v1/models/a"), ("POST", "/v1/embeddings")):
+                data = b'{"model": "a"}' if method == "POST" else None
+                status, _, raw = await one.ask(method, path, headers=page, data=data)
+                assert (status, b"deployments: b)" in raw) == (404, True)
+            own = {"origin": one.url}
+            listed = json.loads((await one.ask("GET", "/v1/models", headers=own))[2])
+            assert [found["id"] for found in listed["data"]] == ["a", "b"]
 
-    def visit() -> Visit:
-        async def receive() -> Any:
-            return {"type": "http.request", "body": body}
+    tell(story)
 
-        headers = [(b"content-type", b"application/json")]
-        return Visit({"method": "POST", "raw_path": b"/v1/x", "headers": headers}, receive)
+
+def test_headers_pass_unchanged_or_are_refused(tmp_path: Path) -> None:
+    async def told(one: Door, value: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+        writer.write(
+            b"GET /deployments/a/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+            b"x-word: " + value + b"\r\n\r\n"
+        )
+        answer = await reader.read()
+        writer.close()
+        return answer
 
     async def story() -> None:
-        bodies = Bodies(limit=len(body))
-        for _ in range(2):
-            async with contextlib.AsyncExitStack() as stack:
-                for _ in range(8):
-                    found = await stack.enter_async_context(bodies.read(visit()))
-                    assert found == (body, "m")
-                with pytest.raises(QueueFull):
-                    await stack.enter_async_context(bodies.read(visit()))
+        echo = Echo("a")
+        async with door(tmp_path, {"a": echo}) as one:
+            assert b" 203 " in await told(one, "é€".encode())
+            assert b" 400 " in (refused := await told(one, b"\xe9"))
+            assert b"x-word" in refused
+        (asked,) = echo.asked
+        assert asked["headers"]["x-word"].encode("latin-1") == "é€".encode()
 
     tell(story)
 
@@ -333,7 +360,7 @@ def test_what_is_nowhere_is_404_and_a_page_takes_only_gets(tmp_path: Path) -> No
             }
             status, headers, _ = await one.ask("POST", "/health")
             assert (status, headers["allow"]) == (405, "GET, HEAD")
-            for path in ("/nowhere", "/deployments", "/deployments/", "/v1x", "/%61pi/v1/status"):
+            for path in ("/nowhere", "/deployments/c", "/v1x", "/%61pi/v1/status"):
                 status, headers, raw = await one.ask("GET", path)
                 assert status == 404, path
                 assert json.loads(raw)["request_id"] == headers["x-request-id"]

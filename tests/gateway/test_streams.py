@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import aiohttp
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tests.gateway.door import door, tell
+from modeldeploy.web import incoming
+from tests.gateway.door import TOKEN, door, tell
 
 _EVENTS = {
     "type": "http.response.start",
@@ -131,6 +133,35 @@ def test_a_body_is_passed_on_while_it_comes(tmp_path: Path) -> None:
         async with door(tmp_path, {"a": upstream}) as one:
             status, _, _ = await one.ask("POST", "/deployments/a/predict", data=pieces())
         assert (status, b"".join(whole)) == (204, b"firstsecond")
+
+    tell(story)
+
+
+@pytest.mark.promise(18, fault="a body that never comes, at the front door")
+@pytest.mark.parametrize("sent", [b"", b"abc"], ids=["none of it", "a part of it"])
+@pytest.mark.parametrize(
+    "path", ["/deployments/a/predict", "/v2/models/a/infer", "/v1/completions", "/api/v1/status"]
+)
+def test_a_body_that_does_not_come_is_not_waited_for_for_ever(
+    path: str, sent: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "_BODY_SECONDS", 0.2)
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n"
+        f"content-type: application/json\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    )
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await _until_gone(receive)
+
+    async def story() -> None:
+        async with door(tmp_path, {"a": upstream}) as one:
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+            writer.write(head.encode() + sent)
+            assert b" 408 " in await reader.readuntil(b"\r\n\r\n")
+            told = json.loads(await reader.read())  # to the end: the connection is closed
+            assert "did not arrive" in json.dumps(told)
+            writer.close()
 
     tell(story)
 

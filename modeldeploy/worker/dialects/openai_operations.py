@@ -54,18 +54,6 @@ _JSON_ROUTES: tuple[_Documented, ...] = (
     ),
     (Vectors, "Vectors of texts.", EmbeddingRequest, Embeddings, {"input": ["one", "two"]}),
 )
-_FORM: Schema = {
-    "type": "object",
-    "properties": {
-        "file": {"type": "string", "format": "binary"},
-        "model": {"type": "string"},
-        "language": {"type": "string"},
-        "response_format": {"enum": ["json", "text"]},
-        "temperature": {"const": 0},
-    },
-    "required": ["file", "model"],
-    "additionalProperties": False,
-}
 
 
 def operations(about: About) -> list[Operation]:
@@ -80,7 +68,7 @@ def operations(about: About) -> list[Operation]:
     if Transcriptions.ability in abilities:
         text: Schema = {"type": "object", "properties": {"text": {"type": "string"}}}
         made = {"200": answer("What was said.", text), **failures}
-        form = {FORM: {"schema": _FORM}}
+        form = {FORM: {"schema": _form(about.deployment)}}
         found.append(Operation("post", Transcriptions.path, "What a sound says.", made, form))
     refused = {status: failures[status] for status in ("403", "406", "421")}
     listed = {"200": answer("This one.", of(Models)), **refused}
@@ -90,6 +78,22 @@ def operations(about: About) -> list[Operation]:
         Operation("get", "/v1/models", "The models: one.", listed),
         Operation("get", f"/v1/models/{about.deployment}", "The model.", model),
     ]
+
+
+def _form(deployment: str) -> Schema:
+    """With a default wherever Swagger UI would send the word "string" else; it leaves out empty ones."""
+    return {
+        "type": "object",
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "model": {"type": "string", "default": deployment},
+            "language": {"type": "string", "default": ""},
+            "response_format": {"enum": ["json", "text"]},
+            "temperature": {"const": 0},
+        },
+        "required": ["file", "model"],
+        "additionalProperties": False,
+    }
 
 
 def _posted(about: About, route: _Documented, failures: dict[str, Schema]) -> Operation:

@@ -1,0 +1,106 @@
+"""Bodies at the front door: none too large, and not too much of them together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from modeldeploy.errors import QueueFull
+from modeldeploy.gateway.bodies import Bodies
+from modeldeploy.gateway.visit import Visit
+from tests.gateway.door import LIMIT, Echo, door, tell
+
+JSON = {"content-type": "application/json"}
+
+
+def test_a_large_form_holds_nobody_up_and_counts_while_it_is_read() -> None:
+    limit = 4 << 20
+    file = b"\0" * (limit - 1000)
+    body = (
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + file
+        + b'\r\n--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n'
+    )
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    async def story() -> None:
+        headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+        visit = Visit({"method": "POST", "raw_path": b"/v1/x", "headers": headers}, receive)
+        bodies = Bodies(limit)
+        turns: list[int] = []
+
+        async def others() -> None:
+            while True:
+                turns.append(bodies._held)
+                await asyncio.sleep(0)
+
+        beside = asyncio.ensure_future(others())
+        async with bodies.read(visit) as (_, named):
+            beside.cancel()
+            assert (named, bodies._held) == ("m", len(body))
+        assert len(turns) > 10
+        assert max(turns) == 2 * len(body)
+        assert bodies._held == 0
+
+    tell(story)
+
+
+def test_a_body_past_the_limit_is_refused_before_it_is_passed_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a")}) as one:
+            for path in ("/deployments/a/predict", "/v1/embeddings"):
+                status, _, raw = await one.ask(
+                    "POST", path, data=io.BytesIO(bytes(LIMIT + 1)), headers=JSON
+                )
+                assert (status, json.loads(raw)["error"]["code"]) == (413, "body_too_large"), path
+
+    tell(story)
+
+
+def test_a_body_that_grows_past_the_limit_on_the_way_is_refused_too(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def pieces() -> Any:
+            for _ in range(LIMIT // 1000):
+                yield bytes(2000)
+
+        async with door(tmp_path, {"a": Echo("a")}) as one:
+            for path in ("/deployments/a/predict", "/v1/embeddings"):
+                try:
+                    status, _, _ = await one.ask("POST", path, data=pieces(), headers=JSON)
+                except aiohttp.ClientOSError:  # it had not read the answer when it was cut off
+                    continue
+                assert status == 413, path
+
+    tell(story)
+
+
+def test_bodies_that_are_read_whole_are_bounded_together() -> None:
+    body = b'{"model":"m"}'
+
+    def visit() -> Visit:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body}
+
+        headers = [(b"content-type", b"application/json")]
+        return Visit({"method": "POST", "raw_path": b"/v1/x", "headers": headers}, receive)
+
+    async def story() -> None:
+        bodies = Bodies(limit=len(body))
+        for _ in range(2):
+            async with contextlib.AsyncExitStack() as stack:
+                for _ in range(8):
+                    found = await stack.enter_async_context(bodies.read(visit()))
+                    assert found == (body, "m")
+                with pytest.raises(QueueFull):
+                    await stack.enter_async_context(bodies.read(visit()))
+
+    tell(story)
