@@ -153,7 +153,9 @@ class ControlApi:
         after = _query(request, "after", logs.Place.of, "the position of a line")
         if request.query_params.get("follow") == "true":
             return _lines(logs.follow(file, tail, since, lambda: actor.parked, after))
-        return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since, after)))
+        is_over = after is None or actor.parked  # who goes on from a line is given whole ones
+        found = await asyncio.to_thread(logs.read, file, tail, since, after, last=is_over)
+        return _lines(_each(found))
 
     async def keys(self, request: Request) -> Response:
         return _json([one.shown() for one in self._actor(request).record.keys])
