@@ -1,7 +1,7 @@
 """What the front door costs: the same worker asked at its own port and through the gateway, by turns
-in one run, with a model that does nothing; and by the model that a body names, with a tiny one.
+in one run, with a model that does nothing.
 
-``python -m bench.door [--rounds N]``
+``python -m bench.door [--rounds N] [--clients N ...]``
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ import uvloop
 
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, eventually, get
-from tests.models import tiny
 
-CLIENTS = (1, 8, 32)
+CLIENTS = [1, 8, 32]
 SECONDS = 1.5
 BODY = json.dumps({"text": "so many bytes"}).encode()
 TENSORS = json.dumps(
     {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["so many bytes"]}]}
 ).encode()
-NAMED = json.dumps({"model": "v", "input": "so many bytes"}).encode()
 
 
 def ask(port: int, path: str, body: bytes, clients: int) -> load.Measured:
@@ -34,29 +32,27 @@ def ask(port: int, path: str, body: bytes, clients: int) -> load.Measured:
     return found
 
 
-def ways(instance: Instance, port: int, encoder: int) -> dict[str, tuple[int, str, bytes]]:
+def ways(instance: Instance, port: int) -> dict[str, tuple[int, str, bytes]]:
     front = instance.gateway_port
     return {
         "direct": (port, "/predict", BODY),
         "gateway": (front, "/deployments/e/predict", BODY),
         "direct, tensors": (port, "/v2/models/e/infer", TENSORS),
         "gateway, tensors": (front, "/v2/models/e/infer", TENSORS),
-        "direct, named": (encoder, "/v1/embeddings", NAMED),
-        "gateway, named": (front, "/v1/embeddings", NAMED),
     }
 
 
-def measure(ways: dict[str, tuple[int, str, bytes]], rounds: int) -> None:
+def measure(instance: Instance, port: int, rounds: int, counts: list[int]) -> None:
     taken: dict[tuple[str, int], list[load.Measured]] = {}
     for number in range(rounds + 1):
-        for clients in CLIENTS:
-            for name, (at, path, body) in ways.items():
+        for clients in counts:
+            for name, (at, path, body) in ways(instance, port).items():
                 found = ask(at, path, body, clients)
                 if number:  # the first round warms
                     taken.setdefault((name, clients), []).append(found)
     print(f"a no-op model at its own port and through the gateway ({rounds} rounds, medians)")
-    for clients in CLIENTS:
-        for name in ways:
+    for clients in counts:
+        for name in ways(instance, port):
             found_ = taken[name, clients]
             rate = statistics.median(one.rate for one in found_)
             p50, p99 = (
@@ -72,6 +68,7 @@ def measure(ways: dict[str, tuple[int, str, bytes]], rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="md-") as folder:
         model = Path(folder) / "echo"
@@ -80,10 +77,8 @@ def main() -> None:
         instance = Instance(Path(folder) / "home", MODELDEPLOY_GATEWAY="true")
         try:
             port = instance.deploy(str(model), "--name", "e")["port"]
-            encoder = str(tiny.sentence_encoder(Path(folder) / "encoder", "mean"))
-            encoder_port = instance.deploy(encoder, "--name", "v")["port"]
             eventually(lambda: get(f"{instance.front}/deployments/e/health")[0] == 200)
-            measure(ways(instance, port, encoder_port), asked.rounds)
+            measure(instance, port, asked.rounds, asked.clients)
         finally:
             instance.close()
 

@@ -138,6 +138,11 @@ class Paths:
         return self.state / "api-token"
 
     @property
+    def ended_sessions(self) -> Path:
+        """Of the dashboard: those that were signed out of."""
+        return self.state / "ended-sessions"
+
+    @property
     def dashboard_link(self) -> Path:
         """A page that leads to the dashboard's link: what a browser is told on its command line,
         everybody on the machine can read."""

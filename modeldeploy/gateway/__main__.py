@@ -45,7 +45,7 @@ async def _serve(values: Settings, listener: socket.socket) -> None:
     roster = Roster(Client(where.control_socket))
     roster.start()
     proxy = Proxy(values.max_body_bytes, metrics)
-    access = Access(api_token(where.api_token))
+    access = Access(api_token(where.api_token), where.ended_sessions)
     history = History(roster, Scraper(proxy))
     control = Control(
         str(where.control_socket), access, metrics, history, partial(_defaults, values)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hmac
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from modeldeploy.client import tickets
 from modeldeploy.errors import Forbidden, Unauthorized
+from modeldeploy.gateway.ended import Ended
 from modeldeploy.gateway.visit import Visit
 
 SESSION_SECONDS = 7 * 24 * 3600.0
@@ -31,13 +33,13 @@ class Begun(NamedTuple):
 
 
 class Access:
-    """``token`` is the API token."""
+    """``token`` is the API token; in ``ended`` is what somebody has signed out of."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, ended: Path) -> None:
         self._token = token
         self._since = time.time()  # what was redeemed before, nobody remembers: it is refused
         self._redeemed: dict[str, float] = {}
-        self._ended: dict[str, float] = {}
+        self._ended = Ended(ended, SESSION_SECONDS)
 
     def check(self, visit: Visit) -> None:
         """
@@ -75,17 +77,15 @@ class Access:
         return said if is_whole and is_open else None
 
     def end(self, visit: Visit) -> str:
-        """Sign out: no copy of the session is good any more, until the gateway is started again. The
-        ``Set-Cookie`` that has the browser forget it.
+        """Sign out: no copy of the session is good any more. The ``Set-Cookie`` that has the browser
+        forget it.
 
         Raises:
             Forbidden, as :meth:`check`.
         """
         _check_origin(visit)
         if said := self._session(visit):
-            oldest = time.time() - SESSION_SECONDS
-            self._ended = {word: at for word, at in self._ended.items() if at >= oldest}
-            self._ended[said.nonce] = said.made_at
+            self._ended.add(said)
         return f"{_cookie_name(visit)}=; Max-Age=0; {_KEPT}"
 
     def redeem(self, ticket: str, visit: Visit) -> Begun:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -20,6 +21,7 @@ from modeldeploy.schema.states import State
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
 _PREFIX = "modeldeploy_"
+_MOST_LABELS = 1024
 _DEPLOYMENT = "deployment"
 
 
@@ -48,6 +50,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._own,
         )
+        # What is counted of a request costs less than finding where, by its labels.
+        self._requests_of = lru_cache(_MOST_LABELS)(self._requests.labels)
+        self._upstream_of = lru_cache(_MOST_LABELS)(self._upstream.labels)
+        self._request_of = lru_cache(_MOST_LABELS)(self._request.labels)
         self.open_streams = Gauge(
             f"{_PREFIX}gateway_open_streams",
             "Answers that are passed on piece by piece now.",
@@ -56,12 +62,12 @@ class Metrics:
 
     def upstream(self, visit: Visit, seconds: float) -> None:
         """A deployment has begun to answer."""
-        self._upstream.labels(visit.deployment).observe(seconds)
+        self._upstream_of(visit.deployment).observe(seconds)
 
     def answered(self, visit: Visit, status: int) -> None:
         """A request is over."""
-        self._requests.labels(visit.deployment or "", visit.route, str(status)).inc()
-        self._request.labels(visit.route).observe(time.monotonic() - visit.started)
+        self._requests_of(visit.deployment or "", visit.route, str(status)).inc()
+        self._request_of(visit.route).observe(time.monotonic() - visit.started)
 
     def page(self, deployments: list[Deployment], pages: dict[str, str]) -> bytes:
         """``pages`` are what the workers answer, by deployment."""

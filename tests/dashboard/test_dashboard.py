@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.builtin.test_digits import EXAMPLES
 from tests.dashboard.browser import WAIT_MS, Visitor, grave_faults
 from tests.dashboard.conftest import link
-from tests.e2e.instance import Instance, eventually
+from tests.e2e.instance import Instance, eventually, post
 
 pytestmark = pytest.mark.e2e
 
@@ -307,6 +308,45 @@ def test_a_session_outlives_the_gateway_and_no_foreign_page_has_it(
     page.get_by_role("link", name="digits").wait_for()
 
 
+def test_logs_that_are_followed_repeat_and_lose_nothing_when_the_gateway_dies(
+    page: Page, owner: Visitor, instance: Instance
+) -> None:
+    page.goto(f"{instance.front}/#/digits/logs")
+    url = instance.inspect("digits")["url"]
+
+    def shown() -> Any:
+        lines = page.locator(".log li span")
+        return lines.evaluate_all("all => all.map((one) => one.textContent)")
+
+    def written() -> list[str]:
+        return [line.text for line in instance.client.logs("digits", tail=500)]
+
+    for round_ in range(3):
+        for number in range(5):
+            assert post(f"{url}/predict", {"image": number})[0] == 422
+        if round_ == 0:
+            assert eventually(lambda: shown() and shown() == written())
+            gateway = json.loads(instance.run("daemon", "status", "--json").stdout)["gateway"]
+            os.kill(gateway["pid"], 9)
+    eventually(lambda: sum("/predict" in line for line in written()) >= 15)
+    eventually(lambda: shown() == written())
+    owner.held_against()  # connections that the death cut
+
+
+def test_plots_begin_with_what_was_before_the_page_was_opened(
+    page: Page, instance: Instance
+) -> None:
+    def told_at_first() -> int:
+        page.goto("about:blank")
+        with page.expect_response("**/api/figures?since=0") as told:
+            page.goto(f"{instance.front}/#/digits")
+        return len(told.value.json().get("digits", []))
+
+    assert eventually(lambda: told_at_first() > 2)  # the gateway may have begun just now
+    line = page.locator(".card .line").first
+    expect(line).to_have_attribute("d", re.compile("L.*L"))
+
+
 @pytest.mark.skipif(
     "MODELDEPLOY_SCREENSHOTS" not in os.environ, reason="makes the pictures of docs/ where asked"
 )
@@ -319,6 +359,7 @@ def test_pictures_for_the_documentation(page: Page, instance: Instance) -> None:
     for scheme in ("light", "dark"):
         page.evaluate("(scheme) => (document.documentElement.dataset.theme = scheme)", scheme)
         page.screenshot(path=DOCS / f"dashboard-{scheme}.png")
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
     page.goto(f"{instance.front}/#/digits/playground")
     page.locator("input[type=file]").set_input_files(EXAMPLES[0])
     page.get_by_role("button", name="Ask").click()

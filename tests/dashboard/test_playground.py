@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from modeldeploy.schema.tasks import TASKS
+from modeldeploy.worker.dialects.native import Native
+from modeldeploy.worker.http.openapi import document
+from modeldeploy.worker.http.operations import About
 from tests.dashboard.browser import WAIT_MS, grave_faults
 from tests.dashboard.conftest import front_door
 from tests.e2e.instance import Instance
@@ -163,6 +169,21 @@ def test_words_are_marked_in_their_text(page: Page, instance: Instance) -> None:
     assert written.locator("mark").count() > 0
     marked = re.sub(r" \S+ \d\.\d\d", "", written.inner_text())
     assert marked == text.input_value()
+
+
+def test_every_task_has_a_form_that_begins_with_its_example(page: Page, instance: Instance) -> None:
+    """By the tasks' own documents, which are given to the page in place of a deployment's."""
+    for task in TASKS.values():
+        about = About(task=task, deployment="digits", model_id="org/name")
+        described = document(Native.operations(about), about.schemas.parts, "one")
+        told = partial(Route.fulfill, body=described)
+        page.route("**/digits/openapi.json", lambda route, _, told=told: told(route))
+        page.goto("about:blank")
+        opened(page, instance, "digits")
+        command = page.locator(".curl code").inner_text()
+        asked = json.loads(shlex.split(command)[-1])
+        assert asked == json.loads(msgspec.json.encode(task.example)), task.name
+        page.unroute("**/digits/openapi.json")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

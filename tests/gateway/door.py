@@ -102,7 +102,7 @@ async def door(
             listening_there = private_listener(control_socket)
             await stack.enter_async_context(served(supervisor, listening_there))
         roster, metrics = Roster(Client(control_socket)), Metrics()
-        proxy, access = Proxy(LIMIT, metrics), Access(TOKEN)
+        proxy, access = Proxy(LIMIT, metrics), Access(TOKEN, folder / "ended-sessions")
         history = History(roster, Scraper(proxy))
         control = Control(str(control_socket), access, metrics, history, lambda: DEFAULTS)
         listener, port = listening()

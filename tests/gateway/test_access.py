@@ -10,6 +10,7 @@ import pytest
 
 from modeldeploy.client import tickets
 from modeldeploy.gateway import access
+from modeldeploy.gateway.ended import Ended
 from tests.gateway.door import DEFAULTS, TOKEN, Door, Echo, door, tell
 
 STATUS = "/api/v1/status"
@@ -139,8 +140,27 @@ def test_who_signs_out_has_no_session_any_more(tmp_path: Path) -> None:
             assert headers["set-cookie"].startswith(f"{name}=; Max-Age=0; Path=/")
             assert (await one.ask("GET", STATUS, headers=mine))[0] == 401  # also by a copy of it
             assert (await one.ask("GET", STATUS, headers=other))[0] == 203
+        assert (tmp_path / "ended-sessions").stat().st_mode & 0o777 == 0o600
 
     tell(story)
+
+
+def test_a_session_that_has_ended_is_not_good_at_the_next_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ended-sessions"
+    file.write_bytes(b"\xff 1\nhalf a li")  # of a disk that was full
+    one, other = (tickets.Statement(time.time(), nonce) for nonce in ("a", "b"))
+    Ended(file, 60.0).add(one)
+    Ended(file, 60.0).add(other)
+    found = Ended(file, 60.0)
+    assert "a" in found
+    assert "b" in found
+    assert "c" not in found
+    now = time.time()
+    monkeypatch.setattr("modeldeploy.gateway.ended.time.time", lambda: now + 61)
+    assert "a" not in Ended(file, 60.0)
+    assert not file.exists()  # nothing in it is of use any more
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,15 @@ export class Playground {
   }
 
   async #make(isKeyed, run) {
-    let document_;
     try {
-      document_ = await deployment.get(this.name, "/openapi.json");
+      const document_ = await deployment.get(this.name, "/openapi.json");
+      if (this.#run === run) this.#show(document_, isKeyed);
     } catch (error) {
-      return this.node.replaceChildren(el("p", { class: "problem" }, error.message));
+      this.node.replaceChildren(el("p", { class: "problem" }, error.message));
     }
-    if (this.#run !== run) return;
+  }
+
+  #show(document_, isKeyed) {
     for (const part of Object.values(this.#parts)) part.close();
     const key = isKeyed ? new KeyField(this.name) : null;
     const chat = document_.paths[CHAT] ? { Chat: new Chat(this.name, key) } : {};
