@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, ViewportSize, expect
 
 from tests.builtin.test_digits import EXAMPLES
 from tests.dashboard.browser import WAIT_MS, Visitor, grave_faults
@@ -15,7 +15,7 @@ from tests.e2e.instance import Instance
 pytestmark = pytest.mark.e2e
 
 expect.set_options(timeout=WAIT_MS)
-PHONE = {"width": 390, "height": 844}
+PHONE = ViewportSize(width=390, height=844)
 
 
 def deploy_form(page: Page) -> None:
@@ -29,7 +29,7 @@ def answer_with(page: Page, path: str, result: object) -> None:
 
 
 def test_on_a_phone_a_file_is_chosen_and_read(page: Page, instance: Instance) -> None:
-    page.set_viewport_size({**PHONE})
+    page.set_viewport_size(PHONE)
     page.goto(f"{instance.front}/#/digits/playground")
     with page.expect_file_chooser() as choosing:
         page.get_by_text("choose one").click()
@@ -144,7 +144,11 @@ def test_leaving_ends_what_was_asked(page: Page, instance: Instance) -> None:
 def test_each_of_many_that_were_found_has_its_own_colour(page: Page, instance: Instance) -> None:
     page.goto(f"{instance.front}/#/digits/playground")
     boxes = [
-        {"label": f"thing {at}", "score": None, "box": {"xmin": at, "ymin": 0, "xmax": 9, "ymax": 9}}
+        {
+            "label": f"thing {at}",
+            "score": None,
+            "box": {"xmin": at, "ymin": 0, "xmax": 9, "ymax": 9},
+        }
         for at in range(40)
     ]
     answer_with(page, "**/digits/predict", boxes)
@@ -163,7 +167,7 @@ def test_each_of_many_that_were_found_has_its_own_colour(page: Page, instance: I
 
 
 def test_a_phone_says_that_the_supervisor_is_gone(page: Page, instance: Instance) -> None:
-    page.set_viewport_size({**PHONE})
+    page.set_viewport_size(PHONE)
     page.route("**/api/v1/watch", lambda route: route.fulfill(status=200, body=""))
     page.goto("about:blank")
     page.goto(instance.front)
