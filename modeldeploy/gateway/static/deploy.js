@@ -79,7 +79,7 @@ export class DeployDialog {
     this.token = field("token", { kind: "text", optional: true, description: "Of the Hub, for gated models. It is kept in memory only." });
     this.token.control.type = "password";
     this.token.control.autocomplete = "off";
-    this.key = field("API key", { kind: "choice", choices: [MAKE_KEY], default: "none", description: "Whoever asks must send it. Without one it answers everybody who reaches it." }, before?.keys ? MAKE_KEY : undefined);
+    this.key = field("API key", { kind: "choice", choices: [MAKE_KEY], default: "none", optional: true, description: "Whoever asks must send it. Without one it answers everybody who reaches it." }, before?.keys ? MAKE_KEY : undefined);
     this.model.control.setAttribute("list", "models");
     const first = FIRST.map(of);
     const more = Object.keys(parts.Spec.properties).filter((name) => !LEFT_OUT.has(name)).map(of);
