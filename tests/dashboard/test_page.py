@@ -132,7 +132,11 @@ def test_what_failed_is_deployed_again_with_something_else(page: Page, instance:
 def test_leaving_ends_what_was_asked(page: Page, instance: Instance) -> None:
     page.goto(f"{instance.front}/#/digits/playground")
     held: list[Route] = []
-    page.route("**/digits/predict", lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/digits/predict", hold)
     with page.expect_request("**/digits/predict") as asked:
         page.get_by_role("button", name="Ask").click()
     with page.expect_event("requestfailed") as failed:
