@@ -153,8 +153,11 @@ class ControlApi:
         after = _place(asked.after)
         if asked.follow:
             return _lines(logs.follow(file, asked.tail, asked.since, lambda: actor.parked, after))
-        read = asyncio.to_thread(logs.read, file, asked.tail, asked.since, after)
-        return _lines(_each(await read))
+        is_over = after is None or actor.parked  # who goes on from a line is given whole ones
+        found = await asyncio.to_thread(
+            logs.read, file, asked.tail, asked.since, after, last=is_over
+        )
+        return _lines(_each(found))
 
     async def keys(self, request: Request) -> Response:
         return _json([one.shown() for one in self._actor(request).record.keys])

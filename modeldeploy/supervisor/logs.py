@@ -135,11 +135,16 @@ def _inode(file: BinaryIO) -> int:
 
 
 def read(
-    log: Path, tail: int | None = None, since: float | None = None, after: Place | None = None
+    log: Path,
+    tail: int | None = None,
+    since: float | None = None,
+    after: Place | None = None,
+    *,
+    last: bool = True,
 ) -> list[LogLine]:
     """The lines of a log, oldest first: the last ``tail`` of those not older than ``since`` and after
-    that place."""
-    return _Reader(log, after).chosen(last=True, tail=tail, since=since)
+    that place; a line that has no end yet only where it is the ``last``."""
+    return _Reader(log, after).chosen(last=last, tail=tail, since=since)
 
 
 def size(log: Path) -> int:

@@ -21,6 +21,12 @@ _POLICY = (
     "frame-ancestors 'none'"
 )
 _START = "docs/start.js"
+# Swagger UI knows no dark: its colours are turned, and turned back where they are dark by themselves.
+_DARK = """@media (prefers-color-scheme: dark) {
+  html { background: #151715; color-scheme: dark; }
+  body { filter: invert(0.91) hue-rotate(180deg); }
+  .swagger-ui .microlight, .swagger-ui .highlight-code { filter: invert(1) hue-rotate(180deg); }
+}"""
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -29,6 +35,7 @@ _PAGE = f"""<!doctype html>
 <title>modeldeploy</title>
 <link rel="stylesheet" href="{_STYLE}">
 <link rel="icon" href="{_ICON}">
+<style>{_DARK}</style>
 </head>
 <body>
 <div id="swagger-ui"></div>
@@ -38,15 +45,19 @@ _PAGE = f"""<!doctype html>
 </html>
 """
 # Below a path of the gateway, that is where the paths of a deployment's own document begin.
-_START_SCRIPT = """const look = {dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true};
+_START_SCRIPT = """const MANY = 20; // operations: closed at first, and to be searched
 const root = location.pathname.replace(/\\/docs$/, "");
-if (root) {
-  fetch("openapi.json").then((answer) => answer.json()).then((spec) => {
-    SwaggerUIBundle({...look, spec: {...spec, servers: [{url: root}]}});
+fetch("openapi.json").then((answer) => answer.json()).then((spec) => {
+  const isLong = Object.keys(spec.paths).length > MANY;
+  SwaggerUIBundle({
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    tryItOutEnabled: true,
+    filter: isLong,
+    docExpansion: isLong ? "none" : "list",
+    spec: root ? {...spec, servers: [{url: root}]} : spec,
   });
-} else {
-  SwaggerUIBundle({...look, url: "openapi.json"});
-}
+});
 """
 
 

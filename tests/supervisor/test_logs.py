@@ -78,6 +78,7 @@ def test_a_log_is_read_on_after_each_of_its_lines(tmp_path: Path) -> None:
         place = logs.Place.of(line.position)
         assert logs.read(log, after=place) == lines[number + 1 :]
         assert logs.read(log, tail=1, after=place) == lines[number + 1 :][-1:]
+        assert logs.read(log, after=place, last=False) == lines[number + 1 : -1]
     place = logs.Place.of(lines[4].position)
     rotate(log)
     log.write_text(stamp(3) + "new\n")

@@ -21,14 +21,20 @@ export function drawn(result, asked) {
   if ("depth" in first) return [el("img", { class: "depth", src: `data:image/png;base64,${first.depth}`, alt: "Depth, the farther the lighter" })];
   if ("answer" in first) return each.map((one) => bar(one.answer || "(no answer)", one.score));
   if ("sequence" in first) return bars(each, (one) => one.token_str);
-  if ("label" in first) return bars(each, (one) => one.label, "box" in first || "mask" in first);
+  if ("label" in first) return "box" in first || "mask" in first ? [legend(each)] : bars(each, (one) => one.label);
   if ("index" in first && "score" in first) return bars(each, (one) => asked.texts?.[one.index] ?? `text ${one.index}`);
   if ("text" in first) return each.flatMap(transcript);
   return [json(result)];
 }
 
-function bars(found, name, coloured = false) {
-  return found.slice(0, MOST_BARS).map((one, at) => bar(name(one), one.score, coloured ? colour(at) : null));
+function bars(found, name) {
+  return found.slice(0, MOST_BARS).map((one) => bar(name(one), one.score));
+}
+
+/** All that was drawn over the picture, each with its colour there. */
+function legend(found) {
+  const rows = found.map((one, at) => bar(one.label, one.score, colour(at)));
+  return el("div", { class: "legend", role: "group", "aria-label": "What was found", tabindex: 0 }, rows);
 }
 
 function bar(label, score, hue) {

@@ -1,5 +1,6 @@
 /** The gateway, asked by this page: the control API below /api, deployments below /deployments. */
 
+import { keyHeaders } from "./keys.js";
 import { jsonLines } from "./streams.js";
 
 /** What was answered instead; `hint` says what to do. */
@@ -26,17 +27,17 @@ const sessionKey = () => {
   return key ? { "x-modeldeploy-session": key } : {};
 };
 
-export async function ask(path, { headers = {}, ...options } = {}) {
+async function ask(path, { headers = {}, ...options } = {}) {
   const isOurs = path === "session" || path.startsWith("api/");
   return checked(await fetch(path, { credentials: "same-origin", ...options, headers: { ...headers, ...(isOurs && sessionKey()) } }));
 }
 
-export async function getJson(path) {
-  return (await ask(path)).json();
+async function getJson(path, headers) {
+  return (await ask(path, { headers })).json();
 }
 
-export function post(path, body, signal) {
-  const headers = { "content-type": "application/json" };
+function post(path, body, signal, more) {
+  const headers = { "content-type": "application/json", ...more };
   return ask(path, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
@@ -77,3 +78,9 @@ export const control = {
 export function deploymentPath(name, path) {
   return `deployments/${encodeURIComponent(name)}${path}`;
 }
+
+/** They are asked with its API key, where the page knows one. */
+export const deployment = {
+  get: (name, path) => getJson(deploymentPath(name, path), keyHeaders(name)),
+  post: (name, path, body, signal) => post(deploymentPath(name, path), body, signal, keyHeaders(name)),
+};

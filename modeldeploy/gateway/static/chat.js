@@ -1,19 +1,21 @@
 /** A conversation, as OpenAI's clients hold it, written token by token. */
 
-import { deploymentPath, post } from "./api.js";
+import { deployment, deploymentPath } from "./api.js";
 import { curl } from "./curl.js";
 import { announce, button, copyButton, el, say } from "./dom.js";
 import { serverEvents } from "./streams.js";
 import { seconds } from "./units.js";
 
+const PATH = "/v1/chat/completions";
 const MOST_TOKENS = 128;
 
 export class Chat {
   #turns = [];
 
-  constructor(name) {
+  /** `key` is where its API key is typed, if it wants one. */
+  constructor(name, key) {
     this.name = name;
-    this.path = deploymentPath(name, "/v1/chat/completions");
+    this.key = key;
     this.log = el("ol", { class: "turns", "aria-label": "Conversation" });
     this.text = el("textarea", { rows: 2, "aria-label": "Message", placeholder: "Say something", onkeydown: (event) => this.#key(event), oninput: () => this.#drawCommand() });
     this.most = el("input", { type: "number", min: 1, max: 100000, value: MOST_TOKENS, id: "chat-most", oninput: () => this.#drawCommand() });
@@ -30,11 +32,15 @@ export class Chat {
         "form",
         { onsubmit: (event) => this.#submit(event) },
         this.text,
-        el("div", { class: "go" }, this.send, this.stop, button("Clear", () => this.#clear(), { class: "quiet" }), el("label", { htmlFor: "chat-most" }, "at most"), this.most, el("span", {}, "tokens"), this.took),
+        el("div", { class: "go" }, this.send, this.stop, button("Clear", () => this.#clear(), { class: "quiet" }), el("span", { class: "most" }, el("label", { htmlFor: "chat-most" }, "at most"), this.most, "tokens"), this.took),
       ),
       el("section", { class: "curl", "aria-label": "The same with curl" }, el("div", { class: "curl-head" }, el("h2", {}, "The same with curl"), copyButton(() => this.command.textContent, "the curl command")), el("pre", { tabindex: 0 }, this.command)),
     );
     this.#drawCommand();
+  }
+
+  close() {
+    this.asking?.abort();
   }
 
   #request(message) {
@@ -43,7 +49,9 @@ export class Chat {
   }
 
   #drawCommand() {
-    say(this.command, curl(this.path, this.#request(this.text.value || "Say hello.")).replace("curl ", "curl -N "));
+    const request = this.#request(this.text.value || "Say hello.");
+    const command = curl(deploymentPath(this.name, PATH), request, { keyed: Boolean(this.key) });
+    say(this.command, command.replace("curl ", "curl -N "));
   }
 
   #key(event) {
@@ -95,7 +103,8 @@ export class Chat {
     const began = performance.now();
     let [count, first] = [0, 0];
     try {
-      for await (const chunk of serverEvents(await post(this.path, request, this.asking.signal))) {
+      this.key?.check();
+      for await (const chunk of serverEvents(await deployment.post(this.name, PATH, request, this.asking.signal))) {
         if (chunk.error) throw new Error(chunk.error.message);
         const piece = chunk.choices[0]?.delta.content;
         if (!piece) continue;

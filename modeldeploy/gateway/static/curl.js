@@ -2,9 +2,14 @@
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** `files` are what was chosen from disk, by field: they go as a form, the rest of the body with them. */
-export function curl(path, body, files = {}) {
-  const url = new URL(path, `${location.origin}/`).href;
+const KEY = ' -H "authorization: Bearer $KEY"';
+
+/**
+ * `files` are what was chosen from disk, by field: they go as a form, the rest of the body with them.
+ * `keyed`: with an API key, which the shell has and this page does not write down.
+ */
+export function curl(path, body, { files = {}, keyed = false } = {}) {
+  const url = new URL(path, `${location.origin}/`).href + (keyed ? KEY : "");
   if (!Object.keys(files).length) {
     return `curl ${url} -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`;
   }

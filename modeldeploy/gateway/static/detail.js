@@ -1,6 +1,6 @@
 /** One deployment: what it is, what can be done with it, and its tabs. */
 
-import { control } from "./api.js";
+import { control, deploymentPath } from "./api.js";
 import { announce, button, copyButton, el, say } from "./dom.js";
 import { isMoving, isParked } from "./fleet.js";
 import { StateMark } from "./list.js";
@@ -43,7 +43,7 @@ export class Detail {
       return;
     }
     if (!this.one) {
-      this.one = new One(this.name);
+      this.one = new One(this.name, this.deploy);
       this.node.replaceChildren(this.one.node);
     }
     this.one.draw(deployment, this.tab);
@@ -60,7 +60,7 @@ export class Detail {
       { class: "empty" },
       el("h1", {}, "Deploy your first model"),
       el("p", {}, "A model of the Hugging Face Hub, a directory, or one that comes with modeldeploy, such as builtin/sentiment."),
-      button("Deploy a model", this.deploy, { class: "primary" }),
+      button("Deploy a model", () => this.deploy(), { class: "primary" }),
     );
   }
 }
@@ -69,12 +69,14 @@ class One {
   #tab = null;
   #deployment = null;
 
-  constructor(name) {
+  constructor(name, deploy) {
     this.name = name;
+    this.deploy = deploy;
     this.state = new StateMark();
     this.model = el("p", { class: "model" });
     this.problem = el("p", { class: "problem", role: "alert" });
     this.endpoint = el("code", {});
+    this.docs = el("a", { href: deploymentPath(name, "/docs") }, "API docs");
     this.tabs = el("nav", { class: "tabs", "aria-label": `Parts of ${name}` });
     this.links = Object.entries(TITLES).map(([tab, title]) => [tab, el("a", { href: `#/${name}/${tab}` }, title)]);
     this.tabs.append(...this.links.map(([, link]) => link));
@@ -91,7 +93,7 @@ class One {
         this.actions.node,
       ),
       this.model,
-      el("p", { class: "endpoint" }, this.endpoint, copyButton(() => this.endpoint.textContent, "the endpoint")),
+      el("p", { class: "endpoint" }, this.endpoint, copyButton(() => this.endpoint.textContent, "the endpoint"), this.docs),
       this.problem,
       this.tabs,
       this.body,
@@ -105,6 +107,7 @@ class One {
     this.state.draw(deployment);
     say(this.model, [deployment.model_id, deployment.task].filter(Boolean).join(" · "));
     say(this.endpoint, `${location.origin}/deployments/${this.name}/predict`);
+    this.docs.hidden = deployment.state !== "RUNNING";
     this.actions.draw(deployment);
     if (this.#tab?.is !== tab) this.#open(tab);
     this.#tab.part.draw(deployment);
@@ -124,7 +127,7 @@ class One {
       if (each === tab) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    this.#tab = { is: tab, part: new TABS[tab](this.name) };
+    this.#tab = { is: tab, part: new TABS[tab](this.name, this.deploy) };
     this.body.replaceChildren(this.#tab.part.node);
   }
 }

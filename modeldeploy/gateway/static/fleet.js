@@ -1,12 +1,13 @@
 /** The deployments as they live. */
 
 import { control } from "./api.js";
+import { shared } from "./shared.js";
 
 const AGAIN_MS = 1000;
 
 /**
  * Tells `change` whenever something has changed, and `heard` is whether anybody tells. While the tab is
- * hidden nothing is listened to: browsers open few connections to one server, for all tabs together.
+ * hidden nothing is listened to.
  */
 export class Fleet extends EventTarget {
   constructor() {
@@ -26,27 +27,37 @@ export class Fleet extends EventTarget {
     return this.deployments.find((one) => one.name === name);
   }
 
+  /** Once there is none of that name. */
+  async gone(name) {
+    while (this.find(name)) await new Promise((go) => this.addEventListener("change", go, { once: true }));
+  }
+
   async #follow() {
     this.following?.abort();
     if (document.hidden) return;
-    const following = (this.following = new AbortController());
-    while (!following.signal.aborted) {
-      try {
-        for await (const told of await control.watch(following.signal)) this.#take(told.deployments);
-      } catch (error) {
-        if (error.status === 401) return location.reload(); // the session is over
-      }
-      if (following.signal.aborted) return;
-      this.heard = false;
-      this.dispatchEvent(new Event("change"));
-      await new Promise((go) => setTimeout(go, AGAIN_MS));
-    }
+    const { signal } = (this.following = new AbortController());
+    await shared("modeldeploy-watch", signal, (tell) => watch(signal, tell), (deployments) => this.#take(deployments));
   }
 
+  /** Null where the supervisor does not answer. */
   #take(deployments) {
-    this.deployments = deployments;
-    this.known = this.heard = true;
+    this.heard = deployments !== null;
+    if (this.heard) [this.deployments, this.known] = [deployments, true];
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** Until `signal`: reads what the supervisor tells, again where it ends. */
+async function watch(signal, tell) {
+  while (!signal.aborted) {
+    try {
+      for await (const told of await control.watch(signal)) tell(told.deployments);
+    } catch (error) {
+      if (error.status === 401) return location.reload(); // the session is over
+    }
+    if (signal.aborted) return;
+    tell(null);
+    await new Promise((go) => setTimeout(go, AGAIN_MS));
   }
 }
 

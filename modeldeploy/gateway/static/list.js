@@ -45,7 +45,7 @@ export class List {
   #draw() {
     const wanted = this.filter.value.trim().toLowerCase();
     const found = this.fleet.deployments.filter((one) =>
-      `${one.name} ${one.model_id} ${one.task} ${one.state}`.toLowerCase().includes(wanted),
+      [one.name, one.model_id, one.task ?? "", one.state].join(" ").toLowerCase().includes(wanted),
     );
     const names = new Set(found.map((one) => one.name));
     for (const [name, row] of this.#rows) {

@@ -5,7 +5,7 @@ import { button, el, say } from "./dom.js";
 
 const TAIL = 500;
 const KEPT = 3000;
-const AGAIN_MS = 2000;
+const AGAIN_MS = 1000;
 const NEAR = 40; // pixels from the end that still count as being there
 
 export class Logs {
@@ -32,22 +32,15 @@ export class Logs {
 
   async #read() {
     while (!this.#closed.signal.aborted) {
-      if (!document.hidden) await this.#once(this.#whileSeen()).catch(() => undefined); // the next try will tell
+      if (!document.hidden) await this.#news().catch(() => undefined); // the next try will tell
       await new Promise((go) => setTimeout(go, AGAIN_MS));
     }
   }
 
-  #whileSeen() {
-    const hidden = new AbortController();
-    const look = () => document.hidden && hidden.abort();
-    document.addEventListener("visibilitychange", look, { once: true });
-    return AbortSignal.any([this.#closed.signal, hidden.signal]);
-  }
-
-  /** Until the stream ends: where the deployment is parked, where the supervisor is gone. */
-  async #once(signal) {
-    const from = this.#last ? { after: this.#last } : { tail: TAIL };
-    for await (const line of await control.logs(this.name, { ...from, follow: true }, signal)) {
+  /** What came since. It is asked again and again, and not followed: browsers open few connections to a server. */
+  async #news() {
+    const { signal } = this.#closed;
+    for await (const line of await control.logs(this.name, this.#last ? { after: this.#last } : { tail: TAIL }, signal)) {
       this.#last = line.position;
       this.#add(line);
     }

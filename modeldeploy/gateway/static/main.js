@@ -52,10 +52,10 @@ function show() {
     location.reload();
   });
   const [fleet, figures] = [new Fleet(), new Figures()];
-  const dialog = new DeployDialog((name) => (location.hash = `#/${name}`));
+  const dialog = new DeployDialog(fleet, (name) => (location.hash = `#/${name}`));
   const deploy = button("Deploy a model", () => dialog.open(), { class: "primary" });
   const list = new List(fleet, figures, deploy);
-  const detail = new Detail(fleet, figures, () => dialog.open());
+  const detail = new Detail(fleet, figures, (before) => dialog.open(before));
   main.replaceChildren(el("div", { class: "panes" }, list.node, detail.node));
 
   const supervisor = document.getElementById("supervisor");
@@ -64,7 +64,7 @@ function show() {
     say(supervisor, fleet.heard ? told(fleet.deployments) : "The supervisor does not answer");
   });
   const route = () => {
-    const [, name = "", tab = ""] = location.hash.split("/").map(decodeURIComponent);
+    const [, name = "", tab = ""] = location.hash.split("/").map(decoded);
     document.body.classList.toggle("chosen", Boolean(name));
     document.title = name ? `${name} · modeldeploy` : "modeldeploy";
     list.select(name);
@@ -76,6 +76,15 @@ function show() {
   route();
   fleet.start();
   figures.start();
+}
+
+/** A part of an address, as it stands where it is none. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function told(deployments) {

@@ -3,9 +3,10 @@
 import { el, svg } from "./dom.js";
 
 const LABEL_PIXELS = 12;
-const HUES = [222, 152, 28, 330, 190, 265, 90, 0];
+const FIRST_HUE = 222;
+const GOLDEN_ANGLE = 137.508; // no two of many steps along it end near each other
 
-export const colour = (at) => `hsl(${HUES[at % HUES.length]} 70% 50%)`;
+export const colour = (at) => `hsl(${((FIRST_HUE + at * GOLDEN_ANGLE) % 360).toFixed(1)} 70% ${[50, 40, 62][at % 3]}%)`;
 
 /** Draw what was found over an image, in place of what was drawn before. */
 export async function draw(image, found) {

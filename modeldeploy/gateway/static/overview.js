@@ -1,8 +1,9 @@
 /** How a deployment does: its progress while it starts, its figures while it runs, what it is. */
 
-import { deploymentPath, getJson } from "./api.js";
-import { el, say } from "./dom.js";
-import { isMoving } from "./fleet.js";
+import { deployment as own } from "./api.js";
+import { button, el, say } from "./dom.js";
+import { isMoving, isParked } from "./fleet.js";
+import { isKnown } from "./keys.js";
 import { Bar } from "./list.js";
 import { Plot } from "./plot.js";
 import { bytes, number, seconds, span } from "./units.js";
@@ -17,13 +18,16 @@ const CARDS = [
 ];
 
 export class Overview {
-  constructor(name) {
+  constructor(name, again) {
     this.name = name;
+    this.again = button("Deploy again with…", () => again(this.deployment));
     this.run = "";
     this.progress = new Progress(name);
     this.error = el("div", { class: "failure" });
     this.cards = Object.fromEntries(CARDS.map(([key, title, unit]) => [key, new Card(title, unit)]));
     this.cards.tokens.node.hidden = true;
+    this.board = el("div", { class: "cards" }, CARDS.map(([key]) => this.cards[key].node));
+    this.heading = el("h2", {});
     this.facts = el("dl", { class: "facts" });
     this.info = {};
     this.node = el(
@@ -31,8 +35,8 @@ export class Overview {
       { class: "overview" },
       this.progress.node,
       this.error,
-      el("div", { class: "cards" }, CARDS.map(([key]) => this.cards[key].node)),
-      el("h2", {}, "How it runs"),
+      this.board,
+      this.heading,
       this.facts,
     );
   }
@@ -41,7 +45,11 @@ export class Overview {
     this.deployment = deployment;
     this.progress.draw(deployment);
     this.#drawError(deployment.error);
-    const run = deployment.state === "RUNNING" ? deployment.replicas.map((one) => one.id).join() : "";
+    this.again.hidden = !isParked(deployment);
+    this.board.hidden = isParked(deployment); // nothing computes: there is nothing to plot
+    say(this.heading, isParked(deployment) ? "What it is" : "How it runs");
+    const isTold = !deployment.keys || isKnown(this.name);
+    const run = deployment.state === "RUNNING" && isTold ? deployment.replicas.map((one) => one.id).join() : "";
     if (run !== this.run) this.#ask(run);
     this.#drawFacts();
   }
@@ -56,7 +64,11 @@ export class Overview {
     this.run = run;
     this.info = {};
     while (run && this.run === run) {
-      this.info = await getJson(deploymentPath(this.name, "/info")).catch(() => this.info);
+      try {
+        this.info = await own.get(this.name, "/info");
+      } catch (error) {
+        if (error.status === 401) return; // the key is none: it is typed in the playground
+      }
       this.#drawFacts();
       await new Promise((go) => setTimeout(go, 10_000));
     }
@@ -74,14 +86,15 @@ export class Overview {
     const [message, hint, details] = parts;
     this.error.replaceChildren(
       ...(error
-        ? [el("h2", {}, "Last error"), el("p", {}, message), hint && el("p", { class: "hint" }, hint), details && el("pre", { tabindex: 0 }, details)].filter(Boolean)
+        ? [el("h2", {}, "Last error"), el("p", {}, message), hint && el("p", { class: "hint" }, hint), details && el("pre", { tabindex: 0 }, details), this.again].filter(Boolean)
         : []),
     );
   }
 
   #drawFacts() {
-    const { deployment: one, info } = this;
+    const one = this.deployment;
     const replica = one.replicas[0];
+    const info = { ...replica, ...this.info };
     const facts = {
       Task: one.task,
       Model: one.model_id,
@@ -92,6 +105,7 @@ export class Overview {
       Threads: info.threads && `${info.threads.count}, ${info.threads.why}`,
       ...Object.fromEntries(Object.entries(info.runs ?? {}).map(([key, value]) => [capital(key), String(value)])),
       Notes: (info.notes ?? []).join(" "),
+      "API keys": one.keys ? `${one.keys}${isKnown(this.name) ? "" : "; more is told here once one is typed in the playground"}` : null,
       Port: one.port,
       Process: replica && `${replica.pid}, for ${span(Date.now() / 1000 - replica.started_at)}`,
       Requests: number(one.requests),

@@ -1,66 +1,79 @@
 /** Ask a deployment: a form made from its own schema, the answer drawn, and the curl that asks the same. */
 
-import { deploymentPath, getJson, post } from "./api.js";
+import { deployment, deploymentPath } from "./api.js";
 import { drawn, json } from "./answers.js";
 import { Chat } from "./chat.js";
 import { curl } from "./curl.js";
 import { announce, button, copyButton, el, say } from "./dom.js";
 import { field } from "./fields.js";
+import { KeyField } from "./keys.js";
 import { clear, draw } from "./overlay.js";
 import { described, resolved } from "./schema.js";
 import { serverEvents } from "./streams.js";
 import { seconds } from "./units.js";
 
 const CHAT = "/v1/chat/completions";
+const PREDICT = "/predict";
 
 /** Chosen by what the deployment answers; there is something to ask once it runs. */
 export class Playground {
   #run = "";
+  #parts = {};
 
   constructor(name) {
     this.name = name;
     this.node = el("div", { class: "playground" });
   }
 
-  draw(deployment) {
-    const run = deployment.state === "RUNNING" ? deployment.replicas.map((one) => one.id).join() : "none";
+  draw(one) {
+    const run = one.state === "RUNNING" ? [one.keys > 0, ...one.replicas.map((each) => each.id)].join() : "none";
     if (run === this.#run) return;
     const before = this.#run;
     this.#run = run;
-    if (run !== "none") this.#make();
+    if (run !== "none") this.#make(one.keys > 0, run);
     else if (!before) this.node.replaceChildren(el("p", { class: "note" }, "It answers here once it is running."));
   }
 
-  async #make() {
+  /** Nobody waits any more for what was asked. */
+  close() {
+    this.#run = "closed";
+    for (const part of Object.values(this.#parts)) part.close();
+  }
+
+  async #make(isKeyed, run) {
     try {
-      this.#show(await getJson(deploymentPath(this.name, "/openapi.json")));
+      const document_ = await deployment.get(this.name, "/openapi.json");
+      if (this.#run === run) this.#show(document_, isKeyed);
     } catch (error) {
       this.node.replaceChildren(el("p", { class: "problem" }, error.message));
     }
   }
 
-  #show(document_) {
-    const ways = Object.fromEntries(requests(this.name, document_));
-    if (document_.paths[CHAT]) this.#choice({ Chat: new Chat(this.name).node, ...ways });
-    else if (Object.keys(ways).length > 1) this.#choice(ways);
-    else this.node.replaceChildren(...Object.values(ways));
-  }
-
-  #choice(parts) {
-    const place = el("div", {});
-    const choose = (title) => {
-      for (const each of buttons) each.setAttribute("aria-pressed", String(each.textContent === title));
-      place.replaceChildren(parts[title]);
-    };
-    const buttons = Object.keys(parts).map((title) => button(title, () => choose(title), { class: "small" }));
-    this.node.replaceChildren(el("div", { class: "segments", role: "group", "aria-label": "How to ask" }, buttons), place);
-    choose(Object.keys(parts)[0]);
+  #show(document_, isKeyed) {
+    for (const part of Object.values(this.#parts)) part.close();
+    const key = isKeyed ? new KeyField(this.name) : null;
+    const chat = document_.paths[CHAT] ? { Chat: new Chat(this.name, key) } : {};
+    this.#parts = { ...chat, ...Object.fromEntries(requests(this.name, document_, key)) };
+    this.node.replaceChildren(...[key?.node, ...choice(this.#parts)].filter(Boolean));
   }
 }
 
+/** One part is shown as it is; of more, one at a time. */
+function choice(parts) {
+  const titles = Object.keys(parts);
+  const place = el("div", {});
+  const choose = (title) => {
+    for (const each of buttons) each.setAttribute("aria-pressed", String(each.textContent === title));
+    place.replaceChildren(parts[title].node);
+  };
+  const buttons = titles.map((title) => button(title, () => choose(title), { class: "small" }));
+  choose(titles[0]);
+  return titles.length > 1 ? [el("div", { class: "segments", role: "group", "aria-label": "How to ask" }, buttons), place] : [place];
+}
+
 /** `POST /predict`: a title and a form for each shape that its body may have. */
-function requests(name, document_) {
-  const { content } = document_.paths["/predict"].post.requestBody;
+function requests(name, document_, key) {
+  const { content } = document_.paths[PREDICT].post.requestBody;
   const { schema, example } = content["application/json"];
   const parts = document_.components.schemas;
   const whole = resolved(schema, parts);
@@ -68,18 +81,23 @@ function requests(name, document_) {
   return shapes.map((shape) => {
     const fits = (shape.required ?? []).every((one) => one in example) && Object.keys(example).every((one) => one in shape.properties);
     const title = shapes.length > 1 ? spaced(shape.title.replace("Request", "")) : "Request";
-    return [title, new Request(name, shape, parts, fits ? example : {}, "multipart/form-data" in content).node];
+    return [title, new Request(name, key, { schema: shape, parts, example: fits ? example : {}, forms: "multipart/form-data" in content })];
   });
 }
 
 const spaced = (name) => name[0] + name.slice(1).replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
-/** One of them. `forms` is whether files may be sent as they are. */
+/** One of them. `forms` is whether files may be sent as they are, `key` where an API key is typed. */
 class Request {
-  constructor(name, schema, parts, example, forms) {
-    this.path = deploymentPath(name, "/predict");
+  constructor(name, key, { schema, parts, example, forms }) {
+    this.name = name;
+    this.key = key;
     this.forms = forms;
     this.#make(schema, parts, example);
+  }
+
+  close() {
+    this.asking?.abort();
   }
 
   #make(schema, parts, example) {
@@ -131,7 +149,7 @@ class Request {
   #drawCommand() {
     try {
       const files = this.forms ? Object.fromEntries(this.fields.filter((one) => one.file).map((one) => [one.name, one.file])) : {};
-      say(this.command, curl(this.path, this.#body(), files));
+      say(this.command, curl(deploymentPath(this.name, PREDICT), this.#body(), { files, keyed: Boolean(this.key) }));
     } catch (error) {
       say(this.command, error.message);
     }
@@ -155,6 +173,7 @@ class Request {
     this.#table?.mark([]);
     say(this.took, "");
     try {
+      this.key?.check();
       const body = this.#body();
       await (body.stream ? this.#stream(body) : this.#whole(body));
     } catch (error) {
@@ -166,7 +185,7 @@ class Request {
 
   async #whole(body) {
     const began = performance.now();
-    const answer = await (await post(this.path, body, this.asking.signal)).json();
+    const answer = await (await this.#post(body)).json();
     this.#tell(`${seconds((performance.now() - began) / 1000)} in all, ${seconds(answer.inference_time_ms / 1000)} in the model`);
     const raw = el("details", {}, el("summary", {}, "As JSON"), json(answer));
     this.answer.replaceChildren(...drawn(answer.result, body), raw);
@@ -180,13 +199,17 @@ class Request {
     const text = el("p", { class: "written" });
     this.answer.replaceChildren(text);
     let [count, first] = [0, 0];
-    for await (const event of serverEvents(await post(this.path, body, this.asking.signal))) {
+    for await (const event of serverEvents(await this.#post(body))) {
       if (event.error) throw new Error(event.error.message ?? event.error);
       first ||= performance.now() - began;
       count += 1;
       text.append(event.token.special ? "" : event.token.text);
     }
     this.#tell(`first token after ${seconds(first / 1000)}, ${count} tokens in ${seconds((performance.now() - began) / 1000)}`);
+  }
+
+  #post(body) {
+    return deployment.post(this.name, PREDICT, body, this.asking.signal);
   }
 
   #tell(took) {

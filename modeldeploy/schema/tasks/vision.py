@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from modeldeploy.schema.tasks.base import HuggingFace, TaskSchema
 from modeldeploy.schema.tasks.media import (
     EXAMPLE_CLIP,
-    EXAMPLE_PNG,
+    EXAMPLE_DIGIT,
     EXAMPLE_SCENE,
     IMAGE_MEDIA,
     VIDEO_MEDIA,
@@ -31,7 +31,7 @@ IMAGE_CLASSIFICATION = TaskSchema(
     output=list[Label],
     many=("image", "images"),
     media=IMAGE_MEDIA,
-    example={"image": EXAMPLE_PNG},
+    example={"image": EXAMPLE_DIGIT},
     result=[{"label": "3", "score": 0.91}, {"label": "8", "score": 0.05}],
     auto_class="AutoModelForImageClassification",
     adapter="modeldeploy.worker.tasks.image_classification:ImageClassification",
