@@ -66,6 +66,15 @@ def private_open(path: str | Path, flags: int) -> int:
     return fd
 
 
+def sync(directory: Path) -> None:
+    """Have what was renamed and removed in it outlast a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def expand(path: str) -> Path:
     """``path`` with its ``~`` replaced, absolute; links are not followed.
 

@@ -158,6 +158,8 @@ def _show(found: DaemonStatus) -> None:
     output.data(f"gateway   {_gateway(found.gateway)}")
     output.data(f"template  {_TEMPLATE.get(found.template, found.template)}")
     output.data(f"serving   {found.running} of {found.deployments} deployments")
+    for file in found.set_aside:
+        output.data(f"damaged   {file}: state that was set aside; remove it when you have looked")
 
 
 def _gateway(found: GatewayStatus) -> str:

@@ -106,8 +106,6 @@ def run(settings: Settings, hub: HubAccess, open_store: Callable[[Path], Store] 
     where = settings.paths.make()
     with _lock(where.lock):
         store = open_store(where.database)
-        if store.set_aside:
-            log.error("the state was damaged; it is kept at %s", store.set_aside)
         try:
             asyncio.run(_serve(settings, store, hub))
         finally:
