@@ -29,7 +29,7 @@ PROMISES: dict[int, str] = {
     "ends in FAILED with the cause and its last lines.",
     3: "Requests in flight on a dead worker end within a second; none is run twice; newcomers wait "
     "for the restart.",
-    4: "A hung worker is found, killed and replaced; a busy one is not.",
+    4: "A hung worker, stopped or deadlocked, is found and replaced; a busy one is not.",
     5: "`stop`, `restart`, `rm` and the daemon's end answer what was accepted, within a deadline, "
     "and leave no process, port, socket file or partial download.",
     6: "Commands race safely: any interleaving leaves a consistent state.",
@@ -45,14 +45,16 @@ PROMISES: dict[int, str] = {
     14: "Pickle and a repository's own code are refused unless opted in.",
     15: "Whatever is wrong with a model ends in FAILED with one line of cause, and takes nothing "
     "else down.",
-    16: "The worker runs offline and without the Hub token.",
+    16: "The worker runs with the least it needs: offline, without the Hub token, gaining no rights and "
+    "dumping no core.",
     17: "No input makes a worker crash or hang; every bad input gets its 4xx; a poisonous item in a "
     "batch fails alone.",
     18: "A client that leaves frees its slot; slow senders and idlers are cut; saturation answers "
     "429 at once and recovers fully.",
     19: "Generated schemas are true.",
     20: "Control only through a private socket whose peer is checked; deployments listen on "
-    "127.0.0.1, and where they have API keys answer nobody without one.",
+    "127.0.0.1, where they have API keys answer nobody without one, and where they have a certificate "
+    "nobody in the clear.",
     21: "`Host` and `Origin` are checked, and JSON routes want a JSON content type.",
     22: "Secrets are in no argv, log, state file, error or answer; the Hub's token goes to the Hub "
     "only.",

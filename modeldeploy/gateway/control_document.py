@@ -6,10 +6,20 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from starlette.responses import Response
 
 from modeldeploy import __version__
-from modeldeploy.schema.control import DaemonStatus, Defaults, Fleet, LogLine, ShutdownRequest
+from modeldeploy.schema.control import (
+    DaemonStatus,
+    Defaults,
+    EventsQuery,
+    Fleet,
+    LogLine,
+    LogsQuery,
+    RevokeQuery,
+    ShutdownRequest,
+)
 from modeldeploy.schema.deployment import Deployment, DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.keys import ApiKey, NewKey
@@ -19,12 +29,11 @@ _JSON, _LINES = "application/json", "application/x-ndjson"
 _ONE = "/v1/deployments/{name}"
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 _PLACES = (_NAME, {**_NAME, "name": "key"})
-_FOLLOW = ("follow", "boolean", "Go on with what comes.")
 
-# Method, path, what it is, the body, the answer's status, type and media type, queries.
-_Operation = tuple[str, str, str, Any, str, Any, str, tuple[tuple[str, str, str], ...]]
+# Method, path, what it is, the body, the answer's status, type and media type, the query.
+_Operation = tuple[str, str, str, Any, str, Any, str, type[Struct] | None]
 OPERATIONS: tuple[_Operation, ...] = (
-    ("get", "/v1/status", "The supervisor.", None, "200", DaemonStatus, _JSON, ()),
+    ("get", "/v1/status", "The supervisor.", None, "200", DaemonStatus, _JSON, None),
     (
         "get",
         "/v1/watch",
@@ -33,15 +42,15 @@ OPERATIONS: tuple[_Operation, ...] = (
         "200",
         Fleet,
         _LINES,
-        (),
+        None,
     ),
-    ("get", "/v1/deployments", "Every deployment.", None, "200", list[Deployment], _JSON, ()),
-    ("post", "/v1/deployments", "Deploy a model.", DeployRequest, "201", Deployment, _JSON, ()),
-    ("get", _ONE, "One deployment.", None, "200", Deployment, _JSON, ()),
-    ("delete", _ONE, "Stop and forget it.", None, "202", Deployment, _JSON, ()),
-    ("post", f"{_ONE}/start", "Start it.", StartRequest, "202", Deployment, _JSON, ()),
-    ("post", f"{_ONE}/stop", "Stop it.", None, "202", Deployment, _JSON, ()),
-    ("post", f"{_ONE}/restart", "Begin a fresh run.", StartRequest, "202", Deployment, _JSON, ()),
+    ("get", "/v1/deployments", "Every deployment.", None, "200", list[Deployment], _JSON, None),
+    ("post", "/v1/deployments", "Deploy a model.", DeployRequest, "201", Deployment, _JSON, None),
+    ("get", _ONE, "One deployment.", None, "200", Deployment, _JSON, None),
+    ("delete", _ONE, "Stop and forget it.", None, "202", Deployment, _JSON, None),
+    ("post", f"{_ONE}/start", "Start it.", StartRequest, "202", Deployment, _JSON, None),
+    ("post", f"{_ONE}/stop", "Stop it.", None, "202", Deployment, _JSON, None),
+    ("post", f"{_ONE}/restart", "Begin a fresh run.", StartRequest, "202", Deployment, _JSON, None),
     (
         "get",
         f"{_ONE}/events",
@@ -50,7 +59,7 @@ OPERATIONS: tuple[_Operation, ...] = (
         "200",
         Event,
         _LINES,
-        (("after", "integer", "Events past this number."), _FOLLOW),
+        EventsQuery,
     ),
     (
         "get",
@@ -60,14 +69,10 @@ OPERATIONS: tuple[_Operation, ...] = (
         "200",
         LogLine,
         _LINES,
-        (
-            ("tail", "integer", "The last so many lines."),
-            ("since", "number", "Those since then, in Unix seconds."),
-            _FOLLOW,
-        ),
+        LogsQuery,
     ),
-    ("get", f"{_ONE}/keys", "Its API keys.", None, "200", list[ApiKey], _JSON, ()),
-    ("post", f"{_ONE}/keys", "Have a key answered.", NewKey, "201", ApiKey, _JSON, ()),
+    ("get", f"{_ONE}/keys", "Its API keys.", None, "200", list[ApiKey], _JSON, None),
+    ("post", f"{_ONE}/keys", "Have a key answered.", NewKey, "201", ApiKey, _JSON, None),
     (
         "delete",
         f"{_ONE}/keys/{{key}}",
@@ -76,7 +81,7 @@ OPERATIONS: tuple[_Operation, ...] = (
         "200",
         ApiKey,
         _JSON,
-        (("open", "boolean", "Also the last one: then everybody is answered."),),
+        RevokeQuery,
     ),
     (
         "get",
@@ -86,7 +91,7 @@ OPERATIONS: tuple[_Operation, ...] = (
         "200",
         Defaults,
         _JSON,
-        (),
+        None,
     ),
     (
         "post",
@@ -96,7 +101,7 @@ OPERATIONS: tuple[_Operation, ...] = (
         "202",
         DaemonStatus,
         _JSON,
-        (),
+        None,
     ),
 )
 _KINDS = (
@@ -115,17 +120,14 @@ def document() -> bytes:
     of = dict(zip(map(repr, kinds), schemas, strict=True))
     of[repr(Deployment)] = {"$ref": "#/components/schemas/Deployment"}
     paths: dict[str, Any] = {}
-    for method, path, summary, body, status, answer, media_type, queries in OPERATIONS:
+    for method, path, summary, body, status, answer, media_type, query in OPERATIONS:
         words = "".join(c if c.isalnum() else " " for c in path).split()[1:]
         item: dict[str, Any] = {
             "summary": summary,
             "operationId": "_".join([method, *words]),
             "parameters": [
                 *(one for one in _PLACES if f"{{{one['name']}}}" in path),
-                *(
-                    {"name": name, "in": "query", "schema": {"type": kind}, "description": text}
-                    for name, kind, text in queries
-                ),
+                *_parameters(query),
             ],
             "responses": {
                 status: _content("It is done, or on its way.", of[repr(answer)], media_type),
@@ -148,6 +150,16 @@ def document() -> bytes:
             },
         }
     )
+
+
+def _parameters(query: type[Struct] | None) -> list[dict[str, Any]]:
+    if query is None:
+        return []
+    (found,) = msgspec.json.schema(query)["$defs"].values()
+    return [
+        {"name": name, "in": "query", "schema": schema}
+        for name, schema in found["properties"].items()
+    ]
 
 
 def _content(description: str, schema: Any, media_type: str) -> dict[str, Any]:

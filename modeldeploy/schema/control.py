@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from modeldeploy.schema.deployment import Deployment, HubAccess
 
@@ -57,6 +57,32 @@ class ShutdownRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """``POST /v1/shutdown``: ``drain`` ends the workers too, ``keep`` leaves them serving."""
 
     workers: Literal["drain", "keep"] = "drain"
+
+
+Follow = Annotated[bool, Meta(description="Go on with what comes.")]
+
+
+class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``GET .../events`` may be asked with."""
+
+    after: Annotated[int, Meta(ge=0, description="Events past this number.")] = 0
+    follow: Follow = False
+
+
+class LogsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``GET .../logs`` may be asked with."""
+
+    tail: Annotated[int, Meta(ge=0, le=10**9, description="The last so many lines.")] | None = None
+    since: Annotated[float, Meta(description="Those since then, in Unix seconds.")] | None = None
+    follow: Follow = False
+
+
+class RevokeQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``DELETE .../keys/{key}`` may be asked with."""
+
+    open: Annotated[bool, Meta(description="Also the last one: then everybody is answered.")] = (
+        False
+    )
 
 
 class LogLine(Struct, frozen=True, kw_only=True):

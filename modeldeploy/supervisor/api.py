@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from modeldeploy.errors import BodyTooLarge, InvalidRequest, MalformedBody, ModelDeployError
-from modeldeploy.schema.control import ShutdownRequest
+from modeldeploy.schema.control import EventsQuery, LogsQuery, RevokeQuery, ShutdownRequest
 from modeldeploy.schema.deployment import DeployRequest, StartRequest
 from modeldeploy.schema.events import Event
 from modeldeploy.schema.keys import NewKey
@@ -56,14 +56,11 @@ async def _body(request: Request, kind: type[T]) -> T:
         raise MalformedBody(f"the body is not JSON: {error}") from error
 
 
-def _query(request: Request, name: str, parse: Callable[[str], T]) -> T | None:
-    raw = request.query_params.get(name)
-    if raw is None:
-        return None
+def _query(request: Request, kind: type[T]) -> T:
     try:
-        return parse(raw)
-    except ValueError as error:
-        raise InvalidRequest(f"{name}={raw!r} is not a number") from error
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"in the query: {error}", hint="see /api/openapi.json") from error
 
 
 class ControlApi:
@@ -139,19 +136,17 @@ class ControlApi:
         return _json(deployment_view(self._manager.remove(request.path_params["name"])), 202)
 
     async def events(self, request: Request) -> Response:
-        actor = self._actor(request)
-        after = _query(request, "after", int) or 0
-        if request.query_params.get("follow") == "true":
-            return _lines(_until_settled(actor, after))
-        return _lines(_each(actor.events.after(after)))
+        actor, asked = self._actor(request), _query(request, EventsQuery)
+        if asked.follow:
+            return _lines(_until_settled(actor, asked.after))
+        return _lines(_each(actor.events.after(asked.after)))
 
     async def logs(self, request: Request) -> Response:
-        actor = self._actor(request)
+        actor, asked = self._actor(request), _query(request, LogsQuery)
         file = self._manager.log_file(actor)
-        tail, since = _query(request, "tail", int), _query(request, "since", float)
-        if request.query_params.get("follow") == "true":
-            return _lines(logs.follow(file, tail, since, lambda: actor.parked))
-        return _lines(_each(await asyncio.to_thread(logs.read, file, tail, since)))
+        if asked.follow:
+            return _lines(logs.follow(file, asked.tail, asked.since, lambda: actor.parked))
+        return _lines(_each(await asyncio.to_thread(logs.read, file, asked.tail, asked.since)))
 
     async def keys(self, request: Request) -> Response:
         return _json([one.shown() for one in self._actor(request).record.keys])
@@ -162,7 +157,7 @@ class ControlApi:
 
     async def revoke_key(self, request: Request) -> Response:
         name, key = request.path_params["name"], request.path_params["key"]
-        may_open = request.query_params.get("open") == "true"
+        may_open = _query(request, RevokeQuery).open
         return _json(await self._manager.revoke_key(name, key, may_open=may_open))
 
     async def shutdown(self, request: Request) -> Response:

@@ -14,6 +14,13 @@ from modeldeploy.web.incoming import Incoming
 _MOST_PARTS = 100
 
 
+class _Parser(MultiPartParser):
+    def close(self) -> None:
+        """Of every part, those too that are of no form because it ends in the middle of one."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
 async def form_parts(request: Incoming, raw: bytes, limit: int) -> dict[str, Any]:
     """The parts of a form by their names: files as bytes, the others as texts, and a list of them
     where a name comes again."""
@@ -21,7 +28,7 @@ async def form_parts(request: Incoming, raw: bytes, limit: int) -> dict[str, Any
     async def whole() -> AsyncGenerator[bytes, None]:
         yield raw
 
-    parser = MultiPartParser(
+    parser = _Parser(
         Headers(raw=request.scope["headers"]),
         whole(),
         max_files=_MOST_PARTS,
@@ -31,13 +38,12 @@ async def form_parts(request: Incoming, raw: bytes, limit: int) -> dict[str, Any
     parser.spool_max_size = limit  # it is in memory already
     try:
         form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, KeyError) as error:
-        raise MalformedBody(f"the body is not a form: {error}") from error
-    try:
         found: dict[str, list[str | bytes]] = {}
         for name, value in form.multi_items():
             part = await value.read() if isinstance(value, UploadFile) else value
             found.setdefault(name, []).append(part)
         return {name: parts if len(parts) > 1 else parts[0] for name, parts in found.items()}
+    except (MultiPartException, UnicodeDecodeError, KeyError) as error:
+        raise MalformedBody(f"the body is not a form: {error}") from error
     finally:
-        await form.close()
+        parser.close()

@@ -11,29 +11,13 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    negative_data_rejection,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from modeldeploy import builtin
 from modeldeploy.schema.tasks import TASKS
+from tests.clients.conforming import CHECKS, conform, tame_echo
 from tests.clients.served import Served, served
 from tests.models import minilm, multimodal, seq2seq, sounds, tables, tiny, vision, vision_text
-
-CHECKS = [
-    not_a_server_error,
-    negative_data_rejection,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
-EXAMPLES = 5
 
 
 def roomy(folder: Path) -> Path:
@@ -124,37 +108,4 @@ def _try_examples(one: Served) -> list[Any]:
 def test_what_the_document_says_is_so(one: Served, mode: GenerationMode) -> None:
     with requests.Session() as session:
         for operation in operations(one):
-            _try(operation, mode, session)
-
-
-def _try(operation: Any, mode: GenerationMode, session: requests.Session) -> None:
-    if not operation.body and mode is GenerationMode.NEGATIVE:
-        return  # nothing is sent that could be wrong
-
-    @seed(0)
-    @settings(
-        max_examples=EXAMPLES if operation.body else 1,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def conforms(case: Any) -> None:
-        _tame(case.body)
-        case.call_and_validate(session=session, checks=CHECKS)
-
-    conforms()
-
-
-def _tame(body: Any) -> None:
-    """The echo task can be asked to fail and to wait: that it does so is tested elsewhere."""
-    if isinstance(body, dict):
-        if body.get("fail") is True:
-            body["fail"] = False
-        if isinstance(body.get("delay"), int | float) and 0 <= body["delay"] <= 600:
-            body["delay"] = 0
-    for child in (
-        body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
-    ):
-        _tame(child)
+            conform(operation, mode, session, tame_echo)

@@ -125,6 +125,7 @@ def _every_example_works(instance: Instance) -> None:
     assert {"s", "e"} <= tried
 
 
+@pytest.mark.promise(2, fault="the gateway is killed")
 def test_a_gateway_that_is_killed_comes_back_on_its_port_and_nobody_is_refused(
     fronted: Instance, echo_model: str
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_gateway_that_is_killed_comes_back_on_its_port_and_nobody_is_refused(
 
 
 @pytest.mark.parametrize("how", ["killed", "restarted"])
+@pytest.mark.promise(1, fault="the supervisor is killed while the front door is asked")
 def test_another_supervisor_comes_and_the_door_stays_open(
     how: str, fronted: Instance, echo_model: str
 ) -> None:
@@ -177,6 +179,7 @@ def test_another_supervisor_comes_and_the_door_stays_open(
     assert new.pid != old.pid
 
 
+@pytest.mark.promise(4, fault="the gateway is stopped (SIGSTOP)")
 def test_a_gateway_that_hangs_when_the_next_supervisor_comes_is_replaced(fronted: Instance) -> None:
     fronted.run("daemon", "start")
     (old,) = eventually(lambda: gateways(fronted))
@@ -190,6 +193,7 @@ def test_a_gateway_that_hangs_when_the_next_supervisor_comes_is_replaced(fronted
     assert new.pid != old.pid
 
 
+@pytest.mark.promise(8, fault="a stranger listens on the port of the front door")
 def test_a_taken_port_is_left_to_who_has_it(fronted: Instance) -> None:
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", fronted.gateway_port))

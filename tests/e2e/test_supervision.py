@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,6 +185,48 @@ def test_a_worker_that_keeps_dying_ends_in_failed_with_its_reason(
     assert instance.inspect("e")["state"] == "RUNNING"
 
 
+@pytest.mark.promise(2, fault="a worker is killed before it is ready, three times")
+def test_a_start_that_is_killed_three_times_ends_in_failed(
+    instance: Instance, echo_model: str
+) -> None:
+    instance.run("daemon", "start")
+    instance.ask_for(echo_model, "e")
+    killed: set[int] = set()
+    while len(killed) < 3:
+        for worker in instance.workers():
+            if worker.pid not in killed:
+                worker.kill()
+                killed.add(worker.pid)
+    failed = eventually(lambda: _if_state(instance, "FAILED"))
+    assert failed["error"]["code"] == "worker_died"
+    assert "SIGKILL" in failed["error"]["message"]
+    assert failed["restarts"] == 2
+    assert not instance.workers()
+    with socket.socket() as free:  # nobody holds its port
+        free.bind(("127.0.0.1", failed["port"]))
+    instance.run("start", "e")
+    assert instance.inspect("e")["state"] == "RUNNING"
+
+
+@pytest.mark.promise(5, fault="the daemon is stopped with requests under way")
+def test_the_daemons_end_answers_what_was_accepted(instance: Instance, echo_model: str) -> None:
+    urls = [instance.deploy(echo_model, "--name", name)["url"] for name in ("a", "b")]
+    fates: list[int] = []
+
+    def ask(url: str) -> None:
+        fates.append(post(f"{url}/predict", {"text": "slow", "delay": 2.0})[0])
+
+    slow = [threading.Thread(target=ask, args=(url,)) for url in urls * 3]
+    for one in slow:
+        one.start()
+    eventually(lambda: sum(d.requests for d in instance.client.deployments()) == 8)  # and 2 smokes
+    instance.run("daemon", "stop")
+    for one in slow:
+        one.join()
+    assert fates == [200] * 6
+    assert not instance.processes()
+
+
 def _is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
@@ -193,7 +237,7 @@ def _ready_pid(instance: Instance) -> int | None:
     return int(shown["replicas"][0]["pid"]) if ready else None
 
 
-def _if_state(instance: Instance, state: str) -> dict[str, object] | None:
+def _if_state(instance: Instance, state: str) -> dict[str, Any] | None:
     shown = instance.inspect("e")
     return shown if shown["state"] == state else None
 
@@ -259,12 +303,27 @@ def test_logs_follow_the_worker_across_a_restart(instance: Instance, echo_model:
     assert seen >= 2
 
 
+def _page(url: str) -> bytes:
+    """Whatever is answered there, errors included."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    with contextlib.closing(http.client.HTTPConnection(host, timeout=30)) as connection:
+        connection.request("GET", f"/{path}")
+        return connection.getresponse().read()
+
+
 @pytest.mark.promise(22, fault="a token in the environment of whoever deploys")
 def test_secrets_are_nowhere(instance: Instance, echo_model: str) -> None:
     instance.env["HF_TOKEN"] = "hf_verysecretverysecret"
-    instance.deploy(echo_model, "--name", "e")
+    instance.env["MODELDEPLOY_GATEWAY"] = "true"
+    url = instance.deploy(echo_model, "--name", "e")["url"]
     shown = instance.run("inspect", "e").stdout
     assert "verysecret" not in shown
+    for path in ("metrics", "info", "openapi.json", "nowhere"):
+        for root in (url, instance.front, f"{instance.front}/deployments/e"):
+            page = _page(f"{root}/{path}")
+            assert b"verysecret" not in page, (root, path)
+    failed = instance.run("deploy", "builtin/nothing", ok=False)
+    assert "verysecret" not in failed.stdout + failed.stderr
     for process in instance.processes():
         assert "verysecret" not in " ".join(process.cmdline())
         if "modeldeploy.worker" in process.cmdline():

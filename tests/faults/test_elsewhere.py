@@ -47,6 +47,7 @@ def _addresses() -> set[str]:
     return found - {"127.0.0.1"}
 
 
+@pytest.mark.promise(20, fault="a deployment with a certificate is asked in the clear")
 def test_tls_on_its_own_port_and_behind_the_front_door(
     instance: Instance, echo_model: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from modeldeploy import builtin
 from tests.clients.served import Served, served
-from tests.models import tiny
+from tests.models import sounds, tiny
 
 SECONDS = 30.0
 EXAMPLES = 120
@@ -27,8 +27,12 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "text-ranking": tiny.cross_encoder,
     "text-generation": tiny.chat,
     "image-classification": lambda folder: builtin.path("digits"),
+    "automatic-speech-recognition": sounds.whisper,
 }
-KINDS = ("application/json", "multipart/form-data; boundary=x", "application/octet-stream", "")
+FORM = "multipart/form-data; boundary=x"
+KINDS = ("application/json", FORM, "application/octet-stream", "audio/wav", "image/png", "")
+FIELDS = st.sampled_from(["file", "model", "inputs", "parameters", "stream", "language", '"', ""])
+WAV = sounds.encoded(sounds.noise(0.05))
 OIP_HEADER = "inference-header-content-length"
 LEAVES = (
     st.none()
@@ -105,6 +109,19 @@ def _tame(body: Any) -> Any:
 
 
 @st.composite
+def forms(draw: st.DrawFn) -> bytes:
+    """Almost what a browser sends."""
+    lines = []
+    for _ in range(draw(st.integers(0, 4))):
+        named = f'form-data; name="{draw(FIELDS)}"' + draw(
+            st.sampled_from(["", '; filename="a.wav"'])
+        )
+        content = draw(st.binary(max_size=60) | JSON.map(encoded) | st.just(WAV))
+        lines += [b"--x", f"content-disposition: {named}".encode(), b"", content]
+    return b"\r\n".join([*lines, draw(st.sampled_from([b"--x--\r\n", b"--x--", b"--x", b""]))])
+
+
+@st.composite
 def requests(draw: st.DrawFn, posts: list[tuple[str, Any]]) -> tuple[str, bytes, dict[str, str]]:
     path, example = draw(st.sampled_from(posts))
     body = draw(
@@ -114,6 +131,8 @@ def requests(draw: st.DrawFn, posts: list[tuple[str, Any]]) -> tuple[str, bytes,
         | st.builds(bytes.__add__, mutated(example).map(encoded), st.binary(max_size=40))
     )
     headers = {"content-type": draw(st.sampled_from(KINDS[:1] * 5 + KINDS))}
+    if headers["content-type"] == FORM:
+        body = draw(forms())
     if path.endswith("/infer") and draw(st.booleans()):
         length = st.integers(-1, len(body) + 1) | st.integers()
         headers[OIP_HEADER] = str(draw(length))

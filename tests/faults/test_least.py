@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.promise(16, fault="a look at what the kernel lets a worker do")
 def test_a_worker_gains_no_rights_and_dumps_no_core(instance: Instance, echo_model: str) -> None:
     pid = instance.deploy(echo_model, "--name", "e")["replicas"][0]["pid"]
     assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()

@@ -21,6 +21,7 @@ from modeldeploy.schema.states import State
 from modeldeploy.supervisor import processes
 from modeldeploy.supervisor.store import Store
 from tests.e2e.instance import Instance, eventually, post
+from tests.faults import strange
 from tests.faults.conftest import Pair
 from tests.faults.load import Kind, Load
 
@@ -94,6 +95,23 @@ def test_a_busy_worker_is_left_alone(pair: Pair) -> None:
     before = pair.pid()
     assert post(f"{pair.victim.url}/predict", {"text": "x", "delay": 3.5})[0] == 200
     assert pair.pid() == before
+
+
+@pytest.mark.promise(4, fault="a call of the model waits for ever, and the heart beats on")
+@pytest.mark.promise(17, fault="an input on which the model waits for ever")
+def test_a_deadlocked_worker_is_found_and_replaced(instance: Instance, echo_model: str) -> None:
+    instance.env["MODELDEPLOY_REQUEST_TIMEOUT"] = "1"
+    with strange.supervised(instance, "deadlocked"):
+        instance.ask_for(echo_model, "e")
+        found = instance.client.wait("e")
+        assert post(f"{found.url}/predict", {"text": strange.DEADLOCK})[0] == 504
+        assert post(f"{found.url}/predict", {"text": "behind it"})[0] in {503, 504}
+        eventually(lambda: instance.client.deployment("e").restarts)
+        assert post(f"{found.url}/predict", {"text": "x"})[0] == 200
+        log = instance.run("logs", "e").stdout
+        assert "a call of the model hangs" in log
+        assert "in core" in log, "where it hung"
+        instance.run("daemon", "stop")
 
 
 @pytest.mark.promise(5, fault="a deployment is stopped whose worker hears no signal (SIGSTOP)")

@@ -16,7 +16,7 @@ from modeldeploy.schema.states import Desired, State
 from modeldeploy.supervisor.migrations import MIGRATIONS
 from modeldeploy.supervisor.store import Store
 from tests.e2e.instance import Instance, eventually, post
-from tests.faults import older
+from tests.faults import strange
 from tests.faults.load import Load
 
 # As the first supervisor wrote it (November 24th, 2026), statement by statement.
@@ -180,7 +180,7 @@ def test_deployments_of_an_older_version_come_back(instance: Instance, echo_mode
 def test_workers_of_the_first_version_are_adopted_under_load(
     instance: Instance, echo_model: str
 ) -> None:
-    with older.supervised(instance, "first"):
+    with strange.supervised(instance, "first"):
         instance.ask_for(echo_model, "e")
         before = instance.client.wait("e")
         assert before.replicas[0].threads is None, "it reports what came later"
@@ -202,7 +202,7 @@ def test_workers_of_the_first_version_are_adopted_under_load(
 def test_workers_that_speak_otherwise_are_replaced_under_load(
     instance: Instance, echo_model: str
 ) -> None:
-    with older.supervised(instance, "foreign"):
+    with strange.supervised(instance, "foreign"):
         instance.ask_for(echo_model, "e")
         old = eventually(lambda: instance.client.deployment("e").replicas)[0].pid
         url = instance.client.deployment("e").url

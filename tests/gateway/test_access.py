@@ -55,6 +55,7 @@ def test_a_ticket_is_worth_one_session(tmp_path: Path) -> None:
     ],
     ids=["none", "a letter", "dots", "not ASCII", "token", "other", "session", "cut short"],
 )
+@pytest.mark.promise(20, fault="wrong tickets for the dashboard")
 def test_a_wrong_ticket_is_worth_nothing(ticket: str, tmp_path: Path) -> None:
     async def story() -> None:
         async with door(tmp_path, {}) as one:
@@ -105,6 +106,7 @@ def test_tickets_and_sessions_grow_old(tmp_path: Path, monkeypatch: pytest.Monke
         ("GET", {"authorization": "Bearer wrong"}, 401),
     ],
 )
+@pytest.mark.promise(21, fault="another page asks with the cookie of the dashboard")
 def test_a_session_is_of_its_own_page_alone(
     method: str, headers: dict[str, str], status: int, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
         {"cookie": f"token={TOKEN}"},
     ],
 )
+@pytest.mark.promise(20, fault="the control API is asked without its token, and with wrong ones")
 def test_without_the_token_it_shows_nothing_and_does_nothing(
     given: dict[str, str], tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_without_the_token_it_shows_nothing_and_does_nothing(
     tell(story)
 
 
+@pytest.mark.promise(21, fault="a foreign page, and a foreign Host, ask the control API")
 def test_a_foreign_page_gets_nowhere_even_with_the_token(tmp_path: Path) -> None:
     async def story() -> None:
         supervisor = Echo("supervisor")
@@ -137,6 +139,7 @@ def test_the_document_has_every_route_of_the_supervisor_and_no_other() -> None:
     assert documented - own == {(method, path) for method, path in served if method != "head"}
 
 
+@pytest.mark.promise(24, fault="the token of the control API was made readable")
 def test_the_token_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     file = tmp_path / "token"
     token = api_token(file)

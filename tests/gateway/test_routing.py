@@ -217,6 +217,7 @@ def test_a_deployment_that_is_not_ready_is_503_with_its_state(
     tell(story)
 
 
+@pytest.mark.promise(21, fault="a foreign page, and a foreign Host, ask the front door")
 def test_who_is_no_neighbour_is_refused(tmp_path: Path) -> None:
     async def story() -> None:
         echo = Echo("a")

@@ -51,6 +51,7 @@ def test_each_token_is_there_before_the_next_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before the answer", "in the answer"])
 @pytest.mark.parametrize("path", ["/deployments/a/predict", "/v1/completions"])
+@pytest.mark.promise(18, fault="a client leaves at the front door")
 def test_a_client_that_leaves_ends_what_is_done_for_it(
     path: str, begun: bool, tmp_path: Path
 ) -> None:

@@ -212,7 +212,8 @@ class Batcher(Front):
 
     def _run(self, chosen: list[Chosen]) -> None:
         self._on_batch(len(chosen))
-        outcomes = self._attempt([ticket.items[index] for ticket, index in chosen])
+        with self._calling():
+            outcomes = self._attempt([ticket.items[index] for ticket, index in chosen])
         with self._some:
             over = [
                 ticket

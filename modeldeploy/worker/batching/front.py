@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -116,6 +116,7 @@ class Front(ABC):
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self.calls = ""  # what goes into one call, in words
         self._pace = Pace()
+        self._calls: dict[int, float] = {}  # of threads, and since when
         self.longest_retry = _LONGEST_RETRY
         self.closing = threading.Event()
         self._thread = self._computing(self._live, "inference")
@@ -130,6 +131,21 @@ class Front(ABC):
         """For how long, in all, there was a request."""
         with self._some:
             return self._pace.busy_seconds
+
+    @property
+    def oldest_call(self) -> float | None:
+        """When the oldest call of the model that goes on began (``time.monotonic``)."""
+        return min(list(self._calls.values()), default=None)
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Around what the model does for requests, in a thread that computes."""
+        thread = threading.get_ident()
+        self._calls[thread] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._calls[thread]
 
     @property
     def alive(self) -> bool:

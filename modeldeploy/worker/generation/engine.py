@@ -127,7 +127,8 @@ class Engine(Front):
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
         try:
-            act()
+            with self._calling():
+                act()
         except BaseException as error:  # whatever a model raises; a Rust panic is no Exception
             failure = Failure(error)
             for job in dict.fromkeys(jobs):

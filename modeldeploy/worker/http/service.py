@@ -26,6 +26,7 @@ from modeldeploy.schema.threads import Threads
 from modeldeploy.web.attending import Attending
 from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.adapter import Adapter, Item
+from modeldeploy.worker.batching import hanging
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line, panics_as_errors
 from modeldeploy.worker.http.exchange import Exchange
@@ -46,6 +47,7 @@ _MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many alread
 _BODIES_HELD = 8  # times the largest body
 _BEING_READ = 64  # requests that may be read beside those in the queue
 _RETRY_LOADING = 5
+_TIMEOUTS_TO_HANG = 2  # a call that takes so many times what a request may, and does nothing
 
 
 class Service:
@@ -64,6 +66,7 @@ class Service:
         self._on_live = on_live
         self._held = 0
         self._load_seconds = 0.0
+        self._watching: asyncio.Task[None] | None = None
         self._media = Media(state.spec.allow_media_urls, self.limits.max_body_bytes)
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, thread_name_prefix="aside")
@@ -111,6 +114,8 @@ class Service:
             fraction=1.0,
             message="ready",
         )
+        watching = hanging.watch(front, _TIMEOUTS_TO_HANG * self._seconds(adapter))
+        self._watching = self._loop.create_task(watching)
         log.info("ready")
         self._on_live(adapter, self.batcher)
 
@@ -136,6 +141,8 @@ class Service:
         return self.state.now.phase == "ready" and bool(self.batcher and self.batcher.alive)
 
     def close(self) -> None:
+        if self._watching:
+            self._watching.cancel()
         if self.batcher:
             self.batcher.close()
         self._aside.shutdown(wait=False, cancel_futures=True)

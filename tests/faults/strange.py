@@ -1,8 +1,9 @@
-"""``python -m tests.faults.older KIND``: a supervisor whose workers are of another version.
+"""``python -m tests.faults.strange KIND``: a supervisor whose workers are not as ours.
 
 ``first`` has workers that know what those of the first supervisor knew: reports of fewer fields, no
 orders but to end, and nobody to whom they give their socket. Those of ``foreign`` report in words that
-this version does not read.
+this version does not read. The model of a ``deadlocked`` one waits for ever once it was given the text
+:data:`DEADLOCK`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +23,10 @@ from modeldeploy.engines.local import LocalEngine
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.supervisor import server
 from modeldeploy.worker import boot
+from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.http import insider
+from modeldeploy.worker.tasks import echo
+from modeldeploy.worker.tasks.echo import Echo
 from tests.e2e.instance import Instance, eventually
 from tests.faults.mortal import ROOT
 
@@ -38,12 +43,22 @@ def _foreign(report: dict[str, Any]) -> dict[str, Any]:
 
 
 SHAPES = {"first": _first, "foreign": _foreign}
+DEADLOCK = "wait for me"
+
+
+class Deadlocked(Echo):
+    def core(self, items: list[Item]) -> list[Any]:
+        if any(item.data[0] == DEADLOCK for item in items):
+            threading.Event().wait()
+        return super().core(items)
 
 
 def work(kind: str, spec_file: str) -> int:
     """Serve as a worker of that kind."""
-    shape = SHAPES[kind]
-    insider._encode = lambda report: msgspec.json.encode(shape(msgspec.to_builtins(report)))
+    if shape := SHAPES.get(kind):
+        insider._encode = lambda report: msgspec.json.encode(shape(msgspec.to_builtins(report)))
+    if kind == "deadlocked":
+        setattr(echo, "Echo", Deadlocked)  # noqa: B010 - a class is no variable
     if kind == "first":
         handover.offer = lambda *arguments: None
         _leave_out(_LATER_ROUTES)
@@ -63,7 +78,7 @@ def _leave_out(paths: set[str]) -> None:
 def supervised(instance: Instance, kind: str) -> Iterator[None]:
     """Its home, by such a supervisor, until the test ends that."""
     environment = {**instance.env, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.faults.older", kind]
+    command = [sys.executable, "-m", "tests.faults.strange", kind]
     with subprocess.Popen(
         command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True
     ) as supervisor:
@@ -77,7 +92,7 @@ def supervised(instance: Instance, kind: str) -> Iterator[None]:
 def main(kind: str, *worker: str) -> int:
     if worker:
         return work(kind, *worker)
-    LocalEngine.command = (sys.executable, "-m", "tests.faults.older", kind)
+    LocalEngine.command = (sys.executable, "-m", "tests.faults.strange", kind)
     server.run(settings.load(), HubAccess(offline=True))
     return 0
 
