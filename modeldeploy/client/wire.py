@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 SILENT_SECONDS = 20.0  # of a stream that has something to say every five
 
+
 @dataclass(frozen=True)
 class Patience:
     """How long ``name`` may take: ``seconds`` from when this was made, or for ever."""

@@ -59,7 +59,7 @@ def records(db: sqlite3.Connection, version: int) -> dict[str, Row]:
     Raises:
         Damaged: the file is not of that format, or not whole in every record.
     """
-    if not 1 <= version:
+    if version < 1:
         raise Damaged(f"there is no format {version}")
     found = {}
     with _taking_errors_for_damage():

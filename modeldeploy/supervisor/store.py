@@ -14,7 +14,7 @@ import msgspec
 from modeldeploy import paths
 from modeldeploy.errors import ModelDeployError, StateUnreadable
 from modeldeploy.supervisor import salvage
-from modeldeploy.supervisor.copies import Copies, Row, name_of, seal
+from modeldeploy.supervisor.copies import Copies, Row, seal
 from modeldeploy.supervisor.migrations import MIGRATIONS, SEAL, SEALED
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.salvage import Damaged

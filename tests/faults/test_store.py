@@ -91,6 +91,16 @@ def found_again(file: Path) -> list[Record]:
     return found
 
 
+def opened(file: Path) -> Store | None:
+    """None for what is of a newer version, by what it says."""
+    try:
+        return Store(file)
+    except StateUnreadable as error:
+        if "newer" not in error.message:
+            raise
+        return None
+
+
 @pytest.mark.promise(10, fault="any bit of the state file has changed")
 def test_a_flipped_bit_loses_and_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "state.db"
@@ -101,11 +111,9 @@ def test_a_flipped_bit_loses_and_changes_nothing(tmp_path: Path) -> None:
         harmed = bytearray(content)
         harmed[at] ^= 1 << dice.randrange(8)
         file.write_bytes(harmed)
-        try:
-            store = Store(file)
-        except StateUnreadable as error:
+        store = opened(file)
+        if store is None:
             assert 60 <= at < 64, "only the number of the format may be taken for a newer one"
-            assert "newer" in error.message
             assert file.read_bytes() == harmed
             continue
         assert store.records() == before, at
