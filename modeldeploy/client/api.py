@@ -140,7 +140,8 @@ class Client:
         """
         with self._answering("/v1/watch", SILENT_SECONDS) as (response, _):
             while line := response.readline():
-                yield decoded(line, Fleet)
+                if line.strip():
+                    yield decoded(line, Fleet)
 
     def wait(
         self,

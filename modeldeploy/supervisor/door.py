@@ -10,6 +10,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
+from modeldeploy.errors import ModelDeployError
 from modeldeploy.transport import private_listener
 from modeldeploy.web import servers
 
@@ -21,7 +22,7 @@ _LOOK_SECONDS = 2.0
 
 class Door:
     """Serves ``app`` at ``path``. Where the socket was removed, with its directory too, it is made
-    anew; ``make_room`` is called before and may forbid it (OSError)."""
+    anew; ``make_room`` is called before and may forbid it (ModelDeployError)."""
 
     def __init__(self, app: Starlette, path: Path, make_room: Callable[[], None]) -> None:
         self._app = app
@@ -51,7 +52,7 @@ class Door:
                 if not self._is_there():
                     log.warning("the control socket was removed; it is made anew")
                     self._open()
-            except OSError as error:
+            except (ModelDeployError, OSError) as error:
                 log.warning("the control socket cannot be made anew: %s", error)
 
     async def close(self) -> None:

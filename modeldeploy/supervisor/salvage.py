@@ -4,6 +4,7 @@ is kept for whoever wants to look."""
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from modeldeploy.supervisor.copies import Row, name_of, seal
 from modeldeploy.supervisor.migrations import MIGRATIONS, SEALED
 
 _BESIDE = ("-journal", "-wal", "-shm")
+_BESIDE_ENDING = re.compile(rf"({'|'.join(_BESIDE)})\Z")
 _MARK = ".damaged-"
 # What SQLite says of the disk and of its neighbours; anything else is about what is in the file.
 _OF_THE_DISK = (
@@ -155,4 +157,4 @@ def _unused(file: Path) -> Path:
 def kept(file: Path) -> list[Path]:
     """Whatever was ever set aside, and lies there still."""
     found = file.parent.glob(f"{file.name}{_MARK}*")
-    return sorted(one for one in found if not one.name.endswith(_BESIDE))
+    return sorted({one.with_name(_BESIDE_ENDING.sub("", one.name)) for one in found})

@@ -17,6 +17,7 @@ from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
 from modeldeploy.engines.template import TemplateEngine
+from modeldeploy.errors import Conflict
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
@@ -106,8 +107,9 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess, lock: Lock) -
         where.make()
         try:
             lock.keep()
-        except AlreadyRunning:  # the home is another's now, who has adopted the workers
+        except AlreadyRunning as error:  # the home is another's now, who has adopted the workers
             orders.put_nowait("keep")
+            raise Conflict("another supervisor has this home now") from error
 
     app = ControlApi(manager, orders.put_nowait).app()
     door = Door(app, where.control_socket, make_room)
