@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from functools import partial
 from pathlib import Path
 
 from modeldeploy.paths import Paths
@@ -37,7 +38,7 @@ class Orphans:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(drain_timeout + _MARGIN_SECONDS, self._kill)
         self._watches = [
-            processes.watch(identity, lambda replica=replica: self._ended(replica))  # type: ignore[misc]  # mypy infers no lambda with a default
+            processes.watch(identity, partial(self._ended, replica))
             for replica, identity in self._left.items()
         ]
 
