@@ -43,7 +43,7 @@ class Store:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.set_aside: Path | None = None
-        self._serial = 0
+        self._serial = self._inode = 0
         self._copies = Copies(Path(f"{file}.copies"))
         self._db = self._open()
 
@@ -91,6 +91,7 @@ class Store:
             db.close()
             raise
         self._copies.make_equal(rows)
+        self._inode = self.file.stat().st_ino
         self._serial = max((row.serial for row in rows.values()), default=0)
         return db
 
@@ -171,12 +172,18 @@ class Store:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:
-            if salvage.is_of_the_disk(error):
+            if salvage.is_of_the_disk(error) and self._is_in_place():
                 raise self._not_written(error) from error
             self._write_anew(statement, values)
 
+    def _is_in_place(self) -> bool:
+        """Whether the file that we write is still the one with that name."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.file.stat().st_ino == self._inode
+        return False
+
     def _write_anew(self, statement: str, values: tuple[object, ...]) -> None:
-        """The file was damaged under us: what is whole is taken over into another."""
+        """The file was damaged, or removed, under us: what is whole is taken over into another."""
         self._db.close()
         try:
             self._db = self._open()

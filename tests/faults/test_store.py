@@ -193,15 +193,16 @@ def test_harm_to_the_copies_is_mended(tmp_path: Path) -> None:
     assert [copy.read_bytes() for copy in copies] == whole
 
 
-@pytest.mark.promise(10, fault="the state file becomes noise under the supervisor's hands")
-def test_the_next_save_mends_a_file_that_became_noise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", ["noise", "emptied", "gone", "a directory"])
+@pytest.mark.promise(10, fault="the state file becomes noise, or is gone, while it is in use")
+def test_the_next_save_mends_what_was_harmed_in_use(tmp_path: Path, harm: str) -> None:
     file = tmp_path / "state.db"
     three(file)
     store = Store(file)
-    file.write_bytes(random.Random(0).randbytes(30_000))
+    HARMS[harm](file)
     store.save(replace(record(7), name="d", created_at=200.0))
     assert [one.name for one in store.records()] == ["a", "b", "c", "d"]
-    assert len(store.kept) == 1
+    assert len(store.kept) == (harm != "gone")
     store.close()
 
 
