@@ -207,7 +207,7 @@ def test_the_next_save_mends_what_was_harmed_in_use(tmp_path: Path, harm: str) -
 
 
 @pytest.mark.e2e
-@pytest.mark.promise(10, fault="state is noise, or emptied, after its supervisor was killed")
+@pytest.mark.promise(10, fault="the state file is noise after its supervisor was killed")
 @pytest.mark.promise(1, fault="the supervisor is killed and its state is overwritten")
 def test_state_that_was_damaged_is_set_aside_said_and_its_workers_go_on(
     instance: Instance, echo_model: str
