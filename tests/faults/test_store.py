@@ -127,7 +127,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "gone": lambda file: file.unlink(),
     "noise": lambda file: file.write_bytes(random.Random(0).randbytes(30_000)),
     "half": lambda file: file.write_bytes(file.read_bytes()[:6000]),
-    "a directory": lambda file: (file.unlink(), file.mkdir()),
+    "a directory": lambda file: replace_by_directory(file),
     "another's": lambda file: sql(file, "DROP TABLE deployments; CREATE TABLE deployments (x)"),
     "no table": lambda file: sql(file, "DROP TABLE deployments"),
     "no records": lambda file: sql(file, "DELETE FROM deployments"),
@@ -145,6 +145,11 @@ HARMS: dict[str, Callable[[Path], object]] = {
         "CAST(replace(CAST(body AS TEXT), '\"restarts\":0', '\"restarts\":1') AS BLOB)",
     ),
 }
+
+
+def replace_by_directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
 
 
 def sql(file: Path, script: str) -> None:
