@@ -218,6 +218,10 @@ class DaemonUnreachable(ModelDeployError):
     code, status, exit_code = "daemon_unreachable", 503, 4
 
 
+class DaemonSilent(DaemonUnreachable):
+    """It is there and says nothing: it was stopped, or it hangs."""
+
+
 class DeploymentFailed(ModelDeployError):
     """A deployment that ended in FAILED; the message is its cause."""
 

@@ -36,7 +36,11 @@ def private_dir(path: Path) -> Path:
 
 def _own_dir(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([one for one in (path, *path.parents) if not one.exists()]):
+            missing.mkdir(
+                mode=0o700, exist_ok=True
+            )  # each: what parents=True makes has other modes
+        path.mkdir(exist_ok=True)  # it says so if that is no directory
     except OSError as error:
         raise UsageError(
             f"{path} cannot be a directory: {error.strerror}",
@@ -64,6 +68,15 @@ def private_open(path: str | Path, flags: int) -> int:
     if flags & os.O_CREAT:
         os.fchmod(fd, 0o600)
     return fd
+
+
+def sync(directory: Path) -> None:
+    """Have what was renamed and removed in it outlast a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def expand(path: str) -> Path:
@@ -178,6 +191,8 @@ class Paths:
     def make(self) -> Paths:
         if self.home:
             _own_dir(self.home)  # it may hold other things of the user: its modes are theirs
+        else:
+            private_dir(self.state.parent)
         for path in (self.state, self.run, self.logs, self.logs / "deployments", self.config):
             private_dir(path)
         if self.sockets != self.run:

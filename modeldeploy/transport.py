@@ -4,6 +4,7 @@ what is reached over TCP from where."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import ipaddress
 import os
@@ -40,9 +41,19 @@ def is_ours(peer: socket.socket) -> bool:
     modes of files say."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True  # macOS: the 0700 directory holds alone
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid = struct.unpack("3i", credentials)[1]
-    return uid in {os.getuid(), 0}
+    return _credentials(peer)[1] in {os.getuid(), 0}
+
+
+def peer_pid(peer: socket.socket) -> int | None:
+    """Which process is at the other end, or has begun to listen there; None where nobody tells."""
+    return _credentials(peer)[0] if hasattr(socket, "SO_PEERCRED") else None
+
+
+def _credentials(peer: socket.socket) -> tuple[int, int, int]:
+    """The other end's pid, uid and gid."""
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, gid = struct.unpack("3i", raw)
+    return pid, uid, gid
 
 
 def is_loopback(host: str) -> bool:
@@ -66,7 +77,8 @@ def connection_to(url: str, timeout: float | None = None) -> http.client.HTTPCon
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """``http.client`` to a Unix socket at ``path``; ``timeout`` is in seconds, None waits."""
+    """``http.client`` to a Unix socket at ``path``; ``timeout`` is in seconds, None waits. Nothing is
+    said to a process of another user (PermissionError): a directory above may have been another's."""
 
     def __init__(self, path: str, timeout: float | None = None) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -77,6 +89,8 @@ class UnixConnection(http.client.HTTPConnection):
         try:
             sock.settimeout(self.timeout)
             sock.connect(self._path)
+            if not is_ours(sock):
+                raise PermissionError(errno.EPERM, "whoever listens there is another user")
         except BaseException:  # whatever ended the connect, the socket must not leak
             sock.close()
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -12,20 +11,18 @@ from pathlib import Path
 import click
 
 from modeldeploy import settings
-from modeldeploy.cli import options, output
+from modeldeploy.cli import ending, options, output
 from modeldeploy.cli.lazy import Entry, LazyGroup
 from modeldeploy.cli.logs import follow as follow_option
 from modeldeploy.cli.logs import tail as tail_option
 from modeldeploy.cli.session import connect
 from modeldeploy.cli.units import span
 from modeldeploy.client import Client, hub_pipe, supervisor_command
-from modeldeploy.errors import DaemonUnreachable, WaitTimeout
+from modeldeploy.errors import DaemonSilent, DaemonUnreachable
 from modeldeploy.schema.control import DaemonStatus, GatewayStatus
 
 _HERE = "modeldeploy.cli.daemon"
-_POLL_SECONDS = 0.05
 _FOLLOW_SECONDS = 0.2
-_END_SECONDS = 60.0  # beyond the drain
 _TEMPLATE = {"ready": "warm", "starting": "warming up", "off": "none: workers start cold"}
 
 ENTRIES = {
@@ -80,16 +77,10 @@ def stop(keep_workers: bool) -> None:
 
     What was running comes back with the next command.
     """
-    values = settings.load()
-    client = Client(values.paths.control_socket)
-    try:
-        found = client.status()
-    except DaemonUnreachable:
-        _say_stopped(None, "the supervisor was not running")
-        return
-    _end(client, found.pid, values, keep_workers=keep_workers)
-    kept = " (its workers go on serving)" if keep_workers and found.running else ""
-    _say_stopped(found.pid, f"the supervisor has ended{kept}")
+    pid = ending.end(settings.load(), keep_workers=keep_workers)
+    kept = " (its workers go on serving)" if keep_workers else ""
+    words = "the supervisor was not running" if pid is None else f"the supervisor has ended{kept}"
+    _say_stopped(pid, words)
 
 
 @click.command(short_help="Replace it; its workers go on serving.")
@@ -100,9 +91,7 @@ def restart() -> None:
     Workers go on serving, and the new supervisor takes them over: no request is lost.
     """
     values = settings.load()
-    client = Client(values.paths.control_socket)
-    with contextlib.suppress(DaemonUnreachable):
-        _end(client, client.status().pid, values, keep_workers=True)
+    ending.end(values, keep_workers=True)
     _show(connect(values).status())
 
 
@@ -130,15 +119,12 @@ def run(no_gateway: bool) -> None:
     os.execve(argv[0], [*argv, "--foreground"], env)  # noqa: S606 - no shell is wanted
 
 
-def _end(client: Client, pid: int, values: settings.Settings, *, keep_workers: bool) -> None:
-    client.shutdown(keep_workers=keep_workers)
-    _wait_for_the_end_of(pid, values.drain_timeout + _END_SECONDS)
-
-
 def _client_of_a_running_one() -> Client:
     client = Client(settings.load().paths.control_socket)
     try:
         client.status()
+    except DaemonSilent:
+        raise
     except DaemonUnreachable as error:
         raise DaemonUnreachable(
             "the supervisor is not running", hint="modeldeploy daemon start"
@@ -158,6 +144,8 @@ def _show(found: DaemonStatus) -> None:
     output.data(f"gateway   {_gateway(found.gateway)}")
     output.data(f"template  {_TEMPLATE.get(found.template, found.template)}")
     output.data(f"serving   {found.running} of {found.deployments} deployments")
+    for file in found.set_aside:
+        output.data(f"damaged   {file}: state that was set aside; remove it when you have looked")
 
 
 def _gateway(found: GatewayStatus) -> str:
@@ -171,24 +159,6 @@ def _say_stopped(pid: int | None, text: str) -> None:
         output.json({"stopped": pid is not None, "pid": pid})
     else:
         output.note(text)
-
-
-def _wait_for_the_end_of(pid: int, seconds: float) -> None:
-    """It is a child of whoever started it, so it cannot be waited for, only looked at."""
-    import psutil
-
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return
-        except psutil.NoSuchProcess:
-            return
-        time.sleep(_POLL_SECONDS)
-    raise WaitTimeout(
-        f"the supervisor (pid {pid}) has not ended within {seconds:g} seconds",
-        hint="modeldeploy daemon logs tells what it waits for",
-    )
 
 
 def _read(file: Path, tail: int | None, follow: bool) -> Iterator[str]:

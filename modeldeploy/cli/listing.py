@@ -11,6 +11,7 @@ import click
 from modeldeploy.cli import options, output
 from modeldeploy.cli.session import connect
 from modeldeploy.cli.units import size, span
+from modeldeploy.schema.control import DaemonStatus
 from modeldeploy.schema.deployment import Deployment
 from modeldeploy.schema.states import State
 
@@ -39,8 +40,17 @@ def ls(quiet: bool, every: bool) -> None:
             output.data(one.name)
     else:
         _table(found)
-        if output.is_terminal() and (notice := client.status().gateway.notice):
-            output.aside(f"gateway: {notice}")
+        _notices(client.status())
+
+
+def _notices(status: DaemonStatus) -> None:
+    if output.is_terminal() and status.gateway.notice:
+        output.aside(f"gateway: {status.gateway.notice}")
+    for file in status.set_aside:
+        output.warn(
+            f"the state was damaged once, and is kept at {file}; modeldeploy daemon logs tells what "
+            "of it was whole. Remove the file when you have looked"
+        )
 
 
 @click.command(short_help="All about deployments, as JSON.")

@@ -12,6 +12,7 @@ from modeldeploy.client.launch import (
     hub_access,
     hub_pipe,
     supervisor_command,
+    supervisor_pid,
 )
 from modeldeploy.client.wire import failure
 
@@ -23,4 +24,5 @@ __all__ = [
     "hub_access",
     "hub_pipe",
     "supervisor_command",
+    "supervisor_pid",
 ]

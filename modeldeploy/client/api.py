@@ -15,6 +15,7 @@ import msgspec
 
 from modeldeploy import apikeys
 from modeldeploy.client.wire import (
+    SILENT_SECONDS,
     Patience,
     checked,
     decoded,
@@ -22,6 +23,7 @@ from modeldeploy.client.wire import (
     next_line,
     path_of,
     prediction,
+    silent,
     told,
     words,
 )
@@ -36,8 +38,8 @@ from modeldeploy.transport import UnixConnection, connection_to
 T = TypeVar("T")
 
 ANSWER_SECONDS = 30.0
+_STATUS_SECONDS = 10.0
 _POLL_SECONDS = 0.1
-_SILENT_SECONDS = 20.0  # of a stream that has something to say every five
 _AS_WANTED = {(State.RUNNING, Desired.RUNNING), (State.STOPPED, Desired.STOPPED)}
 
 
@@ -54,7 +56,7 @@ class Client:
     # Questions.
 
     def status(self) -> DaemonStatus:
-        return self._call("GET", "/v1/status", DaemonStatus)
+        return self._call("GET", "/v1/status", DaemonStatus, seconds=_STATUS_SECONDS)
 
     def deployments(self) -> list[Deployment]:
         return self._call("GET", "/v1/deployments", list[Deployment])
@@ -138,9 +140,10 @@ class Client:
         Raises:
             DaemonUnreachable: also where it has fallen silent.
         """
-        with self._answering("/v1/watch", _SILENT_SECONDS) as (response, _):
+        with self._answering("/v1/watch", SILENT_SECONDS) as (response, _):
             while line := response.readline():
-                yield decoded(line, Fleet)
+                if line.strip():
+                    yield decoded(line, Fleet)
 
     def wait(
         self,
@@ -244,11 +247,20 @@ class Client:
 
     # The wire.
 
-    def _call(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
-        return decoded(self._send(method, path, body), kind)
+    def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: Any = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> T:
+        return decoded(self._send(method, path, body, seconds), kind)
 
-    def _send(self, method: str, path: str, body: Any = None) -> bytes:
-        connection = UnixConnection(self.socket_path, ANSWER_SECONDS)
+    def _send(
+        self, method: str, path: str, body: Any = None, seconds: float = ANSWER_SECONDS
+    ) -> bytes:
+        connection = UnixConnection(self.socket_path, seconds)
         raw = b"" if body is None else msgspec.json.encode(body)
         with contextlib.closing(connection), self._reaching():
             connection.request(method, path, raw, {"content-type": "application/json"})
@@ -278,6 +290,8 @@ class Client:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
+        except TimeoutError as error:
+            raise silent(self.socket_path) from error
         except (OSError, http.client.HTTPException) as error:
             raise DaemonUnreachable(
                 f"the supervisor does not answer at {self.socket_path} ({words(error)})",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import os
 import re
 import subprocess
@@ -16,8 +16,8 @@ import msgspec
 from modeldeploy import __version__
 from modeldeploy import settings as settings_table
 from modeldeploy.client.api import Client
-from modeldeploy.errors import DaemonUnreachable
-from modeldeploy.paths import private_open
+from modeldeploy.errors import DaemonSilent, DaemonUnreachable
+from modeldeploy.paths import Paths, private_open
 from modeldeploy.schema.control import DaemonStatus
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
@@ -25,6 +25,7 @@ from modeldeploy.settings import Settings
 START_SECONDS = 20.0
 _LOST_RACE_SECONDS = 1.0
 _LAST_LINES = 12
+_LONGEST_PID = 32
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)\Z")
 
 
@@ -64,6 +65,7 @@ def ensure_running(settings: Settings) -> Client:
 
     Raises:
         DaemonUnreachable: it could not be started; its last words are in ``details``.
+        DaemonSilent: it is there and does not answer.
     """
     client = Client(settings.paths.control_socket)
     status = _status(client) or _launch(settings, client)
@@ -81,10 +83,30 @@ def connect(settings: Settings | None = None) -> Client:
     return ensure_running(settings or settings_table.load())
 
 
-def _status(client: Client) -> DaemonStatus | None:
-    with contextlib.suppress(DaemonUnreachable):
-        return client.status()
+def supervisor_pid(paths: Paths) -> int | None:
+    """The process that holds the home's lock, whether it answers or not; 0 where it has not said yet
+    who it is, None where there is none."""
+    try:
+        fd = os.open(paths.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.pread(fd, _LONGEST_PID, 0).strip()
+        return int(said) if said.isdigit() else 0
+    finally:
+        os.close(fd)
     return None
+
+
+def _status(client: Client) -> DaemonStatus | None:
+    try:
+        return client.status()
+    except DaemonSilent:
+        raise
+    except DaemonUnreachable:
+        return None
 
 
 def _launch(settings: Settings, client: Client) -> DaemonStatus:

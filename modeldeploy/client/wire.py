@@ -15,6 +15,7 @@ import msgspec
 
 from modeldeploy import __version__
 from modeldeploy.errors import (
+    DaemonSilent,
     DaemonUnreachable,
     DeploymentFailed,
     ModelDeployError,
@@ -26,6 +27,8 @@ from modeldeploy.schema.deployment import Deployment
 from modeldeploy.schema.problem import Problem
 
 T = TypeVar("T")
+
+SILENT_SECONDS = 20.0  # of a stream that has something to say every five
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,24 @@ def path_of(name: str, rest: str = "", query: dict[str, Any] | None = None) -> s
 
 
 def next_line(response: http.client.HTTPResponse, sock: socket.socket, patience: Patience) -> bytes:
-    sock.settimeout(patience.left())
-    try:
-        return response.readline()
-    except TimeoutError as error:
-        raise patience.over() from error
+    """The next that says something; empty lines come every few seconds meanwhile."""
+    while True:
+        left = patience.left()
+        sock.settimeout(min(SILENT_SECONDS, left or SILENT_SECONDS))
+        try:
+            line = response.readline()
+        except TimeoutError:
+            patience.left()  # which is over, or
+            raise silent("its control socket") from None
+        if line != b"\n":
+            return line
+
+
+def silent(where: str) -> DaemonSilent:
+    return DaemonSilent(
+        f"the supervisor is there and does not answer at {where}: it was stopped, or it hangs",
+        hint="modeldeploy daemon stop ends it; modeldeploy daemon restart leaves the workers serving",
+    )
 
 
 def words(error: Exception) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl
 
 import aiohttp
 import msgspec
+from aiohttp.client_proto import ResponseHandler
 from starlette.types import Send
 from yarl import URL
 
@@ -18,6 +20,7 @@ from modeldeploy.gateway.metrics import Metrics
 from modeldeploy.gateway.proxy import as_text, relay, session
 from modeldeploy.gateway.visit import Visit
 from modeldeploy.schema.control import Defaults, FiguresQuery
+from modeldeploy.transport import is_ours
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.attending import Attending
 from modeldeploy.web.incoming import ClientGone
@@ -29,6 +32,20 @@ _FIGURES = b"/figures"
 _MAX_BODY = 1 << 20
 _PASSED = (b"accept", b"content-type")
 _LONGEST_SECONDS = 24 * 3600.0  # events and logs are followed
+
+
+class _Connector(aiohttp.UnixConnector):
+    """Nothing is said to a process of another user: requests carry the Hub's token."""
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        handler = await super()._create_connection(req, traces, timeout)
+        assert handler.transport is not None
+        if not is_ours(handler.transport.get_extra_info("socket")):
+            handler.close()
+            raise aiohttp.ClientConnectionError("whoever listens there is another user")
+        return handler
 
 
 class Control:
@@ -47,7 +64,7 @@ class Control:
         self._metrics = metrics
         self._history = history
         self._defaults = defaults
-        self._session = session(aiohttp.UnixConnector(path=socket_path))
+        self._session = session(_Connector(path=socket_path))
 
     async def close(self) -> None:
         await self._session.close()

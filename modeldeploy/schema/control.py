@@ -20,7 +20,8 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
 
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):
-    """``GET /v1/status``; ``template`` is ``ready``, ``starting`` or ``off``."""
+    """``GET /v1/status``; ``template`` is ``ready``, ``starting`` or ``off``; ``set_aside`` are the
+    files of damaged state that lie there still."""
 
     pid: int
     version: str
@@ -32,6 +33,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     ports: str
     template: str = "off"
     gateway: GatewayStatus = GatewayStatus()
+    set_aside: list[str] = []
 
 
 class Fleet(Struct, frozen=True, kw_only=True):

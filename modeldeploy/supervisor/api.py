@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 _MAX_BODY = 1 << 20
+_BEAT_SECONDS = 5.0
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -178,9 +179,26 @@ class ControlApi:
 
 
 def _lines(items: AsyncIterator[Any]) -> StreamingResponse:
+    """An empty line every few seconds says that we are there, though there is nothing to tell."""
+
     async def encoded() -> AsyncIterator[bytes]:
-        async for item in items:
-            yield _encode(item) + b"\n"
+        following = aiter(items)
+        coming = asyncio.ensure_future(anext(following))
+        try:
+            while True:
+                done, _ = await asyncio.wait({coming}, timeout=_BEAT_SECONDS)
+                if not done:
+                    yield b"\n"
+                    continue
+                try:
+                    item = coming.result()
+                except StopAsyncIteration:
+                    return
+                yield _encode(item) + b"\n"
+                coming = asyncio.ensure_future(anext(following))
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})
 
     return StreamingResponse(encoded(), media_type="application/x-ndjson")
 

@@ -7,6 +7,7 @@ socket's path can listen.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import socket as sockets
@@ -19,7 +20,7 @@ import msgspec
 from modeldeploy.schema.keys import KeyOrder
 from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport
-from modeldeploy.transport import UnixConnection
+from modeldeploy.transport import UnixConnection, is_ours, peer_pid
 
 _RETRY_SECONDS = 0.05
 _REPLY_SECONDS = 5.0
@@ -86,12 +87,30 @@ def ask_status(socket: Path) -> WorkerReport | None:
         connection.close()
 
 
+def ask_pid(socket: Path) -> int | None:
+    """Whose socket it is: the kernel tells, also of a process that answers nothing any more."""
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as door:
+        door.settimeout(_REPLY_SECONDS)
+        try:
+            door.connect(str(socket))
+        except OSError:
+            return None
+        pid = peer_pid(door)
+    if pid is None:
+        with contextlib.suppress(msgspec.DecodeError):
+            report = ask_status(socket)
+            return report.pid if report else None
+    return pid
+
+
 def ask_listener(handover: Path) -> sockets.socket | None:
     """A copy of the socket that a worker listens on, or None when it does not give it."""
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as door:
         door.settimeout(_REPLY_SECONDS)
         try:
             door.connect(str(handover))
+            if not is_ours(door):
+                return None
             _, fds, _, _ = sockets.recv_fds(door, 1, 1)
         except OSError:
             return None

@@ -317,6 +317,7 @@ class Manager:
             ports=f"{low}-{high}",
             template=self._around.engine.warmth,
             gateway=self.gateway.status(),
+            set_aside=[str(file) for file in self._store.kept],
         )
 
     # The end.

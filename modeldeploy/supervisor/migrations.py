@@ -28,4 +28,14 @@ SET body = CAST(
 WHERE json_type(CAST(body AS TEXT), '$.spec.optimize') IN ('true', 'false');
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIMIZE)
+# A file that SQLite finds in order may still have lost a record, or hold another value in it.
+_SEALS = """
+ALTER TABLE deployments ADD COLUMN serial INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deployments ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+"""
+
+# From the format that has seals on, each step is followed by this: bodies may have changed.
+SEAL = "UPDATE deployments SET checksum = seal(body, serial);"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIMIZE, _SEALS)
+SEALED = MIGRATIONS.index(_SEALS) + 1

@@ -9,57 +9,79 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
 from modeldeploy.engines.template import TemplateEngine
+from modeldeploy.errors import Conflict
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
+from modeldeploy.supervisor.door import Door
 from modeldeploy.supervisor.manager import Manager
+from modeldeploy.supervisor.orphans import Orphans
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import cores
-from modeldeploy.transport import private_listener
-from modeldeploy.web import servers
 
 log = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 2.0
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 5, 0.02
 
 
 class AlreadyRunning(Exception):
     """Another supervisor holds this home's lock."""
 
 
-@contextlib.contextmanager
-def _lock(file: Path) -> Iterator[None]:
-    """Hold the home's lock. The kernel frees it however we end, so no file is ever stale.
+class Lock:
+    """The home's lock. The kernel frees it however we end, so no file is ever stale.
 
     Raises:
         AlreadyRunning: somebody else holds it.
     """
-    fd = paths.private_open(file, os.O_RDWR | os.O_CREAT)
-    try:
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._fd = self._locked()
+
+    def _locked(self) -> int:
+        fd = paths.private_open(self._file, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(fd)
         except OSError as error:
-            raise AlreadyRunning(str(file)) from error
+            os.close(fd)
+            raise AlreadyRunning(str(self._file)) from error
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(fd)
+        return fd
+
+    def keep(self) -> None:
+        """Where its file was removed, hold another in its place.
+
+        Raises:
+            AlreadyRunning: somebody else was faster.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self._file.stat().st_ino == os.fstat(self._fd).st_ino:
+                return
+        before, self._fd = self._fd, self._locked()
+        os.close(before)
+
+    def free(self) -> None:
+        os.close(self._fd)
 
 
-def _sweep(where: paths.Paths, live: set[str]) -> None:
-    """Remove what dead workers left: their sockets and their orders."""
-    for directory in {where.run, where.sockets}:
-        for file in directory.glob("worker-*"):
-            if file.stem.removeprefix("worker-") not in live:
-                file.unlink(missing_ok=True)
+def _flock(fd: int) -> None:
+    """A client that looks who holds it holds it for a moment itself."""
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
@@ -69,7 +91,7 @@ def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
     return LocalEngine(settings.environment)
 
 
-async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
+async def _serve(settings: Settings, store: Store, hub: HubAccess, lock: Lock) -> None:
     orders: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -79,21 +101,28 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess) -> None:
     manager.resume()
     manager.open_gateway()
     where = settings.paths
-    _sweep(where, manager.live_replicas())
+    orphans = Orphans(where, manager.live_replicas(), settings.drain_timeout)
+
+    def make_room() -> None:
+        where.make()
+        try:
+            lock.keep()
+        except AlreadyRunning as error:  # the home is another's now, who has adopted the workers
+            orders.put_nowait("keep")
+            raise Conflict("another supervisor has this home now") from error
+
     app = ControlApi(manager, orders.put_nowait).app()
-    server = servers.server(app, _CLOSE_SECONDS, private=True)
-    serving = asyncio.ensure_future(server.serve([private_listener(where.control_socket)]))
+    door = Door(app, where.control_socket, make_room)
     log.info("supervising %s", where.home or where.state)
     order = await orders.get()
     log.info("ending; workers: %s", order)
     if order == "keep":
         await manager.let_go()
+        orphans.let_go()
     else:
-        await manager.drain()
+        await asyncio.gather(manager.drain(), orphans.end())
     engine.close()
-    server.should_exit = True
-    await serving
-    where.control_socket.unlink(missing_ok=True)
+    await door.close()
 
 
 def run(settings: Settings, hub: HubAccess, open_store: Callable[[Path], Store] = Store) -> None:
@@ -104,14 +133,15 @@ def run(settings: Settings, hub: HubAccess, open_store: Callable[[Path], Store] 
         StateUnreadable: the state is not for this version to touch.
     """
     where = settings.paths.make()
-    with _lock(where.lock):
+    lock = Lock(where.lock)
+    try:
         store = open_store(where.database)
-        if store.set_aside:
-            log.error("the state was damaged; it is kept at %s", store.set_aside)
         try:
-            asyncio.run(_serve(settings, store, hub))
+            asyncio.run(_serve(settings, store, hub, lock))
         finally:
             store.close()
             if where.sockets != where.run:
                 with contextlib.suppress(OSError):  # workers that go on serving have theirs there
                     where.sockets.rmdir()
+    finally:
+        lock.free()

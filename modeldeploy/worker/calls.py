@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from modeldeploy import paths
 from modeldeploy.schema import tasks
 from modeldeploy.worker import examples
 from modeldeploy.worker.batching.batcher import Batcher
@@ -101,7 +102,8 @@ def _write(file: Path, found: Found) -> None:
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished.write_bytes(msgspec.json.encode(found))
+        with open(unfinished, "wb", opener=paths.private_open) as out:
+            out.write(msgspec.json.encode(found))
         unfinished.replace(file)
     except OSError as error:  # a full disk: it is measured again the next time
         log.info("what was measured of calls cannot be kept: %s", error)

@@ -27,6 +27,7 @@ _NICEST = 19
 
 def main(arguments: list[str]) -> NoReturn:
     _step_back()
+    os.umask(0o077)  # what writes the graph asks for no modes
     logging.basicConfig(level=logging.ERROR)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package it misses
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from modeldeploy.errors import DaemonUnreachable
 from modeldeploy.transport import UnixConnection
 from tests.e2e.instance import Instance
 
@@ -53,6 +55,69 @@ def test_another_user_has_no_say(instance: Instance, echo_model: str) -> None:
     for path in sockets:
         path.chmod(0o600)
     assert instance.inspect("e")["state"] == "RUNNING"
+
+
+LISTEN = """
+import os, socket, sys
+os.umask(0)
+os.setgid({uid}); os.setuid({uid})
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+print("listening", flush=True)
+s.settimeout(60)
+peer, _ = s.accept()
+print("heard", peer.recv(1000), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.promise(22, fault="another user listens where the control socket belongs")
+@pytest.mark.promise(20, fault="another user listens where the control socket belongs")
+def test_nothing_is_told_to_another_user_who_listens_in_our_place(instance: Instance) -> None:
+    run = instance.home / "run"
+    run.mkdir(parents=True)
+    for folder in (instance.home.parent, instance.home, run):
+        folder.chmod(0o777)
+    command = [sys.executable, "-c", LISTEN.format(uid=NOBODY), str(run / "control.sock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout
+        try:
+            assert stranger.stdout.readline() == "listening\n"
+            instance.env["HF_TOKEN"] = "hf_secret"
+            with pytest.raises(DaemonUnreachable, match="another user"):
+                instance.client.status()
+            assert stranger.stdout.readline() == "heard b''\n"
+        finally:
+            stranger.kill()
+    (run / "control.sock").unlink()
+
+
+@pytest.mark.promise(24, fault="the umask is 0, and no directory of ours or above is there")
+def test_every_directory_that_is_made_is_private(instance: Instance) -> None:
+    user, env = instance.home.parent / "user", instance.env
+    user.mkdir(mode=0o700)
+    kept = {k: v for k, v in env.items() if k != "MODELDEPLOY_HOME" and not k.startswith("XDG_")}
+    before = os.umask(0)
+    instance.env = {**kept, "HOME": str(user)}
+    try:
+        instance.run("daemon", "start")
+        state = user / ".local" / "state" / "modeldeploy"
+        assert state.is_dir()
+        assert not lax(user)
+        for folder in (state, state / "run", state / "state"):
+            folder.chmod(0o777)
+        instance.run("daemon", "restart")
+        assert not lax(user), "what others could enter since is not put right"
+    finally:
+        os.umask(before)
+        instance.run("daemon", "stop")
+        instance.env = env
+
+
+def lax(folder: Path) -> list[Path]:
+    """What others may do something with."""
+    return [path for path in folder.rglob("*") if stat.S_IMODE(path.lstat().st_mode) & 0o077]
 
 
 @pytest.mark.promise(20, fault="a look at everything that listens")

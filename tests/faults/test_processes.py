@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,11 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from msgspec import json
+from msgspec.structs import replace
 
 from modeldeploy.schema.states import State
 from modeldeploy.supervisor import processes
-from modeldeploy.supervisor.record import Record
+from modeldeploy.supervisor.store import Store
 from tests.e2e.instance import Instance, eventually, post
 from tests.faults import strange
 from tests.faults.conftest import Pair
@@ -225,12 +224,12 @@ def test_a_stranger_with_the_pid_of_a_worker_is_left_alone(
 
 
 def _rewrite_pid(file: Path, pid: int) -> None:
-    with contextlib.closing(sqlite3.connect(file)) as db, db:
-        ((body,),) = db.execute("SELECT body FROM deployments").fetchall()
-        record = json.decode(body)
-        record["replica"]["identity"]["pid"] = pid
-        assert json.decode(json.encode(record), type=Record).replica
-        db.execute("UPDATE deployments SET body = ?", (json.encode(record),))
+    store = Store(file)
+    (record,) = store.records()
+    assert record.replica
+    identity = replace(record.replica.identity, pid=pid)
+    store.save(replace(record, replica=replace(record.replica, identity=identity)))
+    store.close()
 
 
 @pytest.mark.promise(9, fault="everything is killed at once, as by a power cut")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -43,10 +44,12 @@ def test_records_come_back_oldest_first_and_updated(file: Path) -> None:
 
 
 def test_files_are_private_whatever_the_umask(file: Path) -> None:
+    before = os.umask(0)
     store = Store(file)
     store.save(record("a"))
-    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in file.parent.iterdir()}
-    assert set(modes.values()) == {0o600}, modes
+    os.umask(before)
+    for path in file.parent.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     store.close()
 
 
