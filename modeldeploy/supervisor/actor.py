@@ -23,8 +23,8 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import SETTLED, Desired, State
 from modeldeploy.schema.worker import WorkerReport, WorkerSpec
-from modeldeploy.supervisor import links
 from modeldeploy.supervisor.announcing import announce
+from modeldeploy.supervisor.berth import Berth
 from modeldeploy.supervisor.events import EventLog
 from modeldeploy.supervisor.fetching import FetchJob
 from modeldeploy.supervisor.keyring import Keyring
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _RETRY_WRITE_SECONDS = 1.0
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _RETIRE_POLL_SECONDS = 0.02
-_PORT_PATIENCE_SECONDS, _PORT_POLL_SECONDS = 3.0, 0.1
+_PORT_POLL_SECONDS = 0.1
 
 
 class Actor:
@@ -52,16 +52,14 @@ class Actor:
         self.hub = hub
         self.events = EventLog()
         self.worker: Worker | None = None
-        self.reservation: Reservation | None = None
         self._around = around
-        self._ports = around.ports.at(record.spec.host)
+        self._berth = Berth(around, record.spec)
         self._keyring = Keyring(lambda: self.record.keys)
         self._fetch: FetchJob | None = None
         self._fetch_seen: FetchSeen | None = None
         self._discard_seen: Literal["asked", "done"] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._missed_port_at: float | None = None
         self._parked = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts: dict[Action, Callable[[], None]] = {
@@ -73,7 +71,7 @@ class Actor:
             Action.DRAIN: self._drain,
             Action.KILL: self._kill,
             Action.SMOKE: self._smoke,
-            Action.HOLD: self._hold,
+            Action.HOLD: self._berth.hold,
             Action.REFUSE: self._refuse,
             Action.RELEASE: self._give_up_port,
         }
@@ -84,15 +82,11 @@ class Actor:
         Raises:
             PortTaken, NoFreePort, StateNotWritten: nothing is left behind.
         """
-        spec, pool = self.record.spec, self._ports
-        if spec.port:
-            self.reservation = self._around.reserve(spec.port, spec.host)
-        else:
-            self.reservation = pool.reserve_any(None, self._around.ports_in_use())
+        port = self._berth.reserve(self.record).port
         try:
-            self._save(replace_struct(self.record, port=self.reservation.port))
+            self._save(replace_struct(self.record, port=port))
         except StateNotWritten:
-            self._release()
+            self._berth.release()
             raise
 
     # Commands: they change the intent and let the loop do the rest.
@@ -110,7 +104,8 @@ class Actor:
             spec = replace_struct(record.spec, download_timeout=order.download_timeout)
             record = replace_struct(record, spec=spec)
         if desired is Desired.RUNNING and (again or record.state in {State.STOPPED, State.FAILED}):
-            record = self._fresh(record)
+            self.events.begin()
+            record = record.anew()
         self._save(record)
         if order:
             self.hub = order.hub
@@ -127,15 +122,6 @@ class Actor:
         if worker is None or worker.seen.ended:
             return True
         return await self._keyring.order(self._around.paths.worker_socket(worker.record.id))
-
-    def _fresh(self, record: Record) -> Record:
-        self.events.begin()
-        record = replace_struct(
-            record, run=record.run + 1, deaths=(), failed_starts=0, retry_at=None
-        )
-        if record.state in {State.STOPPED, State.FAILED, State.BACKOFF}:
-            return replace_struct(record, state=State.PENDING, error=None, replica=None)
-        return record
 
     def look(self) -> Found | None:
         """The worker that an earlier supervisor left. Blocks, so from a thread of its own."""
@@ -159,7 +145,8 @@ class Actor:
                 self._readopt(record.port, replica.id)
             if not found.report:
                 log.warning("%s: its worker is of another version", record.name)
-                self.record = self._fresh(record)
+                self.events.begin()
+                self.record = record.anew()
         elif record.desired is Desired.RUNNING and record.state is not State.FAILED:
             self.record = replace_struct(
                 record, state=State.PENDING, run=record.run + 1, replica=None
@@ -168,9 +155,8 @@ class Actor:
         self.kick()
 
     def _readopt(self, port: int, replica: str) -> None:
-        listener = links.ask_listener(self._around.paths.worker_handover(replica))
         try:
-            self.reservation = self._ports.readopt(port, listener)
+            self._berth.readopt(port, replica)
         except PortTaken as error:  # serving matters more than the reservation beside it
             log.warning("%s: %s", self.record.name, error.message)
 
@@ -192,8 +178,7 @@ class Actor:
         is_to_come = (
             self.record.desired is Desired.RUNNING and self.record.state is not State.FAILED
         )
-        has_queue = self.reservation is not None and self.reservation.has_a_queue
-        return has_queue and is_to_come and not has_next
+        return self._berth.has_a_queue and is_to_come and not has_next
 
     def let_go(self) -> None:
         """Leave the worker serving, for the next supervisor."""
@@ -275,7 +260,7 @@ class Actor:
     def _seen(self) -> Seen:
         worker = self.worker.seen if self.worker else None
         can_start = self._around.engine.ready and self._starting is None
-        if self.record.state is State.STARTING and self._waits_for_port():
+        if self.record.state is State.STARTING and self._berth.is_waited_for(self.record):
             can_start = False
             self._wake_in(_PORT_POLL_SECONDS)
         return Seen(self._fetch_seen, worker, self._discard_seen, can_start)
@@ -311,58 +296,33 @@ class Actor:
             self._fetch_seen = FetchSeen(problem=problem)
         elif self.record.state in {State.STARTING, State.RUNNING}:
             self._save(replace_struct(self.record, state=State.FAILED, error=problem, replica=None))
-            self._release()
+            self._berth.release()
             self._announce()
 
     # Actions.
 
     def _reserve(self) -> None:
-        if self._waits_for_port() or self.reservation:
+        record = self.record
+        if self._berth.is_waited_for(record):
             return
-        pool, record = self._ports, self.record
-        if record.spec.port:
-            self.reservation = self._around.reserve(record.spec.port, record.spec.host)
-        else:
-            others = self._around.ports_in_use() - {record.port}
-            self.reservation = pool.reserve_any(record.port, others)
-        if self.reservation.port != record.port:
+        port = self._berth.reserve(record).port
+        if port != record.port:
             log.warning("%s: port %s is taken", record.name, record.port)
-            self._save(replace_struct(record, port=self.reservation.port))
+            self._save(replace_struct(record, port=port))
 
-    def _waits_for_port(self) -> bool:
-        """Reserve the port that it had; whether somebody has it who may be gone in a moment, as is the
-        worker that was being started when its supervisor died. A stranger is given the same time."""
-        if self.reservation or self.record.port is None:
-            return False
-        try:
-            self.reservation = self._ports.reserve(self.record.port)
-        except PortTaken:
-            now = time.monotonic()
-            self._missed_port_at = self._missed_port_at or now
-            return now < self._missed_port_at + _PORT_PATIENCE_SECONDS
-        self._missed_port_at = None
-        return False
-
-    def _hold(self) -> None:
-        if self.reservation:
-            self.reservation.listen()
+    @property
+    def reservation(self) -> Reservation | None:
+        """The port, while it is held here."""
+        return self._berth.reservation
 
     def _refuse(self) -> None:
-        if self.reservation:
-            if self.worker and not self.worker.seen.ready:  # it ends before it hears of them
-                self.reservation.turn_away()
-            self.reservation.refuse()
+        worker = self.worker
+        self._berth.refuse(unheard=worker is not None and not worker.seen.ready)
 
     def _give_up_port(self) -> None:
         worker = self.worker
-        if self.reservation and (worker is None or worker.seen.ended or worker.seen.killed):
-            self.reservation.turn_away()
-        self._release()
-
-    def _release(self) -> None:
-        if self.reservation:
-            self.reservation.close()
-            self.reservation = None
+        is_served = worker and not worker.seen.ended and not worker.seen.killed
+        self._berth.release(unheard=not is_served)
 
     def _drain(self) -> None:
         if self.worker:

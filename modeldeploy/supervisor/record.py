@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import ResolvedModel
@@ -59,3 +60,10 @@ class Record(Struct, frozen=True, kw_only=True):
     error: Problem | None = None
     endpoint: str | None = None
     keys: tuple[StoredKey, ...] = ()
+
+    def anew(self) -> Record:
+        """With a fresh run, whatever went wrong before."""
+        record = replace(self, run=self.run + 1, deaths=(), failed_starts=0, retry_at=None)
+        if record.state in {State.STOPPED, State.FAILED, State.BACKOFF}:
+            return replace(record, state=State.PENDING, error=None, replica=None)
+        return record
