@@ -47,7 +47,7 @@ def require(spec: WorkerSpec, adapter: AnyAdapter) -> None:
 
 
 def exports(adapter: AnyAdapter) -> TypeGuard[ModelAdapter[Any, Any]]:
-    """Whether it is a task whose models are run as one graph."""
+    """Whether it is a task whose models, or parts or steps of them, are run as a graph."""
     if not hasattr(adapter, "model"):  # a task without a model needs no torch
         return False
     from modeldeploy.worker.tasks.model import ModelAdapter
@@ -89,7 +89,7 @@ def _runtime(spec: WorkerSpec) -> Runtime:
 
 def is_lowered(adapter: AnyAdapter, spec: WorkerSpec) -> TypeGuard[ModelAdapter[Any, Any]]:
     """Whether torch itself is to compute a loaded model in bfloat16."""
-    if spec.optimize != "close" or asked(spec) or not exports(adapter) or adapter.generates:
+    if spec.optimize != "close" or asked(spec) or not exports(adapter) or adapter.steps:
         return False
     if not cpu.computes_bf16():
         return False

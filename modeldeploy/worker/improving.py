@@ -168,7 +168,7 @@ class _Improvement:
         precision beside what runs now. Whether the model computes in another way since."""
         stored = graph.stored
         trial: Trial | StepTrial
-        if self._adapter.generates:
+        if self._adapter.steps:
             trial = StepTrial(self._adapter, self._front)
         elif stored.form.precision == "float32":
             trial = Trial(self._adapter, self._front)

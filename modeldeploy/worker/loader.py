@@ -118,10 +118,12 @@ def _settle(adapter: AnyAdapter, spec: WorkerSpec) -> None:
 
     if forms.is_lowered(adapter, spec):
         adapter.runs["precision"] = lowering.lower(adapter.model, predict)
-    settling.settle(
-        adapter, predict, optimize=spec.optimize, graph=forms.best(spec, forms.known(spec, adapter))
-    )
-    if spec.optimize == "close" and not (adapter.generates and forms.wanted(spec, adapter)):
+    known = forms.known(spec, adapter)
+    best = forms.best(spec, known)
+    settling.settle(adapter, predict, optimize=spec.optimize, graph=best)
+    is_open = len(known) < len(forms.wanted(spec, adapter))
+    may_step = forms.exports(adapter) and adapter.steps and (best or is_open)
+    if spec.optimize == "close" and not may_step:
         adapter.approximate()
 
 

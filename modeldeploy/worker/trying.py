@@ -105,25 +105,32 @@ class StepTrial:
     few steps at a time between those of requests."""
 
     def __init__(self, adapter: ModelAdapter[Any, Any], front: Front) -> None:
-        self._model, self._front = adapter.model, front
+        self._adapter, self._front = adapter, front
 
     def note(self, graph: Any, batches: Sequence[list[Item]]) -> GraphNote:
         """The graph's note, with what was found of it; it does not depend on what came."""
         from modeldeploy.worker.generation import graph_slab
         from modeldeploy.worker.generation.slab import Slab
 
-        apart = graph.stored.note.difference  # and once more when it was opened
+        model = self._adapter.model
+
+        def on_torch() -> Running:
+            return Slab(model)
+
+        def on_graph() -> Running:
+            graph.use_threads(self._adapter.threads)
+            return graph_slab.GraphSlab(model, graph)
+
         slow = fast = 0.0
         for rows in _STEP_ROWS:
             turns = [
-                (
-                    self._seconds(lambda: Slab(self._model), rows),
-                    self._seconds(lambda: graph_slab.GraphSlab(self._model, graph), rows),
-                )
+                (self._seconds(on_torch, rows), self._seconds(on_graph, rows))
                 for _ in range(_ROUNDS)
             ]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
+        graph.release()
+        apart = graph.stored.note.difference  # found by whoever made it
         return _judged(graph, apart, slow / fast, graph_slab.allowed(graph))
 
     def _seconds(self, made: Callable[[], Running], rows: int) -> float:

@@ -22,6 +22,7 @@ from modeldeploy.worker.compute import graph_cache, graphs, likeness, sessions, 
 from modeldeploy.worker.state import WorkerState
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters
+from tests.worker.compute.test_graphs import CASES
 from tests.worker.specs import worker_spec
 
 pytest.importorskip("onnxruntime")
@@ -252,3 +253,24 @@ def test_a_text_generator_may_write_on_rounded_weights(tmp_path: Path) -> None:
     )
     with pytest.raises(UnsupportedTask, match="--backend openvino"):
         forms.require(msgspec.structs.replace(spec, backend="openvino"), adapter)
+
+
+@pytest.mark.slow
+def test_of_what_listens_and_writes_the_ear_is_tried(tmp_path: Path) -> None:
+    make, task, asked = CASES["speech"]
+    adapter: Any = loaded(make(tmp_path / "model"), task)
+    usual = {"dtype": "float32", "graphs": str(tmp_path / "graphs"), "optimize_after": 0.001}
+    spec = worker_spec(tmp_path / "model", task, 1, **usual)
+
+    async def serve() -> None:
+        front = adapter.front(10, lambda count: None)
+        improving.start(WorkerState(spec), adapter, front)
+        while adapter.runs.get("graph", "torch; ").startswith("torch; "):
+            items = adapter.pre(inputs(task, **asked[0]), parameters(task))
+            await front.run(items)
+        front.close()
+
+    asyncio.run(asyncio.wait_for(serve(), 200))
+    (found,) = forms.known(spec, adapter)
+    assert not found.note.refused
+    assert found.note.speed is not None

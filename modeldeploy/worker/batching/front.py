@@ -256,7 +256,9 @@ class Front(ABC):
         for _ in range(len(self._jobs)):  # what is given meanwhile lets a call go first
             job, future = self._jobs.popleft()
             try:
-                future.set_result(job())
+                with self._calling():
+                    done = job()
+                future.set_result(done)
             except Exception as error:  # it is for whoever gave the job
                 future.set_exception(error)
 

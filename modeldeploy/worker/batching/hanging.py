@@ -49,7 +49,10 @@ class Hanging:
 
     def look(self, call: float | None) -> bool:
         """Whether the oldest call there is, which began at ``call``, hangs."""
-        if call is None or call != self._call:
+        if call is None:
+            self._call = None
+            return False
+        if call != self._call:
             self._call, self._before = call, self._computing()
             return False
         age = self._clock() - call

@@ -16,6 +16,9 @@ from modeldeploy.worker.generation import check, rounding
 from modeldeploy.worker.generation.slab import FIRST_ROOM, Slab, doubled, empty_cache, fill
 from modeldeploy.worker.generation.step_graph import StepGraph
 
+FEW = 24  # tokens of a text that a graph of rounded weights is tried on when it is opened
+_PART = 256  # tokens of a prompt that are read at once: attention may take memory for each pair
+
 
 class GraphSlab:
     """As :class:`~modeldeploy.worker.generation.slab.Slab`, with ``graph`` for the model's step."""
@@ -46,11 +49,13 @@ class GraphSlab:
         made = []
         for layer, (heads, width) in zip(cache.layers, self._graph.shapes, strict=True):
             for name in ("keys", "values"):
-                grown = torch.zeros(1, heads, done + len(ids), width)
+                grown = torch.empty(1, heads, done + len(ids), width)
                 if done:
                     grown[:, :, :done] = getattr(layer, name)
                 made.append(grown)
-        logits = self._graph.run(torch.tensor([ids]), torch.tensor([done]), made)
+        for begun in range(0, len(ids), _PART):
+            part = torch.tensor([ids[begun : begun + _PART]])
+            logits = self._graph.run(part, torch.tensor([done + begun]), made)
         for at, layer in enumerate(cache.layers):
             fill(layer, *made[2 * at : 2 * at + 2])
         return logits[0]
@@ -120,6 +125,8 @@ class GraphSlab:
 
     def _begin_anew(self) -> None:
         """Nobody is here: give back what a long prompt or many rows made it grow to."""
+        if self._room == FIRST_ROOM:
+            return
         self._room = FIRST_ROOM
         rows, columns = FIRST_ROOM
         self._lengths = torch.zeros(rows, dtype=torch.long)
@@ -137,12 +144,15 @@ def difference(model: Any, graph: StepGraph, ids: Sequence[int]) -> float:
     with torch.inference_mode():
         slab = GraphSlab(model, graph)
         if graph.is_exact:
-            return check.distance(model, Slab(model), slab)
+            found_apart = check.distance(model, Slab(model), slab)
+            graph.release()
+            return found_apart
         expected = model(torch.tensor([ids]), use_cache=False).logits[0]
         cache = slab.empty()
         found = [slab.read(cache, [ids[0]], 0)]
         slab.join(cache, 1)
         found += [slab.step([token])[0] for token in ids[1:]]
+        graph.release()
         return rounding.nats(expected, torch.stack(found))
 
 

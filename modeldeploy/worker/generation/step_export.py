@@ -23,13 +23,15 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.worker.compute import export, quantizing
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.generation.graph_slab import allowed, difference
+from modeldeploy.worker.compute.likeness import EQUAL, gap
+from modeldeploy.worker.generation.graph_slab import FEW, GraphSlab, allowed, difference
 from modeldeploy.worker.generation.slab import Slab, takes
 from modeldeploy.worker.generation.step_graph import INPUTS, LOGITS, StepGraph, cache_names
 
 _OURS = "modeldeploy-step"
 _OPERATOR = "com.microsoft::GroupQueryAttention"
 _OPSET = 20
+_LONGEST_TRIED = 4096  # tokens
 _EXAMPLE = (2, 3, 64)  # rows, tokens, columns of the traced call
 
 
@@ -42,7 +44,7 @@ def make(model: Any, folder: Path, form: Form, threads: int, ids: Sequence[int])
     """
     with export.all_or_nothing(folder):
         file = export.traced(folder, form)
-        _trace(model, _shapes(model), file)
+        windows = _trace(model, _shapes(model), file)
         note = GraphNote()
         if form.precision == "int8":
             note = GraphNote(unit="nats a token")
@@ -50,8 +52,12 @@ def make(model: Any, folder: Path, form: Form, threads: int, ids: Sequence[int])
         export.optimise(folder, threads)
         graph = StepGraph(StoredGraph(folder, note, form), threads)
         found = difference(model, graph, ids)
+        if not graph.is_exact:  # when it is opened it is tried on the text's beginning alone
+            found = max(found, difference(model, graph, ids[:FEW]))
         if not found <= allowed(graph):
             raise NotExportable(f"its results would differ by {found:.1e} {note.unit}")
+        if not _looks_back_as_far(model, graph, windows):
+            raise NotExportable("its attention would look back too far, or not far enough")
         return replace(note, difference=found)
 
 
@@ -71,8 +77,27 @@ def _shapes(model: Any) -> list[tuple[int, int]]:
     return [(layer.keys.shape[1], layer.keys.shape[3]) for layer in cache.layers]
 
 
-def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> None:
+def _looks_back_as_far(model: Any, graph: StepGraph, windows: set[int]) -> bool:
+    """Whether the graph equals the model behind the end of each of its windows, as far as that can be
+    tried."""
+    size = int(model.config.get_text_config().vocab_size)
+    with torch.inference_mode():
+        for window in windows - {0}:
+            if window > _LONGEST_TRIED or not graph.is_exact:
+                continue
+            ids = [(7 * at + 3) % size for at in range(window + 2)]
+            one, other = (
+                slab.read(slab.empty(), ids, 0) for slab in (Slab(model), GraphSlab(model, graph))
+            )
+            if not gap([one], [other]) <= EQUAL:
+                return False
+    return True
+
+
+def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> set[int]:
+    """Write the graph; how far back its layers look, 0 for to the beginning."""
     rows, count, columns = _EXAMPLE
+    step = _Step(model, len(shapes)).eval()
     caches = [torch.zeros(rows, heads, columns, width) for heads, width in shapes for _ in range(2)]
     given = (
         torch.ones(rows, count, dtype=torch.long),
@@ -91,7 +116,7 @@ def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Step(model, len(shapes)).eval(),
+                step,
                 given,
                 input_names=[*INPUTS, *cache_names(len(shapes))],
                 output_names=[LOGITS, *(f"new.{name}" for name in cache_names(len(shapes)))],
@@ -104,6 +129,7 @@ def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> None:
         model.config._attn_implementation = before  # noqa: SLF001  # as above
     assert program is not None
     program.save(str(file), external_data=True)
+    return step.windows
 
 
 class _Step(torch.nn.Module):
@@ -115,6 +141,7 @@ class _Step(torch.nn.Module):
         super().__init__()
         self.model = model
         self._layers = layers
+        self.windows: set[int] = set()
         self._short = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
 
     def forward(
@@ -155,7 +182,8 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     step, layer = _Step.now, module.layer_idx
     rows, heads, count, width = query.shape
-    window = sliding_window or (attention_mask.shape[0] if attention_mask is not None else 0)
+    window = attention_mask.shape[0] if attention_mask is not None else sliding_window or 0
+    step.windows.add(window)
     given = [_flat(query), _flat(key), _flat(value), *step.caches[2 * layer : 2 * layer + 2]]
     given += [step.last, step.longest]
     if s_aux is not None:

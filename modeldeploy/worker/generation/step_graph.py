@@ -81,6 +81,10 @@ class StepGraph:
         self._session.run_bound(binding)
         return logits
 
+    def release(self) -> None:
+        """Hold on to no caches: nothing runs on those of the last call any more."""
+        self._bound = None
+
     def _binding(self, caches: Sequence[torch.Tensor]) -> Any:
         """What binds these caches, and has bound them before if they are the same list."""
         if self._bound and self._bound[0] is self._session and self._bound[1] is caches:

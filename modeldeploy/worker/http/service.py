@@ -280,6 +280,7 @@ class Service:
         """
         adapter, batcher = await self.model()
         seconds, metrics = self._seconds(adapter), self.metrics
+        ends = time.monotonic() + seconds
         with attending(seconds, exchange):
             (inputs,) = await self._media.fetched([inputs])
             effort = _effort(adapter, [inputs])
@@ -288,6 +289,7 @@ class Service:
             items,
             exchange,
             seconds,
+            ends,
             on_piece=metrics.stream(exchange.started),
             on_error=lambda error: metrics.failed(error.code),
         )

@@ -44,7 +44,7 @@ def attending(seconds: float, exchange: Exchange) -> Attending:
 
 
 class Stream:
-    """The pieces of one item's answer. Closing it, or cancelling whoever reads it, drops what is
+    """The pieces of one item's answer, which may take ``seconds``, and until ``ends``. Closing it, or cancelling whoever reads it, drops what is
     not written yet. ``on_piece`` hears of each piece, in the inference thread, and ``on_error`` of
     what goes wrong once the answer has begun."""
 
@@ -53,6 +53,7 @@ class Stream:
         items: list[Item],
         exchange: Exchange,
         seconds: float,
+        ends: float,
         on_piece: Callable[[Any], None] = lambda piece: None,
         on_error: Callable[[ModelDeployError], None] = lambda error: None,
     ) -> None:
@@ -62,7 +63,7 @@ class Stream:
         self._on_piece = on_piece
         self._on_error = on_error
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._deadline = ends
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[Any] = deque()
         self._news = asyncio.Event()

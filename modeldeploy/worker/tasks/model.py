@@ -44,6 +44,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
     typical_rows: ClassVar[tuple[int, ...]] = (16, 128)
     # Whether a graph may stand for the model, or for its step, and what may run it.
     exports: bool = False
+    steps: ClassVar[bool] = False  # it is of a step that they are
     runtimes: ClassVar[tuple[Runtime, ...]] = ("onnx", "openvino")
     model: Any
     config: Any
@@ -91,7 +92,11 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def _opened(self, graph: StoredGraph) -> AnyGraph | None:
         try:
-            return self.graph_of(graph)
+            opened = self.graph_of(graph)
+            if self.is_like(opened):
+                return opened
+            log.warning("the graph in %s gives other results than the model", graph.folder)
+            return None
         except Exception:  # ONNX Runtime raises what it likes on files that it cannot read
             log.warning("the graph in %s cannot be opened", graph.folder, exc_info=True)
             return None
@@ -131,6 +136,10 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         """The stored graph, opened. Raises whatever its runtime does on files that it cannot read."""
         return Graph(self.graphed, stored, self.threads)
 
+    def is_like(self, graph: Any) -> bool:
+        """Whether an opened graph gives what the model gives, where that is not seen by a prediction."""
+        return True
+
     def make_graph(self, items: list[Item], folder: Path, form: Form, threads: int) -> GraphNote:
         """A graph of the model in the folder; ``items`` are an example's.
 
@@ -149,10 +158,10 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def run_on(self, graph: AnyGraph | None) -> None:
         """From now on on the graph, or on torch. Not while a call runs."""
-        self.graph = graph
         if graph:
             graph.use_threads(self.threads)
         self.stand_in(graph)
+        self.graph = graph
 
     def stand_in(self, graph: Any) -> None:
         """Have the graph stand for what it was made of, or torch."""
@@ -193,8 +202,8 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         begun = time.perf_counter()
         with torch.inference_mode():
             found = self.forward(items)
-        if self.on_call:
-            self.on_call(items, time.perf_counter() - begun)
+        if hear := self.on_call:  # another thread may end that meanwhile
+            hear(items, time.perf_counter() - begun)
         return found
 
     @abstractmethod

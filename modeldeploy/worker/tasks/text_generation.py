@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import msgspec
 import torch
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, ModelError, WrongTask
-from modeldeploy.schema.computing import Batching, Optimize
+from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
+from modeldeploy.schema.computing import Batching
 from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.schema.tasks.generation import (
     Conversation,
@@ -30,7 +30,7 @@ from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.generation import beams, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
-from modeldeploy.worker.generation.graph_slab import GraphSlab, allowed, difference
+from modeldeploy.worker.generation.graph_slab import FEW, GraphSlab, allowed, difference
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice
@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 
 _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
-_FEW = 24  # tokens that a graph of rounded weights is tried on when it is opened
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
 
@@ -57,6 +56,7 @@ Asked = Text | Conversation
 
 class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
     generates = True
+    steps = True
     searches: ClassVar[bool] = True  # with beams, where the model's generation_config says so
     batch = BatchLimits(items=16, size=16384, unit="tokens")
     runtimes: ClassVar[tuple[Runtime, ...]] = ("onnx",)
@@ -140,30 +140,20 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         return self._engine
 
     def _on_step(self, seconds: float) -> None:
-        if self.on_call:
-            self.on_call([], seconds)
+        if hear := self.on_call:  # another thread may end that meanwhile
+            hear([], seconds)
 
     # A graph of the step, which the running batch is written on; ``generate`` stays with torch.
-
-    def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
-        super().settle(optimize=optimize, graph=graph)
-        if isinstance(self.graph, StepGraph) and not self.graph.is_exact:
-            self.pack()  # prompts are read by torch
 
     @property
     def predicts_less(self) -> bool:
         return False  # predictions of whole calls are torch's
 
     def graph_of(self, stored: StoredGraph) -> StepGraph:
-        """
-        Raises:
-            ModelError: it does not give what the model gives.
-        """
-        graph = StepGraph(stored, self.threads)
-        ids = self._text_ids()[:_FEW]
-        if not difference(self.model, graph, ids) <= allowed(graph):
-            raise ModelError("the graph of the model's step gives other results")
-        return graph
+        return StepGraph(stored, self.threads)
+
+    def is_like(self, graph: Any) -> bool:
+        return difference(self.model, graph, self._text_ids()[:FEW]) <= allowed(graph)
 
     def make_graph(self, items: list[Item], folder: Path, form: Form, threads: int) -> GraphNote:
         from modeldeploy.worker.generation import step_export  # with torch's exporter
@@ -175,9 +165,14 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         return self.tokens.encode(rounding.TEXT).ids
 
     def stand_in(self, graph: Any) -> None:
-        self._slab = GraphSlab(self.model, graph) if graph else Slab(self.model)
+        if self._slab is None:
+            return
+        slab = GraphSlab(self.model, graph) if graph else Slab(self.model)
+        if graph and not graph.is_exact:
+            self.pack()  # prompts are read by torch
         if self._engine:
-            self._engine.move_to(self._slab)
+            self._engine.move_to(slab)
+        self._slab = slab
 
     def chat(self, messages: list[dict[str, Any]]) -> Conversation:
         """The input that stands for OpenAI's ``messages``, whose content is a text or its parts.
