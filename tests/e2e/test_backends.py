@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.instance import Instance, eventually, get, post
-from tests.models import tiny
+from tests.models import seq2seq
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 MODEL = "builtin/sentiment"
@@ -26,11 +26,13 @@ def test_a_task_without_graphs_is_refused_a_backend_of_graphs(
     instance: Instance, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    model = str(tiny.gpt2(tmp_path / "model"))
-    done = instance.run("deploy", model, "--name", "m", "--backend", "onnx", ok=False)
+    model = str(seq2seq.t5(tmp_path / "model"))
+    done = instance.run(
+        "deploy", model, "--name", "m", "--task", "summarization", "--backend", "onnx", ok=False
+    )
     assert done.returncode == 3
     assert instance.inspect("m")["error"]["code"] == "unsupported_task"
-    assert "--backend onnx is not for text-generation" in done.stderr
+    assert "--backend onnx is not for summarization" in done.stderr
 
 
 def test_the_graph_that_was_asked_for_answers_and_inspect_tells(instance: Instance) -> None:

@@ -153,7 +153,8 @@ def test_stops_break_no_connection(pair: Pair) -> None:
                 command("victim")
                 pair.instance.client.wait("victim", timeout=60)
     kinds = {fate.kind for fate in load.fates}
-    assert kinds == {Kind.ANSWERED, Kind.UNREACHABLE}, load.kinds()
+    assert Kind.ANSWERED in kinds
+    assert kinds <= {Kind.ANSWERED, Kind.UNREACHABLE}, load.kinds()
 
 
 @pytest.mark.promise(8, fault="a stranger listens on the port of a stopped deployment")

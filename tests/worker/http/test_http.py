@@ -256,7 +256,9 @@ def test_each_dialect_tells_the_surplus_how_full_it_is(tmp_path: Path) -> None:
         posts = [one for one in worker.ask("GET", "/info").body["endpoints"] if "example" in one]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             # One runs and one waits: different delays are different batches.
-            served = [pool.submit(worker.predict, text="x", delay=3 + n / 100) for n in range(2)]
+            served = [pool.submit(worker.predict, text="x", delay=3)]
+            eventually(lambda: _in_flight(worker) == 1 and _depth(worker) == 0)
+            served.append(pool.submit(worker.predict, text="x", delay=3.5))
             eventually(lambda: _depth(worker) == 1)
             refused = {
                 one["path"]: worker.ask("POST", one["path"], one["example"]) for one in posts
