@@ -100,9 +100,10 @@ class Worker:
         self._log_start = log_start
         self._leash = leash
         self._ordering: asyncio.Future[bool] | None = None
+        # First, for where files are short it fails, and nothing else must be left then.
+        self._stop_watching = processes.watch(record.identity, self._ended)
         self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
         self._memory = MemoryWatch(record.identity, memory) if memory else None
-        self._stop_watching = processes.watch(record.identity, self._ended)
 
     @classmethod
     async def start(

@@ -112,7 +112,7 @@ def test_a_clock_that_is_set_back_holds_up_no_reading(tmp_path: Path) -> None:
         await told.history.since(0)
         assert told.scraped.times == 2
 
-    asyncio.run(story())
+    tell(story)
 
 
 def test_a_reading_that_fails_is_not_the_last(
