@@ -94,7 +94,7 @@ class Control:
 
     async def _pass_on(self, visit: Visit, path: bytes, send: Send) -> None:
         body = await visit.json(_MAX_BODY)
-        if self._session.closed:  # and who asks again on a kept connection finds the next
+        if self._session.closed:  # the next gateway has the socket
             raise DaemonUnreachable("the gateway is ending", hint="ask again")
         query = visit.scope["query_string"]
         asked = path + b"?" + query if query else path

@@ -259,16 +259,19 @@ class Gateway:
     # The end.
 
     def let_go(self) -> None:
-        """Leave it serving, for the next supervisor; where no record tells of it, because the home was
-        removed, it is to answer what it has and end."""
+        """Leave it serving, for the next supervisor; one that the next cannot find is to answer what it
+        has and end."""
         self._task.cancel()
-        if self._identity and not self._is_on_record(self._identity):
+        if self._identity and self._is_lost(self._identity):
             processes.kill_group(self._identity, signal.SIGTERM)
         self._release()
 
-    def _is_on_record(self, identity: Identity) -> bool:
+    def _is_lost(self, identity: Identity) -> bool:
+        """Whether the home was removed, and no record in the one there is now tells of it."""
+        if not self._paths.gateway_record.exists():
+            return True
         record = _recorded(self._paths)
-        return record is not None and identity in (record.identity, *record.replaced)
+        return record is not None and identity not in (record.identity, *record.replaced)
 
     async def end(self) -> None:
         """End it after it answered what it had."""
