@@ -1,4 +1,5 @@
-"""What a model id, and a name in a model's repository, may look like; checked before any of it touches a path or a URL."""
+"""What a model id, and a name in a model's repository, may look like; checked before any of it touches
+a path or a URL."""
 
 from __future__ import annotations
 

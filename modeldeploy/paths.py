@@ -37,9 +37,8 @@ def private_dir(path: Path) -> Path:
 def _own_dir(path: Path) -> None:
     try:
         for missing in reversed([one for one in (path, *path.parents) if not one.exists()]):
-            missing.mkdir(
-                mode=0o700, exist_ok=True
-            )  # each: what parents=True makes has other modes
+            # Each by itself: what parents=True makes has other modes.
+            missing.mkdir(mode=0o700, exist_ok=True)
         path.mkdir(exist_ok=True)  # it says so if that is no directory
     except OSError as error:
         raise UsageError(

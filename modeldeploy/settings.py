@@ -201,7 +201,8 @@ TABLE: tuple[Setting, ...] = (
         "MODELDEPLOY_HEARTBEAT_TIMEOUT",
         _seconds,
         "15",
-        "Seconds of silence after which a ready worker, or the gateway, is taken for hung and replaced.",
+        "Seconds of silence after which a ready worker, or the gateway (never under 3), is taken for "
+        "hung and replaced.",
     ),
     Setting(
         "warm_start",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from modeldeploy import client, settings
 from modeldeploy.client import Client, launch
@@ -96,6 +97,16 @@ def test_a_stream_that_ends_early_is_taken_up_where_it_was(tmp_path: Path) -> No
         speaks.wait("gpt2", timeout=10, on_event=hear)
         assert heard == [event.seq for event in whole]
         assert any("after=5&" in path for _, path, _ in fake.asked)
+
+
+def test_a_log_is_read_on_behind_a_line(tmp_path: Path) -> None:
+    with FakeSupervisor(tmp_path / "h") as fake:
+        speaks = speaking_to(fake)
+        name = speaks.deploy(REQUEST).name
+        fake.lines = [replace(line, position=f"{n}-0") for n, line in enumerate(fake.lines)]
+        lines = list(speaks.logs(name))
+        assert lines == fake.lines
+        assert list(speaks.logs(name, after=lines[2].position, tail=9)) == lines[3:]
 
 
 def test_stop_and_remove_are_waited_for(tmp_path: Path) -> None:

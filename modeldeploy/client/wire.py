@@ -64,7 +64,11 @@ class Patience:
 
 
 def path_of(name: str, rest: str = "", query: dict[str, Any] | None = None) -> str:
-    given = {key: json.dumps(value) for key, value in (query or {}).items() if value is not None}
+    given = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in (query or {}).items()
+        if value is not None
+    }
     return f"/v1/deployments/{check_name(name)}{rest}" + (f"?{urlencode(given)}" if given else "")
 
 

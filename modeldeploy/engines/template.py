@@ -94,29 +94,40 @@ class TemplateEngine:
         return "starting" if self._control else "off"
 
     def _launch(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        output = paths.private_open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        """Start one. Where that cannot be it is tried again: files, memory or the disk were short."""
         try:
-            self._process = subprocess.Popen(
+            self._process, self._control = self._spawn()
+        except OSError as error:
+            log.warning("no warm template: %s", error)
+            self._timer = self._loop.call_later(_AGAIN_SECONDS, self._launch)
+            return
+        self._loop.add_reader(self._control, self._heard)
+        self._timer = self._loop.call_later(_WARM_SECONDS, self._lose, "does not get ready")
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        """A template, and our end of the socket to it.
+
+        Raises:
+            OSError: nothing is left open.
+        """
+        with contextlib.ExitStack() as undoing, contextlib.ExitStack() as theirs:
+            ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undoing.callback(ours.close)
+            theirs.callback(control.close)
+            output = paths.private_open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            theirs.callback(os.close, output)
+            process = subprocess.Popen(
                 [sys.executable, "-m", "modeldeploy.worker.template"],
-                stdin=theirs.fileno(),
+                stdin=control.fileno(),
                 stdout=output,
                 stderr=output,
                 env=self._environment,
                 cwd="/",
                 start_new_session=True,
             )
-        except OSError as error:
-            log.warning("no warm template: %s", error)
-            ours.close()
-            return
-        finally:
-            theirs.close()
-            os.close(output)
-        ours.setblocking(False)
-        self._control = ours
-        self._loop.add_reader(ours, self._heard)
-        self._timer = self._loop.call_later(_WARM_SECONDS, self._lose, "does not get ready")
+            ours.setblocking(False)
+            undoing.pop_all()
+        return process, ours
 
     def _heard(self) -> None:
         """It is ready, or has forked, or has ended."""

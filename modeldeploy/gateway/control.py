@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 import aiohttp
-import msgspec
 from aiohttp.client_proto import ResponseHandler
 from starlette.types import Send
 from yarl import URL
 
-from modeldeploy.errors import DaemonUnreachable, InvalidRequest, NotFound, RequestTimeout
+from modeldeploy.errors import DaemonUnreachable, NotFound, RequestTimeout
 from modeldeploy.gateway import control_document
 from modeldeploy.gateway.access import Access
 from modeldeploy.gateway.history import History
@@ -21,6 +19,7 @@ from modeldeploy.gateway.proxy import as_text, relay, session
 from modeldeploy.gateway.visit import Visit
 from modeldeploy.schema.control import Defaults, FiguresQuery
 from modeldeploy.transport import is_ours
+from modeldeploy.web import queries
 from modeldeploy.web.answers import json_answer
 from modeldeploy.web.attending import Attending
 from modeldeploy.web.incoming import ClientGone
@@ -83,7 +82,8 @@ class Control:
         elif path == _DEFAULTS and reads:
             await json_answer(self._defaults())(visit.scope, visit.receive, send)
         elif path == _FIGURES and reads:
-            points = await self._history.since(_since(visit))
+            asked = queries.read(visit.scope["query_string"], FiguresQuery)
+            points = await self._history.since(asked.since)
             await json_answer(points)(visit.scope, visit.receive, send)
         elif path.startswith(b"/v1/"):
             await self._pass_on(visit, path, send)
@@ -94,6 +94,8 @@ class Control:
 
     async def _pass_on(self, visit: Visit, path: bytes, send: Send) -> None:
         body = await visit.json(_MAX_BODY)
+        if self._session.closed:  # the next gateway has the socket
+            raise DaemonUnreachable("the gateway is ending", hint="ask again")
         query = visit.scope["query_string"]
         asked = path + b"?" + query if query else path
         headers = [
@@ -116,14 +118,6 @@ class Control:
                     "the supervisor does not answer",
                     hint="modeldeploy daemon start starts it; deployments go on answering",
                 ) from error
-
-
-def _since(visit: Visit) -> float:
-    given = dict(parse_qsl(visit.scope["query_string"].decode("latin-1")))
-    try:
-        return msgspec.convert(given, FiguresQuery, strict=False).since
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"in the query: {error}", hint="see /api/openapi.json") from error
 
 
 def _endless() -> RequestTimeout:

@@ -82,7 +82,7 @@ class History:
     async def _read(self, old_seconds: float) -> None:
         """Unless the latest reading is younger than that."""
         async with self._reading:
-            if self._clock() - self._read_at < old_seconds:
+            if 0 <= self._clock() - self._read_at < old_seconds:  # a clock may be set back
                 return
             deployments = self._roster.all()
             pages = await self._scraper.pages(deployments)

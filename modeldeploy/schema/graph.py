@@ -21,10 +21,10 @@ class Form(Struct, frozen=True, array_like=True):
 
 class GraphNote(Struct, frozen=True, kw_only=True):
     """What is known of one model's graph: ``difference`` is how far its results are from torch's, as
-    :mod:`modeldeploy.worker.compute.likeness` measures that for its form, or in another ``unit``; ``speed`` is torch's time
-    over its own for the same calls (None: not yet measured); ``layout`` the adapter's layout of
-    batches that it was made under; ``plain`` the arguments that are no tensors; ``kind`` the class of
-    the output, as module:name; ``refused`` says why there is no graph."""
+    :mod:`modeldeploy.worker.compute.likeness` measures that for its form, or in another ``unit``;
+    ``speed`` is torch's time over its own for the same calls (None: not yet measured); ``layout`` the
+    adapter's layout of batches that it was made under; ``plain`` the arguments that are no tensors;
+    ``kind`` the class of the output, as module:name; ``refused`` says why there is no graph."""
 
     layout: str = ""
     kind: str = ""

@@ -142,7 +142,7 @@ class Actor:
                 record.spec.memory,
             )
             if record.port:
-                self._readopt(record.port, replica.id)
+                self._readopt(record.port, found)
             if not found.report:
                 log.warning("%s: its worker is of another version", record.name)
                 self.events.begin()
@@ -154,9 +154,9 @@ class Actor:
         self._announce()
         self.kick()
 
-    def _readopt(self, port: int, replica: str) -> None:
+    def _readopt(self, port: int, found: Found) -> None:
         try:
-            self._berth.readopt(port, replica)
+            self._berth.readopt(port, found.listener)
         except PortTaken as error:  # serving matters more than the reservation beside it
             log.warning("%s: %s", self.record.name, error.message)
 
@@ -174,11 +174,12 @@ class Actor:
     def holds_a_queue(self) -> bool:
         """Whether clients wait here, and nowhere else, for a worker that is to come."""
         worker = self.worker
+        is_on_record = worker is not None and worker.record == self.record.replica
         has_next = worker and worker.seen.ended is None and worker.seen.run == self.record.run
         is_to_come = (
             self.record.desired is Desired.RUNNING and self.record.state is not State.FAILED
         )
-        return self._berth.has_a_queue and is_to_come and not has_next
+        return self._berth.has_a_queue and is_to_come and not (has_next and is_on_record)
 
     def let_go(self) -> None:
         """Leave the worker serving, for the next supervisor."""
@@ -266,7 +267,13 @@ class Actor:
         return Seen(self._fetch_seen, worker, self._discard_seen, can_start)
 
     def _wake_in(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.kick)
+        """Look again then, unless it is to be sooner already."""
+        loop = asyncio.get_running_loop()
+        if self._timer:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self.kick)
 
     def _perform(self, action: Action) -> bool:
         """Whether it was done; what could not be done is observed, and planned for again."""
@@ -296,7 +303,7 @@ class Actor:
             self._fetch_seen = FetchSeen(problem=problem)
         elif self.record.state in {State.STARTING, State.RUNNING}:
             self._save(replace_struct(self.record, state=State.FAILED, error=problem, replica=None))
-            self._berth.release()
+            self._give_up_port()
             self._announce()
 
     # Actions.

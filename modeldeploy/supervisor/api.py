@@ -1,7 +1,7 @@
 """The control API: what the command line, the SDK and ``curl --unix-socket`` speak.
 
-Every answer is JSON, every stream a JSON object a line, every error a
-:class:`~modeldeploy.schema.problem.Problem` with its HTTP status.
+Every answer is JSON, every stream a JSON object a line with empty lines between where nothing is to be
+told for seconds, every error a :class:`~modeldeploy.schema.problem.Problem` with its HTTP status.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from modeldeploy.supervisor import devices, logs
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.view import deployment_view
+from modeldeploy.web import queries
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 _MAX_BODY = 1 << 20
 _BEAT_SECONDS = 5.0
+_NDJSON = "application/x-ndjson"
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -57,10 +59,7 @@ async def _body(request: Request, kind: type[T]) -> T:
 
 
 def _query(request: Request, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(dict(request.query_params), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"in the query: {error}", hint="see /api/openapi.json") from error
+    return queries.read(request.scope["query_string"], kind)
 
 
 def _place(position: str | None) -> logs.Place | None:
@@ -146,7 +145,7 @@ class ControlApi:
         actor, asked = self._actor(request), _query(request, EventsQuery)
         if asked.follow:
             return _lines(_until_settled(actor, asked.after))
-        return _lines(_each(actor.events.after(asked.after)))
+        return _finished(actor.events.after(asked.after))
 
     async def logs(self, request: Request) -> Response:
         actor, asked = self._actor(request), _query(request, LogsQuery)
@@ -158,7 +157,7 @@ class ControlApi:
         found = await asyncio.to_thread(
             logs.read, file, asked.tail, asked.since, after, last=is_over
         )
-        return _lines(_each(found))
+        return await asyncio.to_thread(_finished, found)
 
     async def keys(self, request: Request) -> Response:
         return _json([one.shown() for one in self._actor(request).record.keys])
@@ -176,6 +175,11 @@ class ControlApi:
         order = await _body(request, ShutdownRequest)
         self._on_shutdown(order.workers)
         return _json(self._manager.status(os.getpid()), 202)
+
+
+def _finished(items: list[Any]) -> Response:
+    lines = b"".join(_encode(item) + b"\n" for item in items)
+    return Response(lines, media_type=_NDJSON)
 
 
 def _lines(items: AsyncIterator[Any]) -> StreamingResponse:
@@ -200,12 +204,7 @@ def _lines(items: AsyncIterator[Any]) -> StreamingResponse:
             coming.cancel()
             await asyncio.wait({coming})
 
-    return StreamingResponse(encoded(), media_type="application/x-ndjson")
-
-
-async def _each(items: list[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item
+    return StreamingResponse(encoded(), media_type=_NDJSON)
 
 
 async def _until_settled(actor: Actor, after: int) -> AsyncIterator[Event]:

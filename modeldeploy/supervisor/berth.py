@@ -3,11 +3,11 @@ given up at its end."""
 
 from __future__ import annotations
 
+import socket
 import time
 
 from modeldeploy.errors import PortTaken
 from modeldeploy.schema.deployment import Spec
-from modeldeploy.supervisor import links
 from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.surroundings import Surroundings
@@ -35,6 +35,7 @@ class Berth:
         Raises:
             PortTaken, NoFreePort
         """
+        self._missed_at = None
         if self.reservation is None and record.spec.port:
             self.reservation = self._around.reserve(record.spec.port, record.spec.host)
         elif self.reservation is None:
@@ -56,13 +57,12 @@ class Berth:
         self._missed_at = None
         return False
 
-    def readopt(self, port: int, replica: str) -> None:
-        """Hold the port beside a worker of an earlier supervisor.
+    def readopt(self, port: int, listener: socket.socket | None) -> None:
+        """Hold the port beside a worker of an earlier supervisor, which gave its ``listener`` or not.
 
         Raises:
             PortTaken
         """
-        listener = links.ask_listener(self._around.paths.worker_handover(replica))
         self.reservation = self._ports.readopt(port, listener)
 
     def hold(self) -> None:

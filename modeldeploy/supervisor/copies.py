@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from modeldeploy import paths
+from modeldeploy.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Copies:
             with open(unfinished, "wb", opener=paths.private_open) as out:
                 out.write(head.encode() + row.body)
             unfinished.replace(file)
-        except OSError as error:
+        except (OSError, UsageError) as error:
             log.warning("no second copy of %s's record: %s", name, error)
 
     def remove(self, name: str) -> None:

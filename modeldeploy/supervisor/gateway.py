@@ -40,6 +40,7 @@ _STEADY_SECONDS = 60.0  # it has lived so long: what comes then is no series
 _WAITED_FOR = 3  # deaths in a row while connections wait; then they are refused meanwhile
 _DRAIN_MARGIN_SECONDS = 5.0
 _FIRST_BEAT_SECONDS = 60.0
+_LEAST_PATIENCE_SECONDS = 3.0  # with one that beats each second
 
 InUse = Callable[[], set[int]]
 
@@ -77,15 +78,20 @@ def front_door(settings: Settings, in_use: InUse) -> Gateway | NoGateway:
     if former:
         processes.kill_group(former.identity, signal.SIGTERM)
         _kill_later(former.identity, settings.drain_timeout)
+        for one in former.replaced:
+            _kill_later(one, settings.handover_timeout)
     return NoGateway()
 
 
 def _former(where: paths.Paths) -> _Record | None:
     """The live gateway of an earlier supervisor."""
+    record = _recorded(where)
+    return record if record and processes.is_alive(record.identity) else None
+
+
+def _recorded(where: paths.Paths) -> _Record | None:
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        record = msgspec.json.decode(where.gateway_record.read_bytes(), type=_Record)
-        if processes.is_alive(record.identity):
-            return record
+        return msgspec.json.decode(where.gateway_record.read_bytes(), type=_Record)
     return None
 
 
@@ -148,14 +154,15 @@ class Gateway:
     async def _take_over(self, former: _Record) -> Reservation | None:
         """The port of an earlier supervisor's gateway, which then ends."""
         self._replaced = tuple(filter(processes.is_alive, former.replaced))
+        for one in self._replaced:
+            _kill_later(one, self._settings.handover_timeout)
         listener = await asyncio.to_thread(links.ask_listener, self._paths.gateway_handover)
         if listener is None:  # it does not hear: nothing can be asked of it
             processes.kill_group(former.identity)
             await _until_ended(former.identity, _DRAIN_MARGIN_SECONDS)
             return self._reserve()
         self._replaced = (*self._replaced, former.identity)
-        for one in self._replaced:
-            _kill_later(one, self._settings.handover_timeout)
+        _kill_later(former.identity, self._settings.handover_timeout)
         if former.wanted != self._settings.gateway_port:
             listener.close()
             return self._reserve()
@@ -185,8 +192,9 @@ class Gateway:
 
     async def _run(self, reservation: Reservation) -> str:
         """Start one and wait; how it ended, in words."""
-        with contextlib.closing(Pulse()) as pulse:
+        with contextlib.ExitStack() as opened:
             try:
+                pulse = opened.enter_context(contextlib.closing(Pulse()))
                 self._process = self._start(reservation, pulse.theirs)
             except OSError as error:
                 return f"could not be started ({error})"
@@ -200,9 +208,8 @@ class Gateway:
         where = f"http://{reservation.host}:{reservation.port}"
         log.info("the gateway is at %s, pid %d", where, process.pid)
         ended = asyncio.ensure_future(_until_ended(self._identity))
-        hangs = asyncio.ensure_future(
-            pulse.stops(_FIRST_BEAT_SECONDS, self._settings.heartbeat_timeout)
-        )
+        patience = max(self._settings.heartbeat_timeout, _LEAST_PATIENCE_SECONDS)
+        hangs = asyncio.ensure_future(pulse.stops(_FIRST_BEAT_SECONDS, patience))
         try:
             await asyncio.wait({ended, hangs}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -252,9 +259,19 @@ class Gateway:
     # The end.
 
     def let_go(self) -> None:
-        """Leave it serving, for the next supervisor."""
+        """Leave it serving, for the next supervisor; one that the next cannot find is to answer what it
+        has and end."""
         self._task.cancel()
+        if self._identity and self._is_lost(self._identity):
+            processes.kill_group(self._identity, signal.SIGTERM)
         self._release()
+
+    def _is_lost(self, identity: Identity) -> bool:
+        """Whether the home was removed, and no record in the one there is now tells of it."""
+        if not self._paths.gateway_record.exists():
+            return True
+        record = _recorded(self._paths)
+        return record is not None and identity not in (record.identity, *record.replaced)
 
     async def end(self) -> None:
         """End it after it answered what it had."""

@@ -327,8 +327,9 @@ class Manager:
         waited for: nobody else would have the queue of its clients."""
         self._ending = True
         for _ in range(round(_LET_GO_SECONDS / _LET_GO_POLL_SECONDS)):
-            if any(actor.holds_a_queue for actor in self._actors.values()):
-                await asyncio.sleep(_LET_GO_POLL_SECONDS)
+            if not any(actor.holds_a_queue for actor in self._actors.values()):
+                break
+            await asyncio.sleep(_LET_GO_POLL_SECONDS)
         self.gateway.let_go()
         for actor in self._actors.values():
             actor.let_go()

@@ -4,6 +4,7 @@ there of them removed, so that nobody serves whom nobody can find."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from functools import partial
@@ -36,7 +37,9 @@ class Orphans:
             self._left[replica] = identity
             processes.kill_group(identity, signal.SIGTERM)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(drain_timeout + _MARGIN_SECONDS, self._kill)
+        self._ends = loop.time() + drain_timeout + _MARGIN_SECONDS
+        self._timer = loop.call_at(self._ends, self._kill)
+        self._none_left = asyncio.Event()
         self._watches = [
             processes.watch(identity, partial(self._ended, replica))
             for replica, identity in self._left.items()
@@ -49,6 +52,8 @@ class Orphans:
     def _ended(self, replica: str) -> None:
         processes.kill_group(self._left.pop(replica))  # what it started must not outlive it
         self._remove(replica)
+        if not self._left:
+            self._none_left.set()
 
     def _remove(self, replica: str) -> None:
         for file in _files(self._where, f"{_PREFIX}{replica}.*"):
@@ -61,7 +66,11 @@ class Orphans:
             stop()
 
     async def end(self) -> None:
-        """Have none left: they had their time."""
+        """Have none left when they had their time."""
+        time_left = self._ends - asyncio.get_running_loop().time()
+        if self._left:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._none_left.wait(), time_left)
         self.let_go()
         self._kill()
         for replica, identity in self._left.items():

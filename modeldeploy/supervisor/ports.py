@@ -89,7 +89,8 @@ class Reservation:
 
     def turn_away(self) -> None:
         """Answer those who wait here that nobody will serve them, and admit nobody any more. Not while
-        a worker is ready: it would lose its clients to us."""
+        a worker is ready: it would lose its clients to us. Clients of TLS get plain HTTP, an error to
+        them as well."""
         self.shut()
         self._sock.setblocking(False)
         with contextlib.suppress(OSError):  # nobody is left, or we do not listen
@@ -97,7 +98,8 @@ class Reservation:
                 visitor, _ = self._sock.accept()
                 with visitor, contextlib.suppress(OSError):  # or has left
                     visitor.setblocking(False)
-                    visitor.recv(_REQUEST_BYTES)  # unread, it would make a reset of the answer
+                    with contextlib.suppress(BlockingIOError):  # who has said nothing yet
+                        visitor.recv(_REQUEST_BYTES)  # unread, it would make a reset of the answer
                     visitor.send(_NOBODY)
 
     def close(self) -> None:

@@ -97,16 +97,29 @@ class Store:
 
     def _known_version(self, db: sqlite3.Connection) -> int:
         version = salvage.version_of(db)
+        self._refuse_newer(version)
+        return version
+
+    def _refuse_newer(self, version: int) -> None:
+        """
+        Raises:
+            StateUnreadable: ``version`` is none that we know.
+        """
         if version > len(MIGRATIONS):
             raise StateUnreadable(
                 f"{self.file} was written by a newer modeldeploy (format {version}; "
                 f"this one knows {len(MIGRATIONS)})",
                 hint="upgrade modeldeploy, or set MODELDEPLOY_HOME to another directory",
             )
-        return version
 
     def _recover(self, before: dict[str, bytes], copies: dict[str, Row], why: str) -> None:
-        """Set the file aside and make one of what is whole in it or has a copy."""
+        """Set the file aside and make one of what is whole in it or has a copy.
+
+        Raises:
+            StateUnreadable: a copy is of a newer version; nothing was changed.
+        """
+        for copy in copies.values():
+            self._refuse_newer(copy.format)
         rows = salvage.what_is_left(self.file)
         for name, row in copies.items():
             if name not in rows or rows[name].serial < row.serial:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,9 +37,11 @@ def new_replica_id() -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """A live worker of an earlier supervisor; no ``report`` where it speaks as another version's do."""
+    """A live worker of an earlier supervisor; no ``report`` where it speaks as another version's do,
+    no ``listener`` where it does not give it."""
 
     report: WorkerReport | None
+    listener: socket.socket | None
 
 
 def look_for(record: ReplicaRecord, where: paths.Paths) -> Found | None:
@@ -49,13 +52,17 @@ def look_for(record: ReplicaRecord, where: paths.Paths) -> Found | None:
     try:
         report = links.ask_status(where.worker_socket(record.id))
     except msgspec.DecodeError:
-        return Found(None)  # that it is the right process its identity says
+        return Found(None, _listener(record, where))  # that it is the one its identity says
     if report is None:
         processes.kill_group(record.identity)
         processes.wait_end(record.identity, _DEATH_SECONDS)
         return None
     is_the_one = (report.replica, report.pid) == (record.id, record.identity.pid)
-    return Found(report) if is_the_one else None
+    return Found(report, _listener(record, where)) if is_the_one else None
+
+
+def _listener(record: ReplicaRecord, where: paths.Paths) -> socket.socket | None:
+    return links.ask_listener(where.worker_handover(record.id))
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -93,9 +100,10 @@ class Worker:
         self._log_start = log_start
         self._leash = leash
         self._ordering: asyncio.Future[bool] | None = None
+        # First, for where files are short it fails, and nothing else must be left then.
+        self._stop_watching = processes.watch(record.identity, self._ended)
         self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
         self._memory = MemoryWatch(record.identity, memory) if memory else None
-        self._stop_watching = processes.watch(record.identity, self._ended)
 
     @classmethod
     async def start(
@@ -116,20 +124,25 @@ class Worker:
             NotStarted: try again. OSError: no process could be started.
         """
         spec_file = where.worker_spec(spec.replica)
-        _write(spec_file, msgspec.json.encode(spec))
-        log_start = logs.size(where.deployment_log(spec.deployment))
-        reader, leash = os.pipe()
-        try:
-            started = await engine.start(spec, str(spec_file), listener.listen(), reader)
-        except BaseException:  # given up, too: what was started after all ends with its leash
-            os.close(leash)
-            spec_file.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(reader)
-        identity = processes.identify(started.pid) or Identity(started.pid, -1.0, "", "")
-        record = ReplicaRecord(id=spec.replica, identity=identity, started_at=time.time(), run=run)
-        return cls(record, where, spec.deployment, on_change, started, log_start, leash, memory)
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(spec_file.unlink, missing_ok=True)
+            _write(spec_file, msgspec.json.encode(spec))
+            log_start = logs.size(where.deployment_log(spec.deployment))
+            reader, leash = os.pipe()
+            undoing.callback(os.close, leash)  # what was started after all ends with it
+            try:
+                started = await engine.start(spec, str(spec_file), listener.listen(), reader)
+            finally:
+                os.close(reader)
+            identity = processes.identify(started.pid) or Identity(started.pid, -1.0, "", "")
+            record = ReplicaRecord(
+                id=spec.replica, identity=identity, started_at=time.time(), run=run
+            )
+            worker = cls(
+                record, where, spec.deployment, on_change, started, log_start, leash, memory
+            )
+            undoing.pop_all()
+        return worker
 
     @classmethod
     def adopt(

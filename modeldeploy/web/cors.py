@@ -14,8 +14,8 @@ from starlette.responses import Response
 from modeldeploy.web.incoming import Incoming
 
 _SEEN_BY_PAGES = (
-    b"x-request-id, x-inference-time-ms, x-queue-time-ms, retry-after, x-queue-depth, x-queue-position, "
-    b"inference-header-content-length"
+    b"x-request-id, x-inference-time-ms, x-queue-time-ms, retry-after, x-queue-depth, "
+    b"x-queue-position, inference-header-content-length"
 )
 _SENT_BY_PAGES = (
     "accept",

@@ -148,8 +148,8 @@ def server(
     app: Any, drain_seconds: float, *, private: bool = False, pair: tuple[str, str] | None = None
 ) -> Server:
     """A server of ``app`` that answers for at most ``drain_seconds`` after it was told to end; a
-    ``private`` one, on a Unix socket, hears nobody but this user; ``pair``
-    are the files of a certificate and its key, for TLS."""
+    ``private`` one, on a Unix socket, hears nobody but this user; ``pair`` are the files of a
+    certificate and its key, for TLS."""
     config = uvicorn.Config(
         app,
         http=_PeerChecked if private else _Protocol,

@@ -83,6 +83,8 @@ class FakeSupervisor:
     def logs(self, query: dict[str, str]) -> Iterator[LogLine]:
         tail, since = query.get("tail"), float(query.get("since", 0))
         lines = [line for line in self.lines if line.time >= since]
+        if after := query.get("after"):
+            lines = lines[[line.position for line in lines].index(after) + 1 :]
         return iter(lines[len(lines) - int(tail) :] if tail else lines)
 
     def events(self, name: str, query: dict[str, str]) -> Iterator[Event]:

@@ -40,6 +40,30 @@ def test_a_template_that_never_gets_warm_is_killed_and_another_started(
     assert not templates()
 
 
+@pytest.mark.promise(4, fault="the template cannot be started: the disk or the files are short")
+def test_a_template_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template, "_AGAIN_SECONDS", 0.1)
+    folder = tmp_path / "logs"
+
+    async def run() -> None:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        engine = TemplateEngine(os.environ, 1, folder / "log", lambda: None)
+        try:
+            assert (engine.ready, engine.warmth) == (True, "off"), "workers would wait for it"
+            assert len(list(Path("/proc/self/fd").iterdir())) == before
+            folder.mkdir()
+            while not templates():
+                await asyncio.sleep(0.05)
+            assert engine.warmth != "off"
+        finally:
+            engine.close()
+
+    asyncio.run(run())
+    assert not templates()
+
+
 def templates() -> list[psutil.Process]:
     return [
         one

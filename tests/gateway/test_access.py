@@ -164,6 +164,17 @@ def test_a_session_that_has_ended_is_not_good_at_the_next_gateway(
     assert not file.exists()  # nothing in it is of use any more
 
 
+def test_a_session_that_ends_at_the_gateway_before_has_ended(tmp_path: Path) -> None:
+    file = tmp_path / "ended-sessions"
+    before, after = Ended(file, 60.0), Ended(file, 60.0)
+    one, other = (tickets.Statement(time.time(), nonce) for nonce in ("a", "b"))
+    assert "a" not in after
+    after.add(other)
+    before.add(one)
+    assert "a" in after
+    assert "b" in after
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "status"),
     [

@@ -104,6 +104,17 @@ def test_however_many_look_it_is_read_once(tmp_path: Path) -> None:
     tell(story)
 
 
+def test_a_clock_that_is_set_back_holds_up_no_reading(tmp_path: Path) -> None:
+    async def story() -> None:
+        told = Told(tmp_path)
+        await told.history.since(0)
+        told.now -= 600
+        await told.history.since(0)
+        assert told.scraped.times == 2
+
+    tell(story)
+
+
 def test_a_reading_that_fails_is_not_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

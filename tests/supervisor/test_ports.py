@@ -204,11 +204,12 @@ def test_a_listener_of_another_port_is_not_taken_for_ours(pool: PortPool) -> Non
 
 
 @pytest.mark.promise(3, fault="a deployment is stopped while newcomers wait for its restart")
-def test_who_waits_where_nobody_will_serve_is_told_so(pool: PortPool) -> None:
+@pytest.mark.parametrize("said", [b"POST /predict HTTP/1.1\r\nhost: localhost\r\n\r\n", b""])
+def test_who_waits_where_nobody_will_serve_is_told_so(pool: PortPool, said: bytes) -> None:
     reserved = pool.reserve_any(None, ())
     reserved.listen()
     with socket.create_connection((reserved.host, reserved.port), 5) as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        client.sendall(said)
         reserved.turn_away()
         reserved.close()
         head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from modeldeploy.errors import StateUnreadable
 from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.states import Desired, State
+from modeldeploy.supervisor.copies import seal
 from modeldeploy.supervisor.record import Record
 from modeldeploy.supervisor.store import StateNotWritten, Store
 
@@ -72,6 +73,28 @@ def test_a_newer_format_is_left_as_it_is(file: Path) -> None:
     with pytest.raises(StateUnreadable, match="newer"):
         Store(file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.promise(10, fault="the state file is gone, and its copies are of a newer version")
+def test_copies_of_a_newer_format_are_left_as_they_are(file: Path) -> None:
+    body = b'{"name":"a"}'
+    copy = Path(f"{file}.copies") / "a.record"
+    copy.parent.mkdir()
+    copy.write_bytes(f"99 1 {seal(body, 99, 1)}\n".encode() + body)
+    before = copy.read_bytes()
+    with pytest.raises(StateUnreadable, match="newer"):
+        Store(file)
+    assert copy.read_bytes() == before
+    assert not file.exists()
+
+
+@pytest.mark.promise(10, fault="the directory of the copies is taken by something else")
+def test_a_record_is_saved_where_it_cannot_be_copied(file: Path) -> None:
+    store = Store(file)
+    Path(f"{file}.copies").write_text("no directory")
+    store.save(record("a"))
+    assert [r.name for r in store.records()] == ["a"]
+    store.close()
 
 
 @pytest.mark.promise(10, fault="the state file may not grow")

@@ -45,7 +45,7 @@ export class Playground {
       const document_ = await deployment.get(this.name, "/openapi.json");
       if (this.#run === run) this.#show(document_, isKeyed);
     } catch (error) {
-      this.node.replaceChildren(el("p", { class: "problem" }, error.message));
+      if (this.#run === run) this.node.replaceChildren(el("p", { class: "problem" }, error.message));
     }
   }
 
