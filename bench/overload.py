@@ -1,8 +1,9 @@
 """More than can be served: does the rate hold, who is refused and how fast, is it over when it is over?
 
-``python -m bench.overload [--rounds N]``. In turn: as many clients as keep the model busy; then the same
-model with 500 slow senders and 500 idle connections that hang on, and ten times as many requests a
-second as it can serve; then the first again.
+``python -m bench.overload [--rounds N]``. In turn: as many clients as keep the model busy; the same while ten
+times as many requests a second as it can serve are sent to a stranger, who refuses all of them: that is what
+sending them takes of this machine; then the model itself gets them, and has 500 slow senders and 500 idle
+connections that hang on; then the first again.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import asyncio
 import contextlib
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import uvloop
 
 from bench import deployed, results, workload
 from modeldeploy.client import load
@@ -52,6 +57,37 @@ async def crowd(port: int, sent: bytes) -> AsyncIterator[None]:
     finally:
         for _, writer in opened:
             writer.close()
+
+
+def refuse_all() -> None:
+    """Tell the port, and refuse whoever comes there."""
+    refusal = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(refusal)
+            await writer.drain()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(refuse, "127.0.0.1", backlog=1024)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
+
+    uvloop.run(serve())
+
+
+@contextlib.contextmanager
+def stranger() -> Iterator[int]:
+    """The port of a process that refuses everybody at once."""
+    script = "import bench.overload as b; b.refuse_all()"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 async def _one(port: int, request: bytes, flood: Flood) -> None:
@@ -97,12 +133,18 @@ async def flood(port: int, wire: list[bytes], rate: float, seconds: float) -> tu
 
 async def _round(port: int, wire: list[bytes]) -> dict[str, float]:
     peak = (await load.measure("127.0.0.1", port, wire, CLIENTS, seconds=_SECONDS)).rate
+    with stranger() as other:
+        elsewhere, _ = await asyncio.gather(
+            load.measure("127.0.0.1", port, wire, CLIENTS, seconds=_SECONDS),
+            flood(other, wire, TIMES * peak, _SECONDS),
+        )
     async with crowd(port, b""), crowd(port, wire[0][:-5]):
         found, under = await flood(port, wire, TIMES * peak, _SECONDS)
     after = (await load.measure("127.0.0.1", port, wire, CLIENTS, seconds=_SECONDS)).rate
     refused = sorted(found.refused)
     return {
         "peak": peak,
+        "elsewhere": elsewhere.rate,
         "under": under,
         "after": after,
         "asked": found.asked,
