@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 from msgspec.structs import replace as replace_struct
 
 from modeldeploy.engines.base import NotStarted
 from modeldeploy.errors import ModelDeployError, PortTaken
 from modeldeploy.schema.deployment import HubAccess, StartRequest
-from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
+from modeldeploy.schema.fetch import FetchProgress
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.states import SETTLED, Desired, State
@@ -26,8 +25,8 @@ from modeldeploy.schema.worker import WorkerReport, WorkerSpec
 from modeldeploy.supervisor.announcing import announce
 from modeldeploy.supervisor.berth import Berth
 from modeldeploy.supervisor.events import EventLog
-from modeldeploy.supervisor.fetching import FetchJob
 from modeldeploy.supervisor.keyring import Keyring
+from modeldeploy.supervisor.obtaining import Obtaining
 from modeldeploy.supervisor.plan import Action, FetchSeen, Seen, plan
 from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.record import Record, StoredKey
@@ -55,16 +54,14 @@ class Actor:
         self._around = around
         self._berth = Berth(around, record.spec)
         self._keyring = Keyring(lambda: self.record.keys)
-        self._fetch: FetchJob | None = None
-        self._fetch_seen: FetchSeen | None = None
-        self._discard_seen: Literal["asked", "done"] | None = None
+        self._obtaining = Obtaining(around, self._fetch_progressed, self.kick)
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._parked = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._acts: dict[Action, Callable[[], None]] = {
             Action.FETCH: self._start_fetch,
-            Action.CANCEL_FETCH: self._cancel_fetch,
+            Action.CANCEL_FETCH: self._obtaining.give_up,
             Action.DISCARD: self._discard,
             Action.RESERVE: self._reserve,
             Action.START: self._start_worker,
@@ -165,8 +162,7 @@ class Actor:
         self._parked = True
         if self._timer:
             self._timer.cancel()
-        if self._fetch:
-            self._fetch.cancel()
+        self._obtaining.park()
         self._stop_starting()
         self.events.close()
 
@@ -264,7 +260,8 @@ class Actor:
         if self.record.state is State.STARTING and self._berth.is_waited_for(self.record):
             can_start = False
             self._wake_in(_PORT_POLL_SECONDS)
-        return Seen(self._fetch_seen, worker, self._discard_seen, can_start)
+        obtaining = self._obtaining
+        return Seen(obtaining.seen, worker, obtaining.discard_seen, can_start)
 
     def _wake_in(self, seconds: float) -> None:
         """Look again then, unless it is to be sooner already."""
@@ -300,7 +297,7 @@ class Actor:
             else Problem(code="internal_error", message=str(error))
         )
         if self.record.state is State.FETCHING:
-            self._fetch_seen = FetchSeen(problem=problem)
+            self._obtaining.seen = FetchSeen(problem=problem)
         elif self.record.state in {State.STARTING, State.RUNNING}:
             self._save(replace_struct(self.record, state=State.FAILED, error=problem, replica=None))
             self._give_up_port()
@@ -340,56 +337,22 @@ class Actor:
             self.worker.kill()
 
     def _start_fetch(self) -> None:
-        self._fetch_seen = FetchSeen()
         self._tell(Stage.VALIDATE, 0.5, "checking the model")
-        spec = self.record.spec
-        model = self.record.model
-        if model and model.commit:
-            # What was deployed is what is started again, whatever the branch became since.
-            spec = replace_struct(spec, revision=model.commit)
-        self._fetch = self._ask_fetcher(FetchRequest(spec=spec, hub=self.hub), self._fetch_ended)
-
-    def _ask_fetcher(
-        self,
-        request: FetchRequest,
-        on_end: Callable[[ResolvedModel | None, Problem | None], None],
-    ) -> FetchJob:
-        log_file = self._around.paths.deployment_log(self.record.name)
-        return FetchJob(request, log_file, self._around.environment, self._fetch_progressed, on_end)
-
-    def _cancel_fetch(self) -> None:
-        if self._fetch and self._fetch_seen:
-            self._fetch_seen = replace(self._fetch_seen, cancelled=True)
-            self._fetch.cancel()
+        self._obtaining.fetch(self.record, self.hub)
 
     def _fetch_progressed(self, line: FetchProgress) -> None:
         done, total = line.done_bytes, line.total_bytes
         unit = "bytes" if total else ""
         self._tell(line.stage, line.fraction, line.message, done, total, unit)
 
-    def _fetch_ended(self, model: ResolvedModel | None, problem: Problem | None) -> None:
-        self._fetch = None
-        self._fetch_seen = FetchSeen(model, problem) if model or problem else None
-        self.kick()
-
     def _discard(self) -> None:
-        """Another deployment may be waiting to go on with the same download: then it stays."""
-        self._discard_seen = "done" if self._around.is_shared(self.record.spec) else "asked"
-        if self._discard_seen == "asked":
-            request = FetchRequest(spec=self.record.spec, hub=self.hub, discard=True)
-            self._fetch = self._ask_fetcher(request, self._discarded)
-
-    def _discarded(self, model: ResolvedModel | None, problem: Problem | None) -> None:
-        if problem:  # it is only disk space; the deployment goes in any case
-            log.warning("%s: %s", self.record.name, problem.message)
-        self._fetch, self._discard_seen = None, "done"
-        self.kick()
+        self._obtaining.discard(self.record, self.hub)
 
     def _start_worker(self) -> None:
         self._reserve()
         assert self.reservation is not None
         spec = worker_spec(self.record, self.reservation, self._around, self._keyring.digests)
-        self._fetch_seen = None
+        self._obtaining.seen = None
         self._tell(Stage.LOAD, 0.0, "starting a worker")
         self._starting = asyncio.ensure_future(self._start(spec, self.reservation))
 
