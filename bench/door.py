@@ -1,5 +1,5 @@
 """What the front door costs: the same worker asked at its own port and through the gateway, by turns
-in one run, with a model that does nothing.
+in one run, with a model that does nothing; and with a tiny one of embeddings, by a body's ``model``.
 
 ``python -m bench.door [--rounds N] [--clients N ...]``
 """
@@ -16,6 +16,7 @@ import uvloop
 
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, eventually, get
+from tests.models import tiny
 
 CLIENTS = [1, 8, 32]
 SECONDS = 1.5
@@ -25,6 +26,9 @@ TENSORS = json.dumps(
 ).encode()
 
 
+EMBEDDINGS = json.dumps({"model": "m", "input": "so many bytes"}).encode()
+
+
 def ask(port: int, path: str, body: bytes, clients: int) -> load.Measured:
     request = load.post("127.0.0.1", port, path, body, "application/json")
     found = uvloop.run(load.measure("127.0.0.1", port, [request], clients, seconds=SECONDS))
@@ -32,27 +36,29 @@ def ask(port: int, path: str, body: bytes, clients: int) -> load.Measured:
     return found
 
 
-def ways(instance: Instance, port: int) -> dict[str, tuple[int, str, bytes]]:
+def ways(instance: Instance, port: int, tiny_port: int) -> dict[str, tuple[int, str, bytes]]:
     front = instance.gateway_port
     return {
         "direct": (port, "/predict", BODY),
         "gateway": (front, "/deployments/e/predict", BODY),
         "direct, tensors": (port, "/v2/models/e/infer", TENSORS),
         "gateway, tensors": (front, "/v2/models/e/infer", TENSORS),
+        "direct, /v1": (tiny_port, "/v1/embeddings", EMBEDDINGS),
+        "gateway, /v1": (front, "/v1/embeddings", EMBEDDINGS),
     }
 
 
-def measure(instance: Instance, port: int, rounds: int, counts: list[int]) -> None:
+def measure(asked_ways: dict[str, tuple[int, str, bytes]], rounds: int, counts: list[int]) -> None:
     taken: dict[tuple[str, int], list[load.Measured]] = {}
     for number in range(rounds + 1):
         for clients in counts:
-            for name, (at, path, body) in ways(instance, port).items():
+            for name, (at, path, body) in asked_ways.items():
                 found = ask(at, path, body, clients)
                 if number:  # the first round warms
                     taken.setdefault((name, clients), []).append(found)
-    print(f"a no-op model at its own port and through the gateway ({rounds} rounds, medians)")
+    print(f"at its own port and through the gateway ({rounds} rounds, medians)")
     for clients in counts:
-        for name in ways(instance, port):
+        for name in asked_ways:
             found_ = taken[name, clients]
             rate = statistics.median(one.rate for one in found_)
             p50, p99 = (
@@ -77,8 +83,11 @@ def main() -> None:
         instance = Instance(Path(folder) / "home", MODELDEPLOY_GATEWAY="true")
         try:
             port = instance.deploy(str(model), "--name", "e")["port"]
-            eventually(lambda: get(f"{instance.front}/deployments/e/health")[0] == 200)
-            measure(instance, port, asked.rounds, asked.clients)
+            encoder = tiny.sentence_encoder(Path(folder) / "encoder", "mean")
+            tiny_port = instance.deploy(str(encoder), "--name", "m", "--no-optimize")["port"]
+            for name in ("e", "m"):
+                eventually(lambda: get(f"{instance.front}/deployments/{name}/health")[0] == 200)  # noqa: B023
+            measure(ways(instance, port, tiny_port), asked.rounds, asked.clients)
         finally:
             instance.close()
 
