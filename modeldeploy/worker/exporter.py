@@ -1,8 +1,9 @@
 """``python -m modeldeploy.worker.exporter FOLDER RUNTIME PRECISION``: the graph of a worker's model, made beside it.
 
 Its standard input is a line with the worker's spec and stays open: at its end the worker is gone,
-and so is this process. It is nice, computes with one thread, and writes the graph's note, or one
-that says why there is none.
+and so is this process. It is nice, before torch is imported, computes with one thread, and writes the graph's note, or one
+that says why the model has none; of what has befallen itself (a disk that is full, a model that was
+removed meanwhile) it tells nobody but the log.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.graph import Form, GraphNote
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import examples, forms, loader
-from modeldeploy.worker.compute import export, graph_cache
+from modeldeploy.worker.compute import graph_cache
 
 _NICEST = 19
 
@@ -52,9 +53,12 @@ def _end_with_the_worker() -> None:
 
 
 def _made(spec: WorkerSpec, folder: Path, form: Form) -> GraphNote:
+    from modeldeploy.worker.compute.export import NotExportable  # with torch
+
+    adapter = loader.opened(spec)
     try:
-        return make(loader.opened(spec), spec, folder, form)
-    except (export.NotExportable, ModelDeployError) as error:
+        return make(adapter, spec, folder, form)
+    except (NotExportable, ModelDeployError) as error:
         return GraphNote(refused=str(error))
 
 
@@ -64,8 +68,10 @@ def make(adapter: loader.AnyAdapter, spec: WorkerSpec, folder: Path, form: Form)
     Raises:
         NotExportable: with one line of cause.
     """
+    from modeldeploy.worker.compute.export import NotExportable  # as above
+
     if not forms.exports(adapter):
-        raise export.NotExportable("this model is not run as a graph")
+        raise NotExportable("this model is not run as a graph")
     items = examples.items(adapter, loader.find_task(spec))
     return adapter.make_graph(items, folder, form, spec.threads)
 

@@ -18,6 +18,7 @@ import threading
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -143,12 +144,16 @@ class _Improvement:
         if not is_urgent:
             traffic.enough.wait()
         place = forms.folder(self._spec, form)
-        stored = graph_cache.find(place, form) or self._made(StoredGraph(place, GraphNote(), form))
-        if stored.note.refused:
-            self._found[form] = stored
+        stored = graph_cache.find(place, form)
+        graph = self._opened(stored) if stored else None
+        if stored is None or not (graph or stored.note.refused):
+            stored = self._made(StoredGraph(place, GraphNote(), form))
+            graph = self._opened(stored)
+        if graph is None:
+            refused = stored.note.refused or "it cannot be opened, see the log"
+            self._found[form] = replace(stored, note=GraphNote(refused=refused))
             self._tell()
             return
-        graph = self._adapter.graph_of(stored)
         if is_urgent:  # of its speed the example tells too little to be kept
             if self._try(graph, self._examples()):
                 self._settle_calls()
@@ -157,6 +162,19 @@ class _Improvement:
         graph_cache.write_note(place, self._found[form].note)
         if is_other:
             self._settle_calls()
+
+    def _opened(self, stored: StoredGraph) -> AnyGraph | None:
+        """The graph, if there is one; what cannot be opened, not even to be tried, is forgotten."""
+        from modeldeploy.worker.compute import graph_cache
+
+        if stored.note.refused:
+            return None
+        try:
+            return self._adapter.graph_of(stored)
+        except Exception:  # ONNX Runtime raises what it likes on files that it cannot read
+            log.warning("the graph in %s cannot be opened", stored.folder, exc_info=True)
+            graph_cache.forget(stored.folder)
+            return None
 
     def _settle_calls(self) -> None:
         """They are others when the model computes in another way."""
@@ -188,18 +206,10 @@ class _Improvement:
         return [[item] for item in examples.items(self._adapter, task)]
 
     def _made(self, wanted: StoredGraph) -> StoredGraph:
-        """The graph, made now or meanwhile."""
+        """The graph, made now or meanwhile; or why there is none now, which is kept nowhere."""
         from modeldeploy.worker.compute import graph_cache
 
-        weights = 4 * (self._adapter.info().parameters or 0)
-        needed = _COPIES * weights + _BESIDES
-        if psutil.virtual_memory().available < needed:
-            refused = f"making one takes {needed >> 20} MB of memory, and there is less"
-            return replace(wanted, note=GraphNote(refused=refused))
-        needed, root = _ON_DISK * weights, wanted.folder.parent
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if shutil.disk_usage(root).free < needed:
-            refused = f"making one takes {needed >> 20} MB on the disk, and there is less"
+        if refused := self._short_of(wanted.folder.parent):
             return replace(wanted, note=GraphNote(refused=refused))
         if wanted.form.precision == "float32":
             self._adapter.runs["graph"] = "torch; a graph is being made"
@@ -218,5 +228,27 @@ class _Improvement:
                 process.kill()
         found = graph_cache.find(wanted.folder, wanted.form)
         if found is None:
-            raise RuntimeError(f"the process that makes the graph ended with {code}")
+            # What has befallen it says nothing of the model: the next deployment tries again.
+            refused = f"the process that was to make one ended with {code}, see the log"
+            return replace(wanted, note=GraphNote(refused=refused))
         return found
+
+    def _short_of(self, root: Path) -> str:
+        """What there is too little of to make a graph now, in words; or nothing."""
+        weights = 4 * (self._adapter.info().parameters or 0)
+        needed = _COPIES * weights + _BESIDES
+        takes = f"making one takes {needed >> 20} MB of memory"
+        if psutil.virtual_memory().available < needed:
+            return f"{takes}, and there is less"
+        # Whatever a worker starts counts with it, and it would be ended for it.
+        if self._spec.memory and self._spec.memory - _own_bytes() < needed:
+            return f"{takes}, and --memory leaves less"
+        needed = _ON_DISK * weights
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if shutil.disk_usage(root).free < needed:
+            return f"making one takes {needed >> 20} MB on the disk, and there is less"
+        return ""
+
+
+def _own_bytes() -> int:
+    return int(psutil.Process().memory_full_info().uss)

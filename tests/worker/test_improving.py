@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,7 +20,7 @@ from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import exporter, forms, improving, loader, trying
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.calls import Calls
-from modeldeploy.worker.compute import graph_cache, graphs, likeness, sessions, settling
+from modeldeploy.worker.compute import export, graph_cache, graphs, likeness, sessions, settling
 from modeldeploy.worker.state import WorkerState
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters
@@ -196,6 +198,67 @@ def test_a_graph_that_was_asked_for_and_cannot_be_made_is_told_of(
     _served(spec, adapter, lambda: "asked for" in adapter.runs.get("graph", ""), asked=False)
     assert adapter.graph is None
     assert "torch cannot trace it" in adapter.runs["graph"]
+
+
+def test_no_graph_is_made_where_memory_would_have_the_worker_ended_for_it(model: Path) -> None:
+    adapter: Any = loaded(model, TASK)
+    spec = _spec(model, memory=400_000_000)
+    _served(spec, adapter, lambda: "--memory" in adapter.runs.get("graph", ""))
+    assert adapter.runs["graph"].startswith("torch: making one takes")
+    assert forms.known(spec, adapter) == [], "one with more memory makes it"
+
+
+def test_what_befalls_the_process_that_makes_a_graph_is_not_kept(model: Path) -> None:
+    adapter: Any = loaded(model, TASK)
+    spec = _spec(model)
+    (model / "model.safetensors").unlink()  # in a cache that somebody clears
+    _served(spec, adapter, lambda: "see the log" in adapter.runs.get("graph", ""))
+    assert adapter.runs["graph"].startswith("torch: ")
+    assert not [one for one in (model.parent / "graphs").iterdir() if one.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [
+        (RuntimeError("cannot be traced"), True),
+        (OSError("could not get source code"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_what_the_system_refuses_says_nothing_of_a_model(
+    tmp_path: Path, error: Exception, is_kept: bool
+) -> None:
+    (tmp_path / "half").touch()
+    with (
+        pytest.raises(export.NotExportable if is_kept else type(error)),
+        export.all_or_nothing(tmp_path),
+    ):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_says_nothing_of_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(RuntimeError, match="of ONNX Runtime"), export.all_or_nothing(tmp_path):
+        raise RuntimeError("of ONNX Runtime, which names no cause")
+
+
+@pytest.mark.slow
+def test_a_graph_that_was_damaged_before_it_was_tried_is_made_anew(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_times(monkeypatch, FAST)
+    adapter: Any = loaded(model, TASK)
+    spec = _spec(model)
+    place = forms.folder(spec, ONNX)
+    place.mkdir(parents=True)
+    (place / sessions.FILE).write_bytes(b"nothing")
+    graph_cache.write_note(place, GraphNote())
+    _served(spec, adapter, lambda: _best(spec, adapter) is not None)
+    assert adapter.graph is not None
 
 
 @pytest.mark.slow

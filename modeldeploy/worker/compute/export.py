@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _OPSET = 23  # the first with attention as one operator
 _UNOPTIMISED = "exported.onnx"
 _LEAST_BYTES = 1024  # of a weight that is kept in a file of its own
+_ROOM = 1 << 20  # bytes: a disk with less is full
 
 
 class NotExportable(Exception):
@@ -81,16 +83,31 @@ def export(module: Any, calls: Sequence[Call], folder: Path, form: Form, threads
 
 @contextlib.contextmanager
 def all_or_nothing(folder: Path) -> Iterator[None]:
-    """Whatever goes wrong in the block ends as NotExportable and leaves the folder empty."""
+    """Whatever goes wrong in the block ends as NotExportable and leaves the folder empty; but for a
+    lack of memory or of room on the disk, and whatever else the system refuses, which says nothing of the
+    model."""
     try:
         yield
     except Exception as error:  # torch's exporter and ONNX Runtime raise what they like
+        is_passing = _is_the_systems(error) or shutil.disk_usage(folder).free < _ROOM
         for left in folder.iterdir():
             left.unlink()
-        if isinstance(error, NotExportable):
+        if is_passing or isinstance(error, NotExportable):
             raise
         log.info("no graph", exc_info=True)
         raise NotExportable(one_line(error)) from error
+
+
+def _is_the_systems(error: BaseException | None) -> bool:
+    """Whether it comes of what only the system can give."""
+    while error:
+        # Python's own tools raise an OSError without a number for sources that they do not find.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            return True
+        if "can't allocate memory" in str(error):  # torch's words
+            return True
+        error = error.__cause__
+    return False
 
 
 def _check(calls: Sequence[Call]) -> None:

@@ -98,7 +98,8 @@ def being_made(folder: Path) -> Iterator[Path | None]:
             yield None
             return
         unfinished = folder.with_suffix(".partial")
-        for left in (unfinished, folder):
+        # Whoever was killed at it has left what was unfinished, of this model or of another.
+        for left in (*folder.parent.glob("*.partial"), folder):
             shutil.rmtree(left, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from transformers.utils import ModelOutput
 
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.compute import sessions
+
+log = logging.getLogger(__name__)
 
 
 class AnyGraph(Protocol):
@@ -58,10 +61,18 @@ class Graph:
     def use_threads(self, count: int) -> None:
         """Compute with so many from now on. Not while a call runs."""
         if count != self.session.threads:
-            self.session = self._opened(count)
+            self.session = self._another(count)
 
     def _opened(self, threads: int) -> sessions.Session:
         return sessions.opened(self.stored.form, self.stored.folder, threads)
+
+    def _another(self, threads: int) -> sessions.Session:
+        """A session with so many threads, or the one there is where the files are gone."""
+        try:
+            return self._opened(threads)
+        except Exception as error:  # the runtime raises what it likes
+            log.warning("the graph runs on as it was opened, because it is gone: %s", error)
+            return self.session
 
     def _mine(self) -> sessions.Session:
         """What the calling thread runs: where it takes fewer threads than the graph has, as one of
@@ -71,11 +82,11 @@ class Graph:
             return self.session
         if count > 1:
             if getattr(self._own, "session", self.session).threads != count:
-                self._own.session = self._opened(count)
+                self._own.session = self._another(count)
             own: sessions.Session = self._own.session
             return own
         with self._lock:
-            self._single = self._single or self._opened(1)
+            self._single = self._single or self._another(1)
         return self._single
 
     def _takes(self, tensors: Mapping[str, torch.Tensor]) -> bool:

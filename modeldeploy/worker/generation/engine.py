@@ -74,7 +74,10 @@ class Engine(Front):
         self._ends = ends
         self._most_rows = most_rows
         self._most_places = most_places
-        self.calls = f"steps of up to {most_rows} texts, which join and leave between two"
+        self.calls = (
+            f"steps of up to {most_rows} texts and {most_places:,} tokens, read and to be written, which "
+            "join and leave between two"
+        )
         self._prefixes = Prefixes(prefix_bytes)
         self._on_batch, self._on_step = on_batch, on_step
         self._reading: Job | None = None

@@ -13,7 +13,7 @@ import torch
 
 from modeldeploy.worker.compute.likeness import EQUAL
 from modeldeploy.worker.generation import check, rounding
-from modeldeploy.worker.generation.slab import FIRST_ROOM, Slab, doubled, empty_cache, fill
+from modeldeploy.worker.generation.slab import FIRST_ROOM, Slab, empty_cache, enlarged, fill
 from modeldeploy.worker.generation.step_graph import StepGraph
 
 FEW = 24  # tokens of a text that a graph of rounded weights is tried on when it is opened
@@ -109,7 +109,7 @@ class GraphSlab:
         self._rows = [one[:count] for one in self._caches]
 
     def _make_room(self, rows: int, columns: int) -> None:
-        room = (doubled(self._room[0], rows), doubled(self._room[1], columns))
+        room = enlarged(self._room, rows, columns)
         if room == self._room:
             return
         # Nothing changes before there is room for all: what runs out of memory leaves us whole.

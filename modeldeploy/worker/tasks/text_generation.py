@@ -89,6 +89,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
         self._slab: Running | None = self._fitting_slab()
         self._engine: Engine | None = None
+        self._most_places: int | None = None  # keys and values that there is memory for
         self.exports = self._slab is not None
         self._by_length = False
         if isinstance(self._slab, Slab):
@@ -123,8 +124,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = min(rows, batching.max_size or rows)
         most = kept_bytes(self.device, self.memory)
-        places = most // self._place_bytes
-        places = min(places, batching.max_tokens or places)
+        self._most_places = most // self._place_bytes
+        places = min(self._most_places, batching.max_tokens or self._most_places)
         prefixes = most // _SHARE_OF_PREFIXES
         self._engine = Engine(
             self._slab,
@@ -214,8 +215,14 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             seed=parameters.seed,
             rules=self.rules,
         )
-        rows = max(prompt.sequences, prompt.sampling.beams)
-        return [Item(prompt, (len(ids) + new) * rows, self._key(prompt))]
+        size = (len(ids) + new) * max(prompt.sequences, prompt.sampling.beams)
+        if self._most_places is not None and size > self._most_places:
+            raise InputTooLong(
+                f"the prompt and {new} new tokens, of all sequences, are {size:,} tokens: there is "
+                f"memory for {self._most_places:,}",
+                hint="ask for fewer sequences or fewer new tokens, or deploy it with more --memory",
+            )
+        return [Item(prompt, size, self._key(prompt))]
 
     def _key(self, prompt: Prompt) -> Hashable:
         if prompt.sampling.beams > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,27 @@ def test_other_weights_have_a_graph_of_their_own(tmp_path: Path) -> None:
     assert before != place()
 
 
+@pytest.mark.slow
+def test_a_graph_whose_files_are_gone_runs_on_with_other_threads(tmp_path: Path) -> None:
+    place = tmp_path / "graph"
+    note = _exported(tiny.classifier(tmp_path / "model"), "text-classification", place)
+    adapter: Any = loaded(tmp_path / "model", "text-classification")
+    items = adapter.pre(
+        inputs("text-classification", text=TEXTS[1]), parameters("text-classification")
+    )
+    adapter.run_on(graphs.Graph(adapter.graphed, StoredGraph(place, note, FORM), 2))
+    adapter.use_threads(2)
+    expected = adapter.core(items)[0]
+    shutil.rmtree(place)
+    before = torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            adapter.use_threads(count)
+            assert np.allclose(adapter.core(items)[0], expected, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_graph_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "graphs" / "one"
 
@@ -203,12 +225,14 @@ def test_a_graph_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert [one.name for one in folder.parent.iterdir()] == ["lock"]
+    (folder.parent / "other.partial").mkdir()  # of one that was killed
     with graph_cache.being_made(folder) as made:
         assert made is not None
         graph_cache.write_note(made, GraphNote(refused="no"))
     with graph_cache.being_made(folder) as made:
         assert made is None, "somebody made it meanwhile"
     assert graph_cache.find(folder, FORM) == StoredGraph(folder, GraphNote(refused="no"), FORM)
+    assert sorted(one.name for one in folder.parent.iterdir()) == ["lock", "one"]
 
 
 def test_a_damaged_note_counts_as_none(tmp_path: Path) -> None:

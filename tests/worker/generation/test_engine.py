@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from modeldeploy.errors import PredictionFailed, QueueFull
+from modeldeploy.errors import InputTooLong, PredictionFailed, QueueFull
 from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation.engine import Engine
@@ -255,3 +255,19 @@ def test_a_deployment_says_how_many_write_at_a_time(adapter: Any, fixed: dict[st
 
     asyncio.run(tell())
     assert max(rows) == 2
+
+
+def test_what_there_is_no_memory_for_is_refused_and_told_of(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "memory", 4 * 500 * adapter._place_bytes)
+
+    async def story(engine: Engine) -> None:
+        assert "16 texts and 500 tokens" in engine.calls
+        few = {"max_new_tokens": 10, "temperature": 1.0}
+        item(adapter, TEXTS[0], num_return_sequences=4, **few)
+        with pytest.raises(InputTooLong, match="there is memory for 500"):
+            item(adapter, TEXTS[0], num_return_sequences=64, **few)
+
+    run(adapter, story)
+    adapter._most_places = None

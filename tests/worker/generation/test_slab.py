@@ -167,3 +167,16 @@ def test_what_it_grew_to_is_given_back_when_nobody_is_left() -> None:
     assert slab.room == first
     layer = next(one for one in slab._cache.layers if isinstance(one, module._Columns))
     assert (layer.keys.shape[0], layer.keys.shape[2]) == first
+
+
+@pytest.mark.parametrize("need", [(5, 257), (9, 1025), (16, 2049), (17, 30_000)])
+def test_room_is_little_more_than_what_those_who_write_were_counted_to_take(
+    need: tuple[int, int],
+) -> None:
+    room = module.FIRST_ROOM
+    for columns in range(1, need[1] + 1, 7):
+        room = module.enlarged(room, need[0], columns)
+    room = module.enlarged(room, *need)
+    assert all(have >= some for have, some in zip(room, need, strict=True))
+    assert room[0] <= need[0] + 3
+    assert room[1] <= need[1] * 9 / 8 + 256
