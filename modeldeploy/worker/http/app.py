@@ -86,6 +86,7 @@ class PublicApp:
             self._service.release(exchange)
             if exchange.is_prediction:
                 self._account(exchange, outgoing.status)
+            exchange.over()
 
     def refusal(self, message: str) -> Response:
         """The answer to what is no request of HTTP, so of no dialect either: the native error."""
