@@ -73,9 +73,13 @@ class Attending:
         self._timer.cancel()
         if self._watch:
             self._watch.cancel()
-        if self._why is None:
+        why, self._why = self._why, None
+        if why is None:
             return
         if sys.version_info >= (3, 11) and self._task:
             self._task.uncancel()
-        if isinstance(error, asyncio.CancelledError):
-            raise self._why from None
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                raise why from None
+        finally:
+            del why, error  # else its traceback has it, and keeps all that was at work

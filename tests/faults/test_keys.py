@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,13 @@ def ask(url: str, key: str) -> int:
     return post(f"{url}/predict", {"text": "x"}, key=key)[0]
 
 
+def told(url: str, page: str) -> str:
+    asked = urllib.request.Request(f"{url}{page}", headers={"x-api-key": KEY})  # http
+    with urllib.request.urlopen(asked, timeout=30) as answer:  # as above
+        said: bytes = answer.read()
+    return said.decode()
+
+
 def has_secret(instance: Instance, secret: str) -> list[str]:
     """Where it is: files of the home, and arguments of processes."""
     raw = secret.encode()
@@ -33,6 +41,7 @@ def has_secret(instance: Instance, secret: str) -> list[str]:
 
 
 @pytest.mark.promise(22, fault="deployments with API keys, given and made, looked for everywhere")
+@pytest.mark.promise(22, fault="figures and documents of a deployment with API keys")
 @pytest.mark.promise(20, fault="a key is revoked after the supervisor was killed")
 def test_keys_are_nowhere_and_are_revoked_while_it_runs(
     instance: Instance, echo_model: str
@@ -60,7 +69,10 @@ def test_keys_are_nowhere_and_are_revoked_while_it_runs(
     assert "last key" in instance.run("keys", "revoke", "e", last, ok=False).stderr
     assert ask(url, "none") == 401
 
+    pages = [told(url, page) for page in ("/metrics", "/info", "/openapi.json", "/health", "/docs")]
+    assert "modeldeploy_" in pages[0]
     for secret in (KEY, made["key"]):
+        assert not any(secret in page or apikeys.digest_of(secret) in page for page in pages)
         assert not has_secret(instance, secret)
         assert secret not in json.dumps(instance.inspect("e"))
     assert apikeys.VARIABLE not in psutil.Process(instance.workers()[0].pid).environ()

@@ -3,8 +3,11 @@ beside them another deployment answers."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import pickle
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +15,10 @@ from typing import Any
 
 import psutil
 import pytest
+import safetensors.torch
+import torch
 
-from tests.e2e.instance import Instance, eventually
+from tests.e2e.instance import Instance, eventually, post
 from tests.fakehub import FakeHub
 from tests.faults.load import Load
 from tests.models import tiny
@@ -126,6 +131,46 @@ def test_a_malicious_repository_runs_nothing(
     assert error["hint"]
     assert not trace.exists(), "foreign code has run"
     instance.run("rm", "-f", name)
+
+
+@pytest.mark.promise(
+    14, fault="the same pickle is asked for with the opt-in and, cached, without it"
+)
+def test_an_opt_in_is_one_deployments_own_and_on_record(
+    world: tuple[Instance, FakeHub, Path],
+) -> None:
+    instance, hub, model = world
+    files = {f.name: f.read_bytes() for f in model.iterdir()}
+    pickled = io.BytesIO()
+    torch.save(safetensors.torch.load(files.pop("model.safetensors")), pickled)
+    hub.add("org/pickled", {**files, "pytorch_model.bin": pickled.getvalue()})
+    url = instance.deploy("org/pickled", "--allow-pickle", "--name", "pickled")["url"]
+    os.kill(instance.daemon_pid(), signal.SIGKILL)
+    instance.run("daemon", "start")
+    chosen = {
+        name: [instance.inspect(name)["spec"][key] for key in ("allow_pickle", "trust_remote_code")]
+        for name in ("pickled", "bystander")
+    }
+    assert chosen == {"pickled": [True, False], "bystander": [False, False]}
+    assert post(f"{url}/predict", {"text": "x"})[0] == 200
+    refused = instance.run("deploy", "org/pickled", "--name", "other", "--json", ok=False)
+    assert json.loads(refused.stdout)["error"]["code"] == "unsafe_weights"
+    instance.run("rm", "-f", "pickled", "other")
+
+
+@pytest.mark.promise(
+    14, fault="a repository's own code, with the opt-in: what is refused without it"
+)
+def test_with_the_opt_in_its_code_runs_and_that_is_shown(
+    world: tuple[Instance, FakeHub, Path], tmp_path: Path
+) -> None:
+    instance, hub, model = world
+    trace = tmp_path / "trace"
+    hub.add("evil/trusted", with_code({f.name: f.read_bytes() for f in model.iterdir()}, trace))
+    instance.run("deploy", "evil/trusted", "--trust-remote-code", "--name", "trusted", ok=False)
+    assert trace.exists(), "the traces of the other tests would show nothing"
+    assert instance.inspect("trusted")["spec"]["trust_remote_code"] is True
+    instance.run("rm", "-f", "trusted")
 
 
 @pytest.mark.promise(15, fault="repositories without config, tokenizer, header; of an unknown kind")

@@ -32,6 +32,7 @@ from modeldeploy.worker.http.service import Service
 
 log = logging.getLogger(__name__)
 
+_LARGE_BYTES = 1024 * 1024
 _RETRY_SECONDS = 5
 
 
@@ -85,6 +86,7 @@ class PublicApp:
             self._service.release(exchange)
             if exchange.is_prediction:
                 self._account(exchange, outgoing.status)
+            exchange.over()
 
     def refusal(self, message: str) -> Response:
         """The answer to what is no request of HTTP, so of no dialect either: the native error."""
@@ -157,6 +159,10 @@ class _Outgoing:
             if self._closing():
                 more.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *more]}
+        elif len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body"):
+            # Its memory counts as taken until the client has read it.
+            await self._send({**message, "more_body": True})
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
 

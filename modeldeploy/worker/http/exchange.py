@@ -50,6 +50,11 @@ class Exchange(Incoming):
         """Its whole body is here."""
         self._read_at = time.monotonic()
 
+    def over(self) -> None:
+        """Nothing more is asked of it: what it holds goes at once, and not when garbage is collected next."""
+        self._timed = None
+        self.scope.pop(_KEY, None)
+
     @property
     def is_read(self) -> bool:
         """Whether that was so."""
