@@ -17,7 +17,6 @@ from modeldeploy.schema.states import State
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.2
-_OPEN = frozenset({State.RUNNING, State.STARTING})  # a worker answers, be it that it is loading
 _PARKED = {
     State.STOPPED: "modeldeploy start {} starts it",
     State.FAILED: "modeldeploy logs {} tells why; modeldeploy start {} tries again",
@@ -140,12 +139,13 @@ class Roster(Known):
 
 
 def open_url(deployment: Deployment) -> str:
-    """Where it answers.
+    """Where it answers, or has clients wait until its next worker does; a port where neither is so
+    refuses connections.
 
     Raises:
         NotReady: it does not, in its present state.
     """
-    if deployment.port is not None and deployment.state in _OPEN:
+    if deployment.port is not None and deployment.state not in _PARKED:
         return deployment.spec.url(deployment.port)
     raise not_ready(deployment)
 

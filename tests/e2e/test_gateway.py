@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.clients.test_triton_client import tensor, wanted
 from tests.e2e.instance import Instance, eventually, get, post, request
+from tests.faults.load import Load
 from tests.models import tiny
 
 pytestmark = pytest.mark.e2e
@@ -142,6 +143,17 @@ def test_a_gateway_that_is_killed_comes_back_on_its_port_and_nobody_is_refused(
     assert (after["url"], after["restarts"]) == (fronted.front, 2)
     assert after["pid"] != old.pid
     assert post(f"{direct}/predict", {"text": "x"})[0] == 200
+
+
+@pytest.mark.promise(5, fault="a deployment is restarted while it is asked at the front door")
+def test_a_restart_is_waited_for(fronted: Instance, echo_model: str) -> None:
+    fronted.deploy(echo_model, "--name", "e")
+    with Load(f"{fronted.front}/deployments/e", delay=0.02) as load:
+        for _ in range(3):
+            load.goes_on()
+            fronted.run("restart", "e")
+        load.goes_on()
+    load.assert_all_answered()
 
 
 @pytest.mark.promise(4, fault="the gateway is stopped (SIGSTOP)")

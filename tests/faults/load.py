@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
+from urllib.parse import urlsplit
 
 from tests.e2e.instance import eventually
 
@@ -56,8 +57,8 @@ class Load:
         pause: float = 0.002,
         patience: float = 60.0,
     ) -> None:
-        host, _, port = url.removeprefix("http://").partition(":")
-        self._host, self._port = host, int(port)
+        at = urlsplit(url)
+        self._host, self._port, self._path = at.hostname or "", at.port or 80, f"{at.path}/predict"
         self._delay, self._pause, self._patience = delay, pause, patience
         self._numbers = itertools.count()
         self._stop = threading.Event()
@@ -95,7 +96,7 @@ class Load:
         """Ask and be answered; other loads ask for other things."""
         body = json.dumps({"text": text, "delay": self._delay})
         headers = {"content-type": "application/json", "x-request-id": id_}
-        connection.request("POST", "/predict", body, headers)
+        connection.request("POST", self._path, body, headers)
         response = connection.getresponse()
         answer = json.loads(response.read())
         if response.status != 200:

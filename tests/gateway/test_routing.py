@@ -203,7 +203,7 @@ def test_the_open_inference_protocol_goes_by_the_name_in_the_path(tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"state": State.FETCHING, "percent": 30.0}, "FETCHING, stage complete, 30 %"),
+        ({"state": State.FETCHING, "port": 1, "percent": 30.0}, "FETCHING, stage complete, 30 %"),
         ({"state": State.STOPPED}, "is STOPPED"),
         ({"state": State.FAILED, "error": Problem(code="x", message="no memory")}, "no memory"),
         ({"state": State.STARTING, "port": 1}, "is STARTING"),  # nobody listens there yet
@@ -229,6 +229,16 @@ def test_a_deployment_that_is_not_ready_is_503_with_its_state(
             assert (status, json.loads(raw)["error"]["code"]) == (503, "not_ready")
             status, _, raw = await one.ask("GET", "/v2/models/a/ready")
             assert (status, words in json.loads(raw)["error"]) == (503, True)
+
+    tell(story)
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.FETCHING, State.DRAINING, State.BACKOFF])
+def test_whose_worker_is_being_replaced_is_asked_at_its_port(state: State, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a")}) as one:
+            one.change("a", state=state)
+            assert (await one.ask("POST", "/deployments/a/predict", data=b"{}"))[0] == 200
 
     tell(story)
 

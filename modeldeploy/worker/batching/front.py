@@ -215,7 +215,10 @@ class Front(ABC):
             if ticket.left:
                 self._forget(ticket)
         if ticket.error:
-            raise ticket.error
+            try:
+                raise ticket.error
+            finally:
+                ticket.error = None  # its traceback has the ticket: neither would go until garbage is collected
         return ticket
 
     def _forget(self, ticket: Ticket) -> None:
