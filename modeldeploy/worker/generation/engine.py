@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from modeldeploy.errors import QueueFull
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.prefixes import Prefixes
@@ -83,6 +84,13 @@ class Engine(Front):
         self._reading: Job | None = None
         self._rows: list[tuple[Job, Row]] = []
         self._thread.start()
+
+    def full(self, depth: int, most: int) -> QueueFull:
+        error = super().full(depth, most)
+        error.message += (
+            f"; {self._most_rows} texts and {self._most_places:,} tokens are written at a time"
+        )
+        return error
 
     # In the inference thread.
 

@@ -6,7 +6,7 @@ chooses the tokens and a stopping criterion of ours ends the rows. Requests cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import torch
@@ -18,11 +18,14 @@ from transformers import (
 )
 
 from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.batching.front import Failure
 from modeldeploy.worker.generation.rows import Prompt, Row, Written
 from modeldeploy.worker.generation.sampling import Choice, choose
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
 from modeldeploy.worker.tasks.tokens import matrix
+
+_UNWANTED = Written("", "length", 0)  # nobody waits for it any more
 
 
 def write(
@@ -32,8 +35,9 @@ def write(
     ends: frozenset[int],
     pad_id: int,
     seen: Mapping[str, torch.Tensor] | None = None,
-) -> list[list[Written]]:
-    """The sequences of each item. Raises PredictionFailed where logits are not numbers.
+) -> list[list[Written] | Failure]:
+    """The sequences of each item, or the failure of one whose logits are not numbers. Where something
+    was streamed already, whatever the model raises is the failure of all: nobody is told anything twice.
 
     ``seen`` is what the model reads beside the prompts, for all sequences in order.
     """
@@ -44,34 +48,44 @@ def write(
     ]
     prompts: list[Prompt] = [item.data for item, _ in rows]
     chooser = _Chooser([row for _, row in rows], pad_id)
-    model.generate(
-        input_ids=matrix([one.ids for one in prompts], pad_id, left=True).to(model.device),
-        attention_mask=matrix([[1] * len(one.ids) for one in prompts], 0, left=True).to(
-            model.device
-        ),
-        **{name: tensor.to(model.device) for name, tensor in (seen or {}).items()},
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max(one.new for one in prompts),
-        pad_token_id=pad_id,
-        eos_token_id=None,
-        repetition_penalty=1.0,  # ours is applied by the chooser
-        logits_processor=LogitsProcessorList([chooser]),
-        stopping_criteria=StoppingCriteriaList([_Ended(rows)]),
-    )
-    written = iter([row.written for _, row in rows])
-    return [[_whole(next(written)) for _ in range(item.data.sequences)] for item in items]
+    try:
+        model.generate(
+            input_ids=matrix([one.ids for one in prompts], pad_id, left=True).to(model.device),
+            attention_mask=matrix([[1] * len(one.ids) for one in prompts], 0, left=True).to(
+                model.device
+            ),
+            **{name: tensor.to(model.device) for name, tensor in (seen or {}).items()},
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max(one.new for one in prompts),
+            pad_token_id=pad_id,
+            eos_token_id=None,
+            repetition_penalty=1.0,  # ours is applied by the chooser
+            logits_processor=LogitsProcessorList([chooser]),
+            stopping_criteria=StoppingCriteriaList([_Ended(rows, chooser.failed)]),
+        )
+    except Exception as error:
+        if not any(item.sink and row.chooser.written for item, row in rows):
+            raise  # the items are tried apart
+        return [Failure(error)] * len(items)
+    written = iter([row for _, row in rows])
+    return [
+        _outcome([next(written) for _ in range(item.data.sequences)], chooser) for item in items
+    ]
 
 
-def _whole(written: Written | None) -> Written:
-    """Rows that nobody wants any more end early."""
-    return written or Written("", "length", 0)
+def _outcome(rows: list[Row], chooser: _Chooser) -> list[Written] | Failure:
+    if chooser.failed.intersection(rows):
+        return Failure(not_numbers("logits"))
+    return [row.written or _UNWANTED for row in rows]
 
 
 class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not followed by mypy
-    """Leaves one token of each row possible: the one that we choose."""
+    """Leaves one token of each row possible: the one that we choose. ``failed`` are the rows for which
+    there is none."""
 
     def __init__(self, rows: list[Row], pad_id: int) -> None:
+        self.failed: set[Row] = set()
         self._rows = rows
         self._pad_id = pad_id
 
@@ -82,20 +96,25 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not fo
         return forced.scatter(1, torch.tensor(tokens, device=scores.device)[:, None], 0.0)
 
     def _push(self, row: Row, choice: Choice | None) -> int:
-        if row.written:
+        if row.written or row in self.failed:
             return self._pad_id
         if choice is None:
-            raise not_numbers("logits")
+            self.failed.add(row)
+            return self._pad_id
         row.push(choice)
         return choice.token
 
 
 class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy
-    """Ends each row when it is written, or when nobody wants it any more."""
+    """Ends each row when it is written or has failed, or when nobody wants it any more."""
 
-    def __init__(self, rows: list[tuple[Item, Row]]) -> None:
+    def __init__(self, rows: list[tuple[Item, Row]], failed: Set[Row]) -> None:
         self._rows = rows
+        self._failed = failed
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        ended = [item.dropped or row.written is not None for item, row in self._rows]
+        ended = [
+            item.dropped or row.written is not None or row in self._failed
+            for item, row in self._rows
+        ]
         return torch.tensor(ended, device=input_ids.device)
