@@ -1,7 +1,8 @@
 """How much goes into a call of a model: what was measured before, or is now.
 
 It is kept where graphs are, by the model, how it computes, its threads, versions and CPU, so that who is
-started again, under load above all, need not time calls between those of requests.
+started again, under load above all, need not time calls between those of requests. What was found while
+others asked is used as well, until there is a calm moment to measure it in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from modeldeploy import paths
 from modeldeploy.schema import tasks
@@ -25,6 +27,8 @@ from modeldeploy.worker.state import WorkerState
 
 log = logging.getLogger(__name__)
 
+_CALM_SECONDS = 1.0
+
 
 class Calls:
     """Of an adapter whose requests wait in ``front``. Not used in the inference thread."""
@@ -32,7 +36,7 @@ class Calls:
     def __init__(self, state: WorkerState, adapter: AnyAdapter, front: Batcher) -> None:
         self._state, self._adapter, self._front = state, adapter, front
 
-    def recall(self) -> bool:
+    def recall(self) -> Found | None:
         """Use what was measured before, if there is such.
 
         Raises:
@@ -40,20 +44,20 @@ class Calls:
         """
         file = self._file()
         found = _read(file) if file else None
-        if found is None:
-            return False
-        use(self._adapter, self._front, found)
-        log.info("calls are %s", self._front.calls)
-        return True
+        if found:
+            use(self._adapter, self._front, found)
+            log.info("calls are %s", self._front.calls)
+        return found
 
     def settle(self) -> None:
-        """Use what was measured before, or measure it; where the model cannot be timed calls stay as
-        they are.
+        """Use what was measured before in a calm moment, or where there is none now; else measure it.
+        Where the model cannot be timed calls stay as they are.
 
         Raises:
             CancelledError: the deployment is ending.
         """
-        if self.recall():
+        known = self.recall()
+        if known and (known.calm or not self._is_calm()):
             return
         task = tasks.find(self._state.spec.task)
         assert task is not None
@@ -69,8 +73,14 @@ class Calls:
         _give_back()
         log.info("calls are %s", self._front.calls)
         is_calm = self._front.busy_seconds == busy  # requests meanwhile disturb what is measured
-        if found and is_calm and (file := self._file()):
-            _write(file, found)
+        if found and (file := self._file()):
+            _write(file, replace(found, calm=is_calm))
+
+    def _is_calm(self) -> bool:
+        """Whether nobody asks for a while."""
+        busy = self._front.busy_seconds
+        self._front.closing.wait(_CALM_SECONDS)
+        return self._front.busy_seconds == busy
 
     def _wanted(self) -> bool:
         return self._state.now.phase not in {"draining", "failed"}

@@ -65,10 +65,11 @@ def start(state: WorkerState, adapter: AnyAdapter, front: Front) -> None:
 def _live(front: Front, calls: Calls | None, improvement: _Improvement | None) -> None:
     """A thread's whole life."""
     with contextlib.suppress(CancelledError):  # the deployment is ending
-        is_known = calls is not None and calls.recall()
+        if calls:
+            calls.recall()
         if front.closing.wait(_LATER):
             return
-        if calls and not is_known:
+        if calls:
             calls.settle()
         if improvement:
             improvement.run()

@@ -29,7 +29,9 @@ _LONG = 0.25  # seconds that a call may hold up others for what it saves
 _GAIN = 1.04  # times the best rate: where sizes bring less it grows no further
 _IN_VAIN = 2  # one alone may have been disturbed
 _NEAR = 0.97  # of the best rate
-_WORTH = 1.05  # times the best rate: so much more calls at once must make
+_WORTH = (
+    0.95  # times the best rate: so much calls at once must make, as one begins while another ends
+)
 
 
 class Point(NamedTuple):
@@ -46,12 +48,14 @@ class Point(NamedTuple):
 
 class Found(Struct, frozen=True, kw_only=True):
     """What was measured best: calls of ``size``, or in lanes of so many threads each and so much in
-    one (``lanes``); ``weighed`` is the adapter's own, ``told`` says it in words."""
+    one (``lanes``); ``weighed`` is the adapter's own, ``told`` says it in words. ``calm``: nobody asked
+    meanwhile, which disturbs."""
 
     size: int
     lanes: tuple[int, int] | None = None
     weighed: float | None = None
     told: str = ""
+    calm: bool = True
 
 
 class Abreast(NamedTuple):
@@ -145,7 +149,8 @@ class Measuring:
         return found
 
     def _abreast(self, rate: float) -> Abreast | None:
-        """How calls at once make most, where that is clearly more than ``rate``."""
+        """How calls at once make most, where that is about as much as ``rate``, or more: what is done
+        between two calls, which is not measured, is done while others compute."""
         found: list[Abreast] = []
         total, threads = self._front.threads, 1
         if total > 1 and not self._between(partial(self._adapter.runs_abreast, self._example)):

@@ -24,7 +24,7 @@ from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
 
-_CHUNK = 96  # tokens of a prompt read between two steps of others
+_CHUNK = 64  # tokens of a prompt read between two steps of others
 _WHOLE = 2048  # and when nobody writes: between two looks at who has left
 
 
