@@ -390,7 +390,9 @@ class Actor:
             return
         report = worker.report
         self._around.watch.tell_soon()
-        if report and worker.seen.ended is None:
+        if report and worker.seen.ended:
+            self._around.budget.gone(report.replica)
+        elif report:
             self._share_cores(worker, report)
             self._keyring.heard(report, self._around.paths.worker_socket(report.replica))
         if report and report.phase == "loading":

@@ -76,10 +76,14 @@ class Budget:
         count = share(self.cores, self._asked, busy, worker)
         return Threads(count=count, why=self._why(count, worker, len(busy - {worker})))
 
+    def gone(self, worker: str) -> None:
+        """It has ended: its cores are the others' at once, its successor's above all."""
+        self._seen.pop(worker, None)
+        self._asked.pop(worker, None)
+
     def _forget(self, now: float) -> None:
         for worker in [one for one, its in self._seen.items() if now - its.heard > _HOLD_SECONDS]:
-            del self._seen[worker]
-            self._asked.pop(worker, None)
+            self.gone(worker)
 
     def _why(self, count: int, worker: str, others: int) -> str:
         of = f"{count} of {self.cores} {'core' if self.cores == 1 else 'cores'}"

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from modeldeploy.worker.state import WorkerState
 
 log = logging.getLogger(__name__)
 
-_CALM_SECONDS = 1.0
+_CALM_SECONDS = _LOOK_SECONDS = 1.0
 
 
 class Calls:
@@ -35,6 +36,8 @@ class Calls:
 
     def __init__(self, state: WorkerState, adapter: AnyAdapter, front: Batcher) -> None:
         self._state, self._adapter, self._front = state, adapter, front
+        self._one = threading.Lock()  # measures at a time
+        self._threads = 0  # for which it is settled
 
     def recall(self) -> Found | None:
         """Use what was measured before, if there is such.
@@ -56,12 +59,27 @@ class Calls:
         Raises:
             CancelledError: the deployment is ending.
         """
-        known = self.recall()
-        if known and (known.calm or not self._is_calm()):
-            return
+        with self._one:
+            self._threads = self._front.threads
+            known = self.recall()
+            if known is None or (not known.calm and self._is_calm()):
+                self._measure()
+
+    def follow(self) -> None:
+        """Settle anew whenever the model computes with another number of threads. Returns when the
+        deployment ends.
+
+        Raises:
+            CancelledError: as it ends.
+        """
+        while not self._front.closing.wait(_LOOK_SECONDS):
+            if self._threads != self._front.threads:
+                self.settle()
+
+    def _measure(self) -> None:
         task = tasks.find(self._state.spec.task)
         assert task is not None
-        busy = self._front.busy_seconds
+        file, busy = self._file(), self._front.busy_seconds
         try:
             example = examples.items(self._adapter, task)
             found = Measuring(self._adapter, self._front, example, self._wanted).run()
@@ -73,7 +91,7 @@ class Calls:
         _give_back()
         log.info("calls are %s", self._front.calls)
         is_calm = self._front.busy_seconds == busy  # requests meanwhile disturb what is measured
-        if found and (file := self._file()):
+        if found and file and file == self._file():  # else it was of another number of threads
             _write(file, replace(found, calm=is_calm))
 
     def _is_calm(self) -> bool:
@@ -93,11 +111,16 @@ class Calls:
 
         threads = self._front.between(lambda: self._front.threads).result()
         info, graph = self._adapter.info(), getattr(self._adapter, "graph", None)
-        how = graph.stored.folder.name if graph else "torch"
-        runs = (info.runs.get(one, "") for one in ("batches", "weights"))
+        how = graph.stored.folder.name if graph else info.runs.get("weights", "")
         snapshots = [one for one in (spec.snapshot, spec.companion) if one]
         name = graph_cache.digest(
-            snapshots, spec.task, how, info.dtype, info.device, str(threads), *runs
+            snapshots,
+            spec.task,
+            how,
+            info.dtype,
+            info.device,
+            str(threads),
+            info.runs.get("batches", ""),
         )
         return Path(spec.graphs) / f"calls-{name}.json"
 

@@ -71,8 +71,15 @@ def _live(front: Front, calls: Calls | None, improvement: _Improvement | None) -
             return
         if calls:
             calls.settle()
+            threading.Thread(target=_follow, args=(calls,), name="calls", daemon=True).start()
         if improvement:
             improvement.run()
+
+
+def _follow(calls: Calls) -> None:
+    """A thread's whole life."""
+    with contextlib.suppress(CancelledError):  # the deployment is ending
+        calls.follow()
 
 
 class _Improvement:

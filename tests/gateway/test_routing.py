@@ -238,7 +238,7 @@ def test_whose_worker_is_being_replaced_is_asked_at_its_port(state: State, tmp_p
     async def story() -> None:
         async with door(tmp_path, {"a": Echo("a")}) as one:
             one.change("a", state=state)
-            assert (await one.ask("POST", "/deployments/a/predict", data=b"{}"))[0] == 200
+            assert (await one.ask("POST", "/deployments/a/predict", data=b"{}"))[0] == 203
 
     tell(story)
 

@@ -105,6 +105,13 @@ def test_who_is_not_heard_of_any_more_is_not_counted() -> None:
     assert machine.second(a=1) == {"a": 2}
 
 
+def test_the_cores_of_one_that_has_ended_are_its_successors_at_once() -> None:
+    machine = Machine("a", "b")
+    assert machine.second(a=1) == {"a": 2, "b": 1}
+    machine.budget.gone("a")
+    assert machine.hear("b").count == 2
+
+
 def test_the_number_that_was_asked_for_is_kept_and_left_out_of_the_sharing() -> None:
     machine = Machine("a", "b", "c", asked={"a": 1})
     assert machine.second(a=1, b=1) == {"a": 1, "b": 1, "c": 1}

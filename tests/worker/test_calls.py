@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -87,6 +90,40 @@ def test_other_threads_are_another_measurement(spec: WorkerSpec, measured: list[
     for threads in (2, 4, 2, 4):
         tell(spec, lambda calls, front, adapter: asyncio.to_thread(calls.settle), threads)
     assert measured == [2, 4]
+
+
+def test_another_number_of_threads_is_settled_as_it_comes(
+    spec: WorkerSpec, measured: list[int]
+) -> None:
+    async def story(calls: Calls, front: Batcher, adapter: Any) -> None:
+        await _settle(calls, front, adapter)
+        following = asyncio.ensure_future(asyncio.to_thread(calls.follow))
+        for count in (1, 2):
+            await asyncio.wrap_future(front.have_threads(count, lambda count: None))
+            while count not in measured:
+                await asyncio.sleep(0.02)
+        front.close()
+        with contextlib.suppress(CancelledError):
+            await following
+
+    tell(spec, story)
+    assert measured == [2, 1]
+
+
+def test_a_graph_is_the_same_beside_packed_weights(
+    spec: WorkerSpec, measured: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay where a graph has come while the model served, and are not made when it starts on one."""
+
+    async def story(calls: Calls, front: Batcher, adapter: Any) -> None:
+        stored = SimpleNamespace(stored=SimpleNamespace(folder=Path("graph")))
+        monkeypatch.setattr(adapter, "graph", stored, raising=False)
+        await _settle(calls, front, adapter)
+        adapter.runs["weights"] = "packed"
+        await _settle(calls, front, adapter)
+
+    tell(spec, story)
+    assert measured == [2]
 
 
 def test_what_requests_disturbed_is_used_until_there_is_a_calm_moment(
