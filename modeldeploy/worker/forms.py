@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 AnyAdapter = Adapter[Any, Any]
 
-_WORTH = 1.05  # times the speed of what would run otherwise
+_WORTH = 1.0  # times torch's speed: a graph takes less memory
+_WORTH_A_LOSS = 1.05  # times the speed of what would run otherwise
 _NO_GRAPH = "this model is not run as a graph"
 
 
@@ -120,8 +121,9 @@ def best(spec: WorkerSpec, found: Iterable[StoredGraph]) -> StoredGraph | None:
     chosen: StoredGraph | None = None
     for one in found:
         is_forced = asked(spec) is not None and one.form.precision == "float32"
-        least = 0.0 if is_forced else _WORTH * speed(chosen)
-        if not one.note.refused and (one.note.speed or 0.0) >= least:
+        worth = _WORTH if one.form.precision == "float32" else _WORTH_A_LOSS
+        worth = 0.0 if is_forced else worth
+        if not one.note.refused and (one.note.speed or 0.0) >= worth * speed(chosen):
             chosen = one
     return chosen
 

@@ -138,7 +138,8 @@ def test_a_task_that_is_not_one_graph_is_refused_before_it_is_loaded() -> None:
     [
         ([], "auto", None),
         ([_stored(ONNX, 1.2)], "auto", ONNX),
-        ([_stored(ONNX, 1.01)], "auto", None),
+        ([_stored(ONNX, 1.01)], "auto", ONNX),
+        ([_stored(ONNX, 0.99)], "auto", None),
         ([_stored(ONNX, 0.7)], "onnx", ONNX),
         ([_stored(ONNX, refused="no")], "onnx", None),
         ([_stored(ONNX, 1.2), _stored(INT8, 1.5)], "auto", INT8),
