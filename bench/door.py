@@ -84,7 +84,7 @@ def main() -> None:
         try:
             port = instance.deploy(str(model), "--name", "e")["port"]
             encoder = tiny.sentence_encoder(Path(folder) / "encoder", "mean")
-            tiny_port = instance.deploy(str(encoder), "--name", "m", "--no-optimize")["port"]
+            tiny_port = instance.deploy(str(encoder), "--name", "m", "--threads", "1")["port"]
             for name in ("e", "m"):
                 eventually(lambda: get(f"{instance.front}/deployments/{name}/health")[0] == 200)  # noqa: B023
             measure(ways(instance, port, tiny_port), asked.rounds, asked.clients)
