@@ -156,6 +156,21 @@ class Manager:
 
     # Commands.
 
+    async def make_room(self, request: DeployRequest) -> None:
+        """Returns once there is none of its name, where the request is to replace it. What
+        :meth:`deploy` would refuse costs nothing.
+
+        Raises:
+            NameTaken, InvalidModelId, UnknownTask, InvalidSetting, ApiKeyNeeded, InvalidCertificate.
+        """
+        if not request.replace or request.name not in self._actors:
+            return
+        self._check(request)
+        self.remove(request.name)
+        async for _ in self.watch.follow():
+            if request.name not in self._actors:
+                return
+
     def deploy(self, request: DeployRequest) -> Actor:
         """Accept a new deployment: checked, named, its port reserved, its record on disk.
 
@@ -164,10 +179,7 @@ class Manager:
             ApiKeyNeeded, InvalidCertificate: nothing
                 was changed.
         """
-        self._refuse_if_ending()
-        spec = _checked(request.spec)
-        if not request.keys:
-            _refuse_without_keys(spec.host)
+        spec = self._check(request)
         name = self._new_name(request)
         record = Record(
             name=name,
@@ -183,6 +195,13 @@ class Manager:
         self._actors[name] = actor
         actor.kick()
         return actor
+
+    def _check(self, request: DeployRequest) -> Spec:
+        self._refuse_if_ending()
+        spec = _checked(request.spec)
+        if not request.keys:
+            _refuse_without_keys(spec.host)
+        return spec
 
     def _new_name(self, request: DeployRequest) -> str:
         if request.name is None:

@@ -159,7 +159,6 @@ def test_a_conversation_streams(page: Page, instance: Instance) -> None:
     expect(page.locator(".turns .user p")).to_have_text("Say hello.")
 
     page.get_by_role("button", name="Request", exact=True).click()
-    page.get_by_text("Parameters").click()
     page.get_by_label("Stream").select_option("true")
     page.get_by_role("button", name="Ask").click()
     expect(page.locator(".request .took")).to_contain_text("first token after")
@@ -241,6 +240,20 @@ def test_without_a_session_it_shows_nothing_and_a_link_is_good_once(
     expect(page.get_by_role("alert")).to_contain_text("used")
     assert not stranger.strangers
     stranger.context.close()
+
+
+def test_a_link_signs_in_where_the_page_is_open_already(
+    browser: Browser, instance: Instance
+) -> None:
+    visitor = Visitor(browser, instance.front)
+    page = visitor.page()
+    page.goto(instance.front)
+    expect(page.get_by_role("heading")).to_contain_text("yours")
+    for _ in ("outside", "signed in"):
+        page.goto(link(instance))  # only the part behind the # is another: nothing is loaded
+        page.get_by_role("link", name="digits").wait_for()
+        page.wait_for_url(lambda url: "ticket" not in url)
+    visitor.context.close()
 
 
 def test_signing_in_and_out_at_either_name_of_this_machine(

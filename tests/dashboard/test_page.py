@@ -111,7 +111,9 @@ def test_the_form_is_made_once_and_says_why_it_is_not(page: Page, owner: Visitor
     expect(page.get_by_label("Model", exact=True)).to_have_value("kept")
 
 
-def test_what_failed_is_deployed_again_with_something_else(page: Page, instance: Instance) -> None:
+def test_what_failed_is_deployed_again_with_something_else(
+    page: Page, owner: Visitor, instance: Instance
+) -> None:
     instance.run("deploy", "builtin/sentiment", "--name", "wrong", "--task", "fill-mask", ok=False)
     assert instance.inspect("wrong")["state"] == "FAILED"
     page.goto(f"{instance.front}/#/wrong")
@@ -121,12 +123,57 @@ def test_what_failed_is_deployed_again_with_something_else(page: Page, instance:
     expect(page.get_by_label("Name", exact=True)).to_have_value("wrong")
     task = page.get_by_label("Task", exact=True)
     expect(task).to_have_value("fill-mask")
+    task.fill("no-such-task")
+    page.get_by_role("button", name="Deploy", exact=True).press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("no-such-task")
+    expect(page.get_by_role("button", name="Deploy", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".title")).to_contain_text("failed")  # what was refused took no place
+    (refused,), _ = owner.held_against()
+    assert "422" in refused
+    page.get_by_role("button", name="Deploy again with").click()
     task.fill("text-classification")
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(page.locator(".title")).to_contain_text("running")
     assert instance.inspect("wrong")["task"] == "text-classification"
     expect(page.locator(".endpoint a")).to_have_attribute("href", "deployments/wrong/docs")
     instance.run("rm", "-f", "wrong")
+
+
+def test_what_was_typed_stays_over_other_tabs_and_a_restart(page: Page, instance: Instance) -> None:
+    page.goto(f"{instance.front}/#/chat/playground")
+    page.get_by_label("Message").fill("Say hello.")
+    page.get_by_label("Message").press("Enter")
+    expect(page.locator(".took")).to_contain_text("first word after")
+    page.get_by_label("Message").fill("not sent yet")
+    page.get_by_role("link", name="Logs").click()
+    page.get_by_role("link", name="Playground").click()
+    with page.expect_response("**/chat/openapi.json"):
+        page.get_by_role("button", name="Restart").click()
+    page.wait_for_timeout(300)
+    expect(page.locator(".turns .user p")).to_have_text("Say hello.")
+    expect(page.get_by_label("Message")).to_have_value("not sent yet")
+
+
+def test_the_keyboard_asks_again_and_an_empty_text_is_not_sent(
+    page: Page, instance: Instance
+) -> None:
+    page.goto(f"{instance.front}/#/chat/playground")
+    page.get_by_role("button", name="Request", exact=True).click()
+    ask = page.get_by_role("button", name="Ask")
+    ask.focus()
+    for _ in range(2):
+        with page.expect_response("**/chat/predict"):
+            page.keyboard.press("Enter")
+        expect(page.locator(".request .took")).to_contain_text("in the model")
+        expect(ask).to_be_focused()
+    page.get_by_label("Text", exact=True).fill("")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    ask.click()
+    assert page.get_by_label("Text", exact=True).evaluate("node => node.validity.valueMissing")
+    assert not [url for url in asked if url.endswith("/predict")]
 
 
 def test_leaving_ends_what_was_asked(page: Page, instance: Instance) -> None:

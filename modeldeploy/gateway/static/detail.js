@@ -67,6 +67,7 @@ export class Detail {
 
 class One {
   #tab = null;
+  #kept = {};
   #deployment = null;
 
   constructor(name, deploy) {
@@ -127,7 +128,9 @@ class One {
       if (each === tab) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    this.#tab = { is: tab, part: new TABS[tab](this.name, this.deploy) };
+    const part = this.#kept[tab] ?? new TABS[tab](this.name, this.deploy);
+    if (part.stays) this.#kept[tab] = part;
+    this.#tab = { is: tab, part };
     this.body.replaceChildren(this.#tab.part.node);
   }
 }

@@ -19,6 +19,8 @@ async function begin() {
   if (ticket) history.replaceState(null, "", location.pathname); // it is a secret, and good once
   let why = "";
   onOtherSession(() => location.reload());
+  // A link that is pasted where this page is open already changes the hash only.
+  addEventListener("hashchange", () => location.hash.startsWith(TICKET) && location.reload());
   try {
     if (await session(ticket)) return show();
   } catch (error) {
@@ -52,7 +54,7 @@ function show() {
     location.reload();
   });
   const [fleet, figures] = [new Fleet(), new Figures()];
-  const dialog = new DeployDialog(fleet, (name) => (location.hash = `#/${name}`));
+  const dialog = new DeployDialog((name) => (location.hash = `#/${name}`));
   const deploy = button("Deploy a model", () => dialog.open(), { class: "primary" });
   const list = new List(fleet, figures, deploy);
   const detail = new Detail(fleet, figures, (before) => dialog.open(before));
@@ -97,7 +99,7 @@ function keys(event, list) {
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     list.filter.focus();
-  } else if (event.key === "Escape" && !event.target.closest("dialog")) {
+  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (event.target === list.filter && list.filter.value) list.clear();
     else if (!typing) location.hash = "#/";
   }
