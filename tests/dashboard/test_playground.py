@@ -21,6 +21,7 @@ from tests.dashboard.browser import WAIT_MS, grave_faults
 from tests.dashboard.conftest import front_door
 from tests.e2e.instance import Instance
 from tests.models import sounds, tables, tiny, vision
+from tests.models.common import encoded
 
 pytestmark = pytest.mark.e2e
 
@@ -103,6 +104,23 @@ def test_a_sound_is_heard_and_its_words_are_shown(
     assert sent.evaluate("a => a.duration") == pytest.approx(0.5, abs=0.05)
     expect(ask(page).locator(".written")).to_have_count(1)
     expect(page.locator(".curl code")).to_contain_text("-F 'audio=@said.wav'")
+
+
+@pytest.mark.parametrize("name", ["boxes", "listen"])
+def test_swagger_sends_a_file_in_a_form(
+    page: Page, instance: Instance, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "file"
+    is_sound = name == "listen"
+    file.write_bytes(sounds.encoded(sounds.noise(0.5)) if is_sound else encoded(vision.picture()))
+    page.goto(f"{instance.front}/deployments/{name}/docs")
+    block = page.locator("[id$='post_predict']").first
+    block.locator(".opblock-summary-control").click()
+    block.locator(".content-type").first.select_option("multipart/form-data")
+    block.locator("input[type=file]").set_input_files(file)
+    block.get_by_role("button", name="Execute").click()
+    status = block.locator(".live-responses-table .response .response-col_status")
+    expect(status).to_contain_text("200")
 
 
 def test_a_text_is_spoken_and_can_be_played(page: Page, instance: Instance) -> None:
