@@ -214,7 +214,7 @@ def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
     inputs = [replace(made, **files) for made in asked.inputs]
     if rows:
         inputs = [replace(made, **{one: row}) for made, row in zip(inputs, rows, strict=True)]
-    return Asked(inputs, asked.parameters, asked.many)
+    return Asked(inputs, asked.parameters, asked.many, asked.stream)
 
 
 def _is_file(part: Any) -> bool:
