@@ -223,7 +223,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     message = f"{request.method} {request.url.path}: {error.detail}"
-    problem = Problem(code=code, message=message, hint="see docs/architecture.md for the routes")
+    hint = "the gateway's /api/openapi.json lists the routes"
+    problem = Problem(code=code, message=message, hint=hint)
     response = _json(problem, error.status_code)
     response.headers.update(error.headers or {})
     return response
