@@ -13,10 +13,12 @@ import msgspec
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from modeldeploy.schema.tasks import TASKS
+from modeldeploy.schema.tasks import TASKS, file_fields
 from modeldeploy.worker.dialects.native import Native
+from modeldeploy.worker.http import requests
 from modeldeploy.worker.http.openapi import document
 from modeldeploy.worker.http.operations import About
+from tests.cli.test_summary import parts_of
 from tests.dashboard.browser import WAIT_MS, grave_faults
 from tests.dashboard.conftest import front_door
 from tests.e2e.instance import Instance
@@ -198,9 +200,18 @@ def test_every_task_has_a_form_that_begins_with_its_example(page: Page, instance
         page.route("**/digits/openapi.json", lambda route, _, told=told: told(route))
         page.goto("about:blank")
         opened(page, instance, "digits")
-        command = page.locator(".curl code").inner_text()
-        asked = json.loads(shlex.split(command)[-1])
-        assert asked == json.loads(msgspec.json.encode(task.example)), task.name
+        command = shlex.split(page.locator(".curl code").inner_text())
+        files = {*file_fields(task.inputs)} & {*task.example}
+        for file in files:  # one of the asker's own, in place of the one that is shown
+            drop = page.get_by_role("group", name=file, exact=True)
+            shown = drop.locator(".stage [src]").get_attribute("src") or ""
+            assert shown.partition(",")[2] == task.example[file]
+        if files:
+            asked = requests.from_form(task, parts_of(command[2:]), most=1)
+            assert asked.parameters == requests.example(task, task.example).parameters, task.name
+        else:
+            assert json.loads(command[-1]) == json.loads(msgspec.json.encode(task.example))
+        assert "Not supported" not in page.locator(".request").inner_html(), task.name
         page.unroute("**/digits/openapi.json")
 
 

@@ -61,19 +61,30 @@ function show() {
   main.replaceChildren(el("div", { class: "panes" }, list.node, detail.node));
 
   const supervisor = document.getElementById("supervisor");
+  let shown = "";
+  const route = () => {
+    const [, named = "", tab = ""] = location.hash.split("/").map(decoded);
+    const name = named || first();
+    const wanted = [named, name, tab].join("/");
+    if (wanted === shown) return;
+    shown = wanted;
+    document.body.classList.toggle("chosen", Boolean(name));
+    document.title = named ? `${named} · modeldeploy` : "modeldeploy";
+    list.select(name);
+    detail.show(name, tab);
+  };
+  /** What is there to see beside the list, where nobody has chosen. */
+  const first = () => (narrow.matches ? "" : (fleet.deployments[0]?.name ?? ""));
   fleet.addEventListener("change", () => {
     supervisor.classList.toggle("lost", !fleet.heard);
     say(supervisor, fleet.heard ? told(fleet.deployments) : "The supervisor does not answer");
+    route();
   });
-  const route = () => {
-    const [, name = "", tab = ""] = location.hash.split("/").map(decoded);
-    document.body.classList.toggle("chosen", Boolean(name));
-    document.title = name ? `${name} · modeldeploy` : "modeldeploy";
-    list.select(name);
-    detail.show(name, tab);
+  narrow.addEventListener("change", route);
+  addEventListener("hashchange", () => {
+    route();
     if (narrow.matches) main.focus(); // the link that was followed is gone
-  };
-  addEventListener("hashchange", route);
+  });
   addEventListener("keydown", (event) => keys(event, list));
   route();
   fleet.start();

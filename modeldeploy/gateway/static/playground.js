@@ -155,7 +155,7 @@ class Request {
 
   #drawCommand() {
     try {
-      const files = this.forms ? Object.fromEntries(this.fields.filter((one) => one.file).map((one) => [one.name, one.file])) : {};
+      const files = this.forms ? Object.fromEntries(this.fields.filter((one) => one.isFull).map((one) => [one.name, one.filename])) : {};
       say(this.command, curl(deploymentPath(this.name, PREDICT), this.#body(), { files, keyed: Boolean(this.key) }));
     } catch (error) {
       say(this.command, error.message);
@@ -194,11 +194,20 @@ class Request {
     const began = performance.now();
     const answer = await (await this.#post(body)).json();
     this.#tell(`${seconds((performance.now() - began) / 1000)} in all, ${seconds(answer.inference_time_ms / 1000)} in the model`);
+    const changed = this.#changed(body);
+    const note = changed && el("p", { class: "note" }, `It is of the ${changed} that was there before.`);
     const raw = el("details", {}, el("summary", {}, "As JSON"), json(answer));
-    this.answer.replaceChildren(...drawn(answer.result, body), raw);
+    this.answer.replaceChildren(...[note, ...drawn(answer.result, body), raw].filter(Boolean));
+    if (changed) return;
     const found = Array.isArray(answer.result) ? answer.result.filter((one) => one?.box || one?.mask) : [];
     if (found.length && this.#image) await draw(this.#image, found);
     this.#table?.mark(answer.result?.coordinates ?? []);
+  }
+
+  /** The file or the table that is another than what was asked about, by name. */
+  #changed(body) {
+    const drawnOn = this.fields.filter((one) => one.isFull || one.mark);
+    return drawnOn.find((one) => JSON.stringify(one.read()) !== JSON.stringify(body[one.name]))?.name;
   }
 
   async #stream(body) {
