@@ -144,10 +144,12 @@ def _body(
 def _what_it_wants(deployment: Deployment) -> UsageError:
     import shlex
 
+    from modeldeploy.cli.summary import stand_ins
+
     example = deployment.example or {"text": "..."}
     way = f"-d {shlex.quote(json.dumps(example))}"
-    if "image" in example:
-        way = "picture.png"
+    if files := stand_ins(deployment):
+        way = " ".join(files.values())
     elif "text" in example:
         way = shlex.quote(str(example["text"]))
     return UsageError("nothing to predict on", hint=f"modeldeploy predict {deployment.name} {way}")

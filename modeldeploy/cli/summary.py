@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Any
 
 from modeldeploy import apikeys
 from modeldeploy.cli import output
@@ -12,6 +13,7 @@ from modeldeploy.schema.control import GatewayStatus
 from modeldeploy.schema.deployment import Deployment
 
 ROUTES: tuple[str, ...] = ("predict", "health", "info", "docs")
+_ENDINGS = {"image": ".png", "audio": ".wav", "video": ".gif"}
 
 
 def facts(deployment: Deployment, gateway: GatewayStatus) -> list[tuple[str, str]]:
@@ -40,16 +42,49 @@ def _front_door(gateway: GatewayStatus, name: str) -> list[tuple[str, str]]:
 
 
 def curl(deployment: Deployment) -> str:
-    """A command that works when pasted: the task's own example, sent to this deployment. An API key is
-    taken from the environment, and not given as an argument, which others could see."""
-    body = json.dumps(deployment.example, ensure_ascii=False)
+    """A command that works when pasted: the task's own example, sent to this deployment, with a file of
+    one's own in the place of a medium. An API key is taken from the environment, and not given as an
+    argument, which others could see."""
     url = deployment.endpoints.get("predict", f"{deployment.url}/predict")
-    command = f"curl {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
+    command = f"curl {url} {_form(deployment) or _json(deployment.example)}"
     if deployment.spec.ssl_certfile:
         command += " -k"  # the certificate may be for another name
     if deployment.keys:
         command += f' -H @- <<< "x-api-key: ${apikeys.VARIABLE}"'
     return command
+
+
+def _json(example: Any) -> str:
+    body = json.dumps(example, ensure_ascii=False)
+    return f"-H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def _form(deployment: Deployment) -> str:
+    """The example as the parts of a form, or nothing where there is no file in it."""
+    files = stand_ins(deployment)
+    if not files:
+        return ""
+    given = {name: value for name, value in deployment.example.items() if name not in files}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in given.items()
+    }
+    return " ".join(
+        [
+            *(f"-F {name}=@{file}" for name, file in files.items()),
+            *(f"--form-string {shlex.quote(f'{name}={text}')}" for name, text in texts.items()),
+        ]
+    )
+
+
+def stand_ins(deployment: Deployment) -> dict[str, str]:
+    """The example's media by field, each as the name of a file that somebody may have."""
+    from modeldeploy.schema.tasks import file_fields, find  # here: no deploy waits for it
+
+    task, example = find(deployment.task or ""), deployment.example or {}
+    fields = file_fields(task.inputs) if task else ()
+    found = (name for name in fields if name in example)
+    return {name: name + _ENDINGS[name.partition("_")[0]] for name in found}
 
 
 def show(deployment: Deployment, gateway: GatewayStatus) -> None:

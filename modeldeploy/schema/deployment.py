@@ -78,10 +78,13 @@ class HubAccess(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DeployRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``POST /v1/deployments``. Without a name the model's last segment is made unique."""
+    """``POST /v1/deployments``. Without a name the model's last segment is made unique. With
+    ``replace`` the deployment of that name, if there is one, is removed first, unless the request
+    is refused."""
 
     spec: Spec
     name: Name | None = None
+    replace: bool = False
     hub: HubAccess = field(default_factory=HubAccess)
     keys: tuple[NewKey, ...] = ()
 

@@ -119,6 +119,7 @@ class ControlApi:
         order = await _body(request, DeployRequest)
         # In a thread: asking for GPUs runs a program.
         await asyncio.to_thread(devices.check, order.spec.device, order.spec.force_gpu)
+        await self._manager.make_room(order)
         actor = self._manager.deploy(order)
         return _json(deployment_view(actor), 201)
 
@@ -222,7 +223,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     message = f"{request.method} {request.url.path}: {error.detail}"
-    problem = Problem(code=code, message=message, hint="see docs/architecture.md for the routes")
+    hint = "the gateway's /api/openapi.json lists the routes"
+    problem = Problem(code=code, message=message, hint=hint)
     response = _json(problem, error.status_code)
     response.headers.update(error.headers or {})
     return response

@@ -127,19 +127,22 @@ class Manager:
         Raises:
             PortTaken: it says by whom, where it is one of ours.
         """
+        self._refuse_our_own(port)
+        return self._around.ports.at(host).reserve(port)
+
+    def _refuse_our_own(self, port: int, but: str | None = None) -> None:
         if port == self.gateway.port:
             raise PortTaken(
                 f"port {port} is the gateway's",
                 hint="choose another with --port, or move it with MODELDEPLOY_GATEWAY_PORT "
                 "and modeldeploy daemon restart",
             )
-        for actor in self._actors.values():
-            if actor.reservation and actor.reservation.port == port:
+        for name, actor in self._actors.items():
+            if name != but and actor.reservation and actor.reservation.port == port:
                 raise PortTaken(
-                    f"port {port} is that of the deployment {actor.record.name!r}",
+                    f"port {port} is that of the deployment {name!r}",
                     hint="choose another with --port, or leave it out to take one from the pool",
                 )
-        return self._around.ports.at(host).reserve(port)
 
     def _is_shared(self, spec: Spec) -> bool:
         """Whether several deployments stand to download the model of ``spec`` to the same place."""
@@ -156,6 +159,23 @@ class Manager:
 
     # Commands.
 
+    async def make_room(self, request: DeployRequest) -> None:
+        """Returns once there is none of its name, where the request is to replace it. What
+        :meth:`deploy` would refuse costs nothing, unless a stranger has its port.
+
+        Raises:
+            PortTaken, InvalidModelId, UnknownTask, InvalidSetting, ApiKeyNeeded, InvalidCertificate.
+        """
+        if not request.replace or request.name not in self._actors:
+            return
+        self._check(request)
+        if request.spec.port:
+            self._refuse_our_own(request.spec.port, but=request.name)
+        self.remove(request.name)
+        async for _ in self.watch.follow():
+            if request.name not in self._actors:
+                return
+
     def deploy(self, request: DeployRequest) -> Actor:
         """Accept a new deployment: checked, named, its port reserved, its record on disk.
 
@@ -164,10 +184,7 @@ class Manager:
             ApiKeyNeeded, InvalidCertificate: nothing
                 was changed.
         """
-        self._refuse_if_ending()
-        spec = _checked(request.spec)
-        if not request.keys:
-            _refuse_without_keys(spec.host)
+        spec = self._check(request)
         name = self._new_name(request)
         record = Record(
             name=name,
@@ -184,6 +201,13 @@ class Manager:
         actor.kick()
         return actor
 
+    def _check(self, request: DeployRequest) -> Spec:
+        self._refuse_if_ending()
+        spec = _checked(request.spec)
+        if not request.keys:
+            _refuse_without_keys(spec.host)
+        return spec
+
     def _new_name(self, request: DeployRequest) -> str:
         if request.name is None:
             return self._unused(default_name(request.spec.model_id))
@@ -192,7 +216,7 @@ class Manager:
             state = self._actors[name].record.state.value
             raise NameTaken(
                 f"there is a deployment named {name!r} already ({state})",
-                hint=f"choose another --name, or remove it: modeldeploy rm -f {name}",
+                hint=f"choose another --name, or make room: modeldeploy rm -f {name}",
             )
         return name
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
+import modeldeploy
 from tests.builtin.test_digits import EXAMPLES
 from tests.dashboard.browser import WAIT_MS, Visitor, grave_faults
-from tests.e2e.instance import Instance
+from tests.e2e.instance import Instance, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -111,7 +115,9 @@ def test_the_form_is_made_once_and_says_why_it_is_not(page: Page, owner: Visitor
     expect(page.get_by_label("Model", exact=True)).to_have_value("kept")
 
 
-def test_what_failed_is_deployed_again_with_something_else(page: Page, instance: Instance) -> None:
+def test_what_failed_is_deployed_again_with_something_else(
+    page: Page, owner: Visitor, instance: Instance
+) -> None:
     instance.run("deploy", "builtin/sentiment", "--name", "wrong", "--task", "fill-mask", ok=False)
     assert instance.inspect("wrong")["state"] == "FAILED"
     page.goto(f"{instance.front}/#/wrong")
@@ -121,12 +127,197 @@ def test_what_failed_is_deployed_again_with_something_else(page: Page, instance:
     expect(page.get_by_label("Name", exact=True)).to_have_value("wrong")
     task = page.get_by_label("Task", exact=True)
     expect(task).to_have_value("fill-mask")
+    task.fill("no-such-task")
+    page.get_by_role("button", name="Deploy", exact=True).press("Enter")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("no-such-task")
+    expect(page.get_by_role("button", name="Deploy", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".title")).to_contain_text("failed")  # what was refused took no place
+    (refused,), _ = owner.held_against()
+    assert "422" in refused
+    page.get_by_role("button", name="Deploy again with").click()
     task.fill("text-classification")
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(page.locator(".title")).to_contain_text("running")
     assert instance.inspect("wrong")["task"] == "text-classification"
     expect(page.locator(".endpoint a")).to_have_attribute("href", "deployments/wrong/docs")
     instance.run("rm", "-f", "wrong")
+
+
+def test_what_was_typed_stays_over_other_tabs_and_a_restart(page: Page, instance: Instance) -> None:
+    page.goto(f"{instance.front}/#/chat/playground")
+    page.get_by_label("Message").fill("Say hello.")
+    page.get_by_label("Message").press("Enter")
+    expect(page.locator(".took")).to_contain_text("first word after")
+    page.get_by_label("Message").fill("not sent yet")
+    page.get_by_role("link", name="Logs").click()
+    page.get_by_role("link", name="Playground").click()
+    with page.expect_response("**/chat/openapi.json"):
+        page.get_by_role("button", name="Restart").click()
+    page.wait_for_timeout(300)
+    expect(page.locator(".turns .user p")).to_have_text("Say hello.")
+    expect(page.get_by_label("Message")).to_have_value("not sent yet")
+
+
+def test_the_keyboard_asks_again_and_an_empty_text_is_not_sent(
+    page: Page, instance: Instance
+) -> None:
+    page.goto(f"{instance.front}/#/chat/playground")
+    page.get_by_role("button", name="Request", exact=True).click()
+    ask = page.get_by_role("button", name="Ask")
+    ask.focus()
+    for _ in range(2):
+        with page.expect_response("**/chat/predict"):
+            page.keyboard.press("Enter")
+        expect(page.locator(".request .took")).to_contain_text("in the model")
+        expect(ask).to_be_focused()
+    page.get_by_label("Text", exact=True).fill("")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    ask.click()
+    assert page.get_by_label("Text", exact=True).evaluate("node => node.validity.valueMissing")
+    assert not [url for url in asked if url.endswith("/predict")]
+
+
+def test_an_answer_is_drawn_over_the_picture_that_was_asked_about(
+    page: Page, instance: Instance
+) -> None:
+    page.goto(f"{instance.front}/#/digits/playground")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/digits/predict", hold)
+    found = [{"label": "cat", "score": 0.9, "box": {"xmin": 1, "ymin": 2, "xmax": 5, "ymax": 7}}]
+    whole = {"status": "success", "result": found, "inference_time_ms": 1}
+    for picture, boxes in ((EXAMPLES[0], 0), (None, 1)):
+        with page.expect_request("**/digits/predict"):
+            page.get_by_role("button", name="Ask").click()
+        if picture:
+            page.locator("input[type=file]").set_input_files(picture)
+            expect(page.locator(".drop")).to_contain_text(picture.name)
+        held.pop().fulfill(json=whole)
+        expect(page.locator(".answer .scored")).to_have_count(1)
+        note = page.locator(".answer").get_by_text("of the image that was there before")
+        expect(note).to_have_count(1 - boxes)
+        expect(page.locator(".canvas rect.box")).to_have_count(boxes)
+
+
+def test_what_can_only_be_one_thing_is_not_asked_and_texts_are_typed_a_line_each(
+    page: Page, instance: Instance
+) -> None:
+    page.goto(f"{instance.front}/#/chat/playground")
+    page.get_by_role("button", name="Request", exact=True).click()
+    page.get_by_text("Parameters").click()
+    expect(page.get_by_label("Seed")).to_be_visible()
+    for one in ("Best of", "Watermark", "Grammar"):
+        expect(page.get_by_label(one)).to_have_count(0)
+    page.get_by_label("Stop", exact=True).fill("the end\n\n###")
+    page.get_by_label("Details").select_option("brief")
+    page.get_by_label("Do sample").select_option("false")
+    command = page.locator(".curl code")
+    expect(command).to_contain_text('"stop":["the end","###"]')
+    expect(command).to_contain_text('"details":"brief"')
+    expect(command).to_contain_text('"do_sample":false')
+    with page.expect_response("**/chat/predict") as answered:
+        page.get_by_role("button", name="Ask").click()
+    assert answered.value.status == 200
+
+
+def test_beside_the_list_is_the_first_deployment_or_how_to_have_one(
+    page: Page, instance: Instance
+) -> None:
+    title = page.locator(".title")
+    expect(title).to_contain_text("digits")
+    chosen = page.locator(".rows [aria-current]")
+    expect(chosen).to_contain_text("digits")
+    page.set_viewport_size(PHONE)
+    expect(title).to_have_count(0)  # there is room for the list alone
+    expect(chosen).to_have_count(0)
+    page.get_by_role("link", name="chat").click()
+    expect(title).to_contain_text("chat")
+    line = json.dumps({"deployments": []}) + "\n"
+    page.route("**/api/v1/watch", lambda route: route.fulfill(status=200, body=line))
+    page.set_viewport_size({"width": 1280, "height": 820})
+    page.goto("about:blank")
+    page.goto(instance.front)
+    expect(page.get_by_role("heading", name="Deploy your first model")).to_be_visible()
+
+
+def test_commands_leave_the_keyboard_where_it_is(page: Page, instance: Instance) -> None:
+    instance.deploy("builtin/digits", "--name", "keyed")
+    page.goto(f"{instance.front}/#/keyed")
+    title = page.locator(".title")
+    stop, start, restart, remove = (
+        page.get_by_role("button", name=name, exact=True)
+        for name in ("Stop", "Start", "Restart", "Remove")
+    )
+    stop.press("Enter")
+    expect(title).to_contain_text("stopped")
+    expect(start).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(title).to_contain_text("running")
+    expect(stop).to_be_focused()
+    pid = instance.inspect("keyed")["replicas"][0]["pid"]
+    restart.press("Enter")
+    eventually(lambda: [one["pid"] for one in instance.inspect("keyed")["replicas"]] != [pid])
+    expect(title).to_contain_text("running")
+    expect(restart).to_be_focused()
+    remove.press("Enter")
+    page.keyboard.press("Enter")  # keep it
+    expect(remove).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Remove it").press("Enter")
+    expect(page.get_by_text("There is no deployment named keyed.")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="All deployments")).to_be_focused()
+
+
+def test_how_it_runs_is_calm_and_in_order(page: Page, instance: Instance) -> None:
+    measured = "measured: 1: 430 inputs/s, 2: 520, 4: 610; 2 at a time: 1: 610, 2: 700, 4: 720"
+    calls = f"of up to 4 inputs; when several wait, 2 at a time with 1 thread each ({measured})"
+    notes = "It is one of many (and what stands in brackets is no less of it), as everybody knows (or not)"
+    told = {"parameters": 1234, "runs": {"calls": calls, "weights": "plain"}, "notes": [notes]}
+    page.route("**/deployments/digits/info", lambda route: route.fulfill(json=told))
+    page.goto("about:blank")
+    page.goto(f"{instance.front}/#/digits")
+    fact = page.locator("[data-of=Calls]")
+    expect(fact.get_by_text("of up to 4 inputs")).to_be_visible()
+    expect(fact.get_by_text("measured")).to_be_hidden()
+    fact.get_by_text("How that was found").click()
+    expect(fact.get_by_text(measured)).to_be_visible()
+    expect(page.locator("[data-of=Notes]").get_by_text(notes)).to_be_visible()
+    expect(page.locator("[data-of=Weights] summary")).to_be_hidden()
+    names = page.locator(".facts dt").all_inner_texts()
+    places = [names.index(one) for one in ("Task", "Parameters", "Calls", "Weights", "Port")]
+    assert places == sorted(places), "also of what was told later"
+    assert not grave_faults(page)
+
+
+def _said(room: str) -> Iterator[str]:
+    """What the package's programs say of the command line."""
+    for file in (Path(modeldeploy.__file__).parent / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                parts = getattr(node.value, "values", [node.value])
+                texts = (one.value if isinstance(one, ast.Constant) else "a-name" for one in parts)
+                text = "".join(map(str, texts))
+                if "--" in text or "modeldeploy " in text:
+                    yield text
+
+
+def test_what_is_advised_can_be_done_on_the_page(page: Page) -> None:
+    hints = [hint for room in ("supervisor", "hub", "worker") for hint in _said(room)]
+    assert len(hints) > 30
+    shown = page.evaluate(
+        "async (hints) => hints.map((await import('/dashboard/hints.js')).here)", hints
+    )
+    # What the form has no field for, and other programs' options.
+    elsewhere = r"--(?!cache-dir|open|merge)\w|modeldeploy (?!daemon|keys|serves|does|loads)\w"
+    left = [text for text in shown if re.search(elsewhere, text)]
+    assert not left
 
 
 def test_leaving_ends_what_was_asked(page: Page, instance: Instance) -> None:

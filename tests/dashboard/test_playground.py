@@ -13,14 +13,17 @@ import msgspec
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from modeldeploy.schema.tasks import TASKS
+from modeldeploy.schema.tasks import TASKS, file_fields
 from modeldeploy.worker.dialects.native import Native
+from modeldeploy.worker.http import requests
 from modeldeploy.worker.http.openapi import document
 from modeldeploy.worker.http.operations import About
+from tests.cli.test_summary import parts_of
 from tests.dashboard.browser import WAIT_MS, grave_faults
 from tests.dashboard.conftest import front_door
 from tests.e2e.instance import Instance
 from tests.models import sounds, tables, tiny, vision
+from tests.models.common import encoded
 
 pytestmark = pytest.mark.e2e
 
@@ -105,6 +108,23 @@ def test_a_sound_is_heard_and_its_words_are_shown(
     expect(page.locator(".curl code")).to_contain_text("-F 'audio=@said.wav'")
 
 
+@pytest.mark.parametrize("name", ["boxes", "listen"])
+def test_swagger_sends_a_file_in_a_form(
+    page: Page, instance: Instance, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "file"
+    is_sound = name == "listen"
+    file.write_bytes(sounds.encoded(sounds.noise(0.5)) if is_sound else encoded(vision.picture()))
+    page.goto(f"{instance.front}/deployments/{name}/docs")
+    block = page.locator("[id$='post_predict']").first
+    block.locator(".opblock-summary-control").click()
+    block.locator(".content-type").first.select_option("multipart/form-data")
+    block.locator("input[type=file]").set_input_files(file)
+    block.get_by_role("button", name="Execute").click()
+    status = block.locator(".live-responses-table .response .response-col_status")
+    expect(status).to_contain_text("200")
+
+
 def test_a_text_is_spoken_and_can_be_played(page: Page, instance: Instance) -> None:
     opened(page, instance, "speak")
     page.get_by_label("Text", exact=True).fill("hello")
@@ -180,9 +200,18 @@ def test_every_task_has_a_form_that_begins_with_its_example(page: Page, instance
         page.route("**/digits/openapi.json", lambda route, _, told=told: told(route))
         page.goto("about:blank")
         opened(page, instance, "digits")
-        command = page.locator(".curl code").inner_text()
-        asked = json.loads(shlex.split(command)[-1])
-        assert asked == json.loads(msgspec.json.encode(task.example)), task.name
+        command = shlex.split(page.locator(".curl code").inner_text())
+        files = {*file_fields(task.inputs)} & {*task.example}
+        for file in files:  # one of the asker's own, in place of the one that is shown
+            drop = page.get_by_role("group", name=file, exact=True)
+            shown = drop.locator(".stage [src]").get_attribute("src") or ""
+            assert shown.partition(",")[2] == task.example[file]
+        if files:
+            asked = requests.from_form(task, parts_of(command[2:]), most=1)
+            assert asked.parameters == requests.example(task, task.example).parameters, task.name
+        else:
+            assert json.loads(command[-1]) == json.loads(msgspec.json.encode(task.example))
+        assert "Not supported" not in page.locator(".request").inner_html(), task.name
         page.unroute("**/digits/openapi.json")
 
 

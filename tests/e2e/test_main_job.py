@@ -61,12 +61,14 @@ def test_progress_in_a_pipe_is_a_line_a_stage(instance: Instance) -> None:
     assert "\x1b" not in done.stderr + done.stdout
 
 
-def test_the_curl_line_works_when_pasted(instance: Instance) -> None:
+def test_the_curl_line_works_when_pasted(instance: Instance, tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(sorted(DIGITS.glob("*.png"))[0].read_bytes())
     for model in ("builtin/sentiment", "builtin/digits"):
         done = instance.run("deploy", model)
         curl = next(line for line in done.stdout.splitlines() if line.strip().startswith("curl "))
         answer = subprocess.run(
             ["bash", "-c", curl.replace("curl ", "curl -sS ", 1)],
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             check=True,

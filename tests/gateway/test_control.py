@@ -171,6 +171,18 @@ def test_the_document_has_every_route_of_the_supervisor_and_no_other() -> None:
     assert documented - own == {(method, path) for method, path in served if method != "head"}
 
 
+def test_who_asks_for_another_route_is_told_where_they_are(tmp_path: Path) -> None:
+    supervisor = ControlApi.app(ControlApi.__new__(ControlApi))
+
+    async def story() -> None:
+        async with door(tmp_path, {}, supervisor) as one:
+            for path in ("/api/v1/nowhere", "/api/nowhere"):
+                status, _, raw = await one.ask("GET", path, headers=BEARER)
+                assert (status, "/api/openapi.json" in json.loads(raw)["hint"]) == (404, True)
+
+    tell(story)
+
+
 @pytest.mark.promise(24, fault="the token of the control API was made readable")
 def test_the_token_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     file = tmp_path / "token"

@@ -1,14 +1,15 @@
 /** The gateway, asked by this page: the control API below /api, deployments below /deployments. */
 
+import { here } from "./hints.js";
 import { keyHeaders } from "./keys.js";
 import { jsonLines } from "./streams.js";
 
 /** What was answered instead; `hint` says what to do. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.message || `it was answered ${status}`);
+    super(here(problem.message || `it was answered ${status}`));
     this.status = status;
-    this.hint = problem.hint || "";
+    this.hint = here(problem.hint || "");
   }
 }
 

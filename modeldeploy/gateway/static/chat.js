@@ -2,7 +2,7 @@
 
 import { deployment, deploymentPath } from "./api.js";
 import { curl } from "./curl.js";
-import { announce, button, copyButton, el, say } from "./dom.js";
+import { announce, button, copyButton, el, hide, isBusy, say, setBusy } from "./dom.js";
 import { serverEvents } from "./streams.js";
 import { seconds } from "./units.js";
 
@@ -71,7 +71,7 @@ export class Chat {
   #submit(event) {
     event.preventDefault();
     const message = this.text.value.trim();
-    if (!message || this.send.disabled) return;
+    if (!message || isBusy(this.send)) return;
     this.text.value = "";
     this.#turn("user", message);
     this.#answer();
@@ -99,7 +99,8 @@ export class Chat {
     const request = this.#request("");
     const { turn, text } = this.#turn("assistant", "");
     this.asking = new AbortController();
-    [this.send.disabled, this.stop.hidden] = [true, false];
+    setBusy(this.send, true);
+    this.stop.hidden = false;
     const began = performance.now();
     let [count, first] = [0, 0];
     try {
@@ -120,7 +121,8 @@ export class Chat {
     } catch (error) {
       if (error.name !== "AbortError") this.#failed(request.messages, text, error);
     }
-    [this.send.disabled, this.stop.hidden] = [false, true];
+    setBusy(this.send, false);
+    hide(this.stop, this.send);
     this.#drawCommand();
   }
 }

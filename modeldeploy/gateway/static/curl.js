@@ -4,8 +4,11 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const KEY = ' -H "authorization: Bearer $KEY"';
 
+/** A file in a form, by curl's own quoting where its name needs it. */
+const at = (name) => (/[;,"\\]/.test(name) ? `@"${name.replace(/["\\]/g, "\\$&")}"` : `@${name}`);
+
 /**
- * `files` are what was chosen from disk, by field: they go as a form, the rest of the body with them.
+ * `files` are names of files, by field: they go as a form, the rest of the body with them.
  * `keyed`: with an API key, which the shell has and this page does not write down.
  */
 export function curl(path, body, { files = {}, keyed = false } = {}) {
@@ -14,8 +17,8 @@ export function curl(path, body, { files = {}, keyed = false } = {}) {
     return `curl ${url} -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`;
   }
   const parts = Object.entries(body).map(([name, value]) => {
-    if (files[name]) return `-F ${quoted(`${name}=@${files[name].name}`)}`;
-    return `-F ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`;
+    if (files[name]) return `-F ${quoted(name + "=" + at(files[name]))}`;
+    return `--form-string ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`;
   });
   return [`curl ${url}`, ...parts].join(" ");
 }

@@ -1,7 +1,7 @@
 /** A form for a deployment, made from the control API's own schema. */
 
 import { control } from "./api.js";
-import { el, say } from "./dom.js";
+import { el, isBusy, say, setBusy } from "./dom.js";
 import { field } from "./fields.js";
 import { newKey, showOnce } from "./keys.js";
 import { described, resolved } from "./schema.js";
@@ -29,8 +29,7 @@ export class DeployDialog {
   #known = null;
   #before = null;
 
-  constructor(fleet, made) {
-    this.fleet = fleet;
+  constructor(made) {
     this.made = made;
     this.problem = el("p", { class: "problem", role: "alert" });
     this.body = el("div", { class: "fields" });
@@ -111,16 +110,17 @@ export class DeployDialog {
 
   async #deploy(event) {
     event.preventDefault();
+    if (isBusy(this.go)) return;
     const { device, dtype, hub } = this.defaults;
     const cache_dir = this.#before?.spec.cache_dir ?? this.defaults.cache_dir;
     const spec = { cache_dir, device, dtype, ...this.#read(this.fields), model_id: this.model.read().trim(), batching: this.#read(this.batching) };
     const request = { spec, hub: { ...hub, token: this.token.read() ?? null } };
     const name = this.name.read();
-    this.go.disabled = true;
+    setBusy(this.go, true);
     try {
       const key = this.key.read() ? await newKey() : null;
       if (key) request.keys = [{ digest: key.digest, label: "dashboard" }];
-      await this.#makeRoom(name);
+      if (this.#before && name === this.#before.name) request.replace = true;
       const made = await control.deploy(name ? { ...request, name } : request);
       this.node.close();
       this.fields = null;
@@ -129,14 +129,9 @@ export class DeployDialog {
     } catch (error) {
       this.#tell(error);
     }
-    this.go.disabled = false;
+    setBusy(this.go, false);
   }
 
-  async #makeRoom(name) {
-    if (!this.#before || name !== this.#before.name || !this.fleet.find(name)) return;
-    await control.remove(name);
-    await this.fleet.gone(name);
-  }
 }
 
 function list(id, values) {

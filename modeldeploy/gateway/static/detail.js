@@ -1,7 +1,7 @@
 /** One deployment: what it is, what can be done with it, and its tabs. */
 
 import { control, deploymentPath } from "./api.js";
-import { announce, button, copyButton, el, say } from "./dom.js";
+import { announce, button, copyButton, el, hide, isBusy, say, setBusy } from "./dom.js";
 import { isMoving, isParked } from "./fleet.js";
 import { StateMark } from "./list.js";
 import { Logs } from "./logs.js";
@@ -18,7 +18,7 @@ export class Detail {
     this.figures = figures;
     this.deploy = deploy;
     this.name = "";
-    this.node = el("section", { class: "detail", "aria-label": "Deployment" });
+    this.node = el("section", { class: "detail", "aria-label": "Deployment", tabindex: -1 });
     this.one = null;
     fleet.addEventListener("change", () => this.#change());
     figures.addEventListener("change", () => this.one?.figures(this.figures.of(this.name)));
@@ -39,34 +39,44 @@ export class Detail {
     if (!deployment) {
       this.one?.close();
       this.one = null;
-      if (this.fleet.known) this.node.replaceChildren(this.#nothing());
+      if (this.fleet.known) this.#put(...this.#nothing());
       return;
     }
     if (!this.one) {
       this.one = new One(this.name, this.deploy);
-      this.node.replaceChildren(this.one.node);
+      this.#put(this.one.node);
     }
     this.one.draw(deployment, this.tab);
     this.one.figures(this.figures.of(this.name));
   }
 
+  /** What had the focus goes with what was here: the pane has it then, and Tab goes on from there. */
+  #put(...nodes) {
+    const had = this.node.contains(document.activeElement);
+    this.node.replaceChildren(...nodes);
+    if (had) this.node.focus();
+  }
+
   #nothing() {
     if (this.name) {
-      return el("div", { class: "empty" }, el("p", {}, `There is no deployment named ${this.name}.`), el("a", { href: "#/" }, "All deployments"));
+      return [el("div", { class: "empty" }, el("p", {}, `There is no deployment named ${this.name}.`), el("a", { href: "#/" }, "All deployments"))];
     }
-    if (this.fleet.deployments.length) return el("div", { class: "empty choose" }, el("p", {}, "Choose a deployment."));
-    return el(
-      "div",
-      { class: "empty" },
-      el("h1", {}, "Deploy your first model"),
-      el("p", {}, "A model of the Hugging Face Hub, a directory, or one that comes with modeldeploy, such as builtin/sentiment."),
-      button("Deploy a model", () => this.deploy(), { class: "primary" }),
-    );
+    if (this.fleet.deployments.length) return []; // the list is all there is room for
+    return [
+      el(
+        "div",
+        { class: "empty" },
+        el("h1", {}, "Deploy your first model"),
+        el("p", {}, "A model of the Hugging Face Hub, a directory, or one that comes with modeldeploy, such as builtin/sentiment."),
+        button("Deploy a model", () => this.deploy(), { class: "primary" }),
+      ),
+    ];
   }
 }
 
 class One {
   #tab = null;
+  #kept = {};
   #deployment = null;
 
   constructor(name, deploy) {
@@ -127,7 +137,9 @@ class One {
       if (each === tab) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    this.#tab = { is: tab, part: new TABS[tab](this.name, this.deploy) };
+    const part = this.#kept[tab] ?? new TABS[tab](this.name, this.deploy);
+    if (part.stays) this.#kept[tab] = part;
+    this.#tab = { is: tab, part };
     this.body.replaceChildren(this.#tab.part.node);
   }
 }
@@ -138,18 +150,18 @@ class Actions {
     this.name = name;
     this.tell = tell;
     this.start = button("Start", () => this.#do(async () => control.start(name, await hub())));
-    this.stop = button("Stop", () => this.#do(() => control.stop(name)));
-    this.restart = button("Restart", () => this.#do(async () => control.restart(name, await hub())));
+    this.stop = button("Stop", () => isBusy(this.stop) || this.#do(() => control.stop(name)));
+    this.restart = button("Restart", () => isBusy(this.restart) || this.#do(async () => control.restart(name, await hub())));
     this.remove = button("Remove", () => this.#remove(), { class: "danger" });
     this.node = el("div", { class: "actions", role: "group", "aria-label": `Commands for ${name}` }, this.start, this.restart, this.stop, this.remove);
   }
 
   draw(deployment) {
-    this.start.hidden = !isParked(deployment);
-    this.stop.hidden = isParked(deployment);
-    this.restart.hidden = isParked(deployment);
-    this.stop.disabled = deployment.state === "DRAINING" && deployment.desired !== "running";
-    this.restart.disabled = isMoving(deployment);
+    const [shown, hidden] = isParked(deployment) ? [[this.start], [this.stop, this.restart]] : [[this.stop, this.restart], [this.start]];
+    for (const each of shown) each.hidden = false;
+    for (const each of hidden) hide(each, shown[0]);
+    setBusy(this.stop, deployment.state === "DRAINING" && deployment.desired !== "running");
+    setBusy(this.restart, isMoving(deployment));
   }
 
   async #do(command) {

@@ -37,6 +37,17 @@ export function button(label, onclick, given = {}) {
   return el("button", { type: "button", onclick, ...given }, label);
 }
 
+/** While it is, a button does nothing. It keeps the focus, which a disabled one loses. */
+export const isBusy = (node) => node.getAttribute("aria-disabled") === "true";
+export const setBusy = (node, busy) => node.setAttribute("aria-disabled", String(busy));
+
+/** Hide a node; where it had the focus, `next` has it. */
+export function hide(node, next) {
+  const had = node === document.activeElement;
+  node.hidden = true;
+  if (had) next.focus();
+}
+
 /** A button that puts a text into the clipboard, and says so. */
 export function copyButton(text, what) {
   const node = button("Copy", copy, { class: "quiet small", "aria-label": `Copy ${what}` });

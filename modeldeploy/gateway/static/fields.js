@@ -58,7 +58,7 @@ class Choice extends Field {
   }
 
   read() {
-    return this.control.value || undefined;
+    return this.about.choices.find((one) => String(one) === this.control.value);
   }
 }
 
@@ -66,20 +66,11 @@ function options_(about) {
   return about.choices.filter((one) => one !== about.default).map((one) => el("option", { value: one }, String(one)));
 }
 
-class Switch extends Choice {
-  constructor(name, about, value) {
-    super(name, { ...about, choices: [true, false] }, value);
-  }
-
-  read() {
-    return this.control.value ? this.control.value === "true" : undefined;
-  }
-}
-
 class Lines extends Field {
   constructor(name, about, value) {
     const hint = about.description ? `${about.description} One a line.` : "One a line.";
-    const control = el("textarea", { rows: Math.max(3, (value ?? []).length), value: (value ?? []).join("\n"), spellcheck: "false" });
+    const texts = [value ?? []].flat(); // a lone text may stand for its list
+    const control = el("textarea", { rows: Math.max(3, texts.length), value: texts.join("\n"), spellcheck: "false" });
     super(name, { ...about, description: hint }, control);
   }
 
@@ -107,4 +98,4 @@ class Json extends Field {
 
 const shown = (value) => (value === undefined || value === null || typeof value === "object" ? "" : String(value));
 
-const KINDS = { text: Text, number: Count, choice: Choice, switch: Switch, lines: Lines, json: Json, table: TableField, file: FileField };
+const KINDS = { text: Text, number: Count, choice: Choice, lines: Lines, json: Json, table: TableField, file: FileField };

@@ -27,11 +27,6 @@ export class Fleet extends EventTarget {
     return this.deployments.find((one) => one.name === name);
   }
 
-  /** Once there is none of that name. */
-  async gone(name) {
-    while (this.find(name)) await new Promise((go) => this.addEventListener("change", go, { once: true }));
-  }
-
   async #follow() {
     this.following?.abort();
     if (document.hidden) return;

@@ -2,6 +2,7 @@
 
 import { el, say } from "./dom.js";
 import { isMoving } from "./fleet.js";
+import { here } from "./hints.js";
 import { Plot } from "./plot.js";
 import { bytes, number } from "./units.js";
 
@@ -104,7 +105,7 @@ class Row {
 }
 
 function waiting(one) {
-  return isMoving(one) ? one.message || one.stage : one.error?.message ?? one.task ?? "";
+  return isMoving(one) ? one.message || one.stage : here(one.error?.message ?? one.task ?? "");
 }
 
 /** A state as a dot and a word. */

@@ -19,6 +19,8 @@ async function begin() {
   if (ticket) history.replaceState(null, "", location.pathname); // it is a secret, and good once
   let why = "";
   onOtherSession(() => location.reload());
+  // A link that is pasted where this page is open already changes the hash only.
+  addEventListener("hashchange", () => location.hash.startsWith(TICKET) && location.reload());
   try {
     if (await session(ticket)) return show();
   } catch (error) {
@@ -52,26 +54,37 @@ function show() {
     location.reload();
   });
   const [fleet, figures] = [new Fleet(), new Figures()];
-  const dialog = new DeployDialog(fleet, (name) => (location.hash = `#/${name}`));
+  const dialog = new DeployDialog((name) => (location.hash = `#/${name}`));
   const deploy = button("Deploy a model", () => dialog.open(), { class: "primary" });
   const list = new List(fleet, figures, deploy);
   const detail = new Detail(fleet, figures, (before) => dialog.open(before));
   main.replaceChildren(el("div", { class: "panes" }, list.node, detail.node));
 
   const supervisor = document.getElementById("supervisor");
+  let shown = "";
+  const route = () => {
+    const [, named = "", tab = ""] = location.hash.split("/").map(decoded);
+    const name = named || first();
+    const wanted = [named, name, tab].join("/");
+    if (wanted === shown) return;
+    shown = wanted;
+    document.body.classList.toggle("chosen", Boolean(name));
+    document.title = named ? `${named} · modeldeploy` : "modeldeploy";
+    list.select(name);
+    detail.show(name, tab);
+  };
+  /** What is there to see beside the list, where nobody has chosen. */
+  const first = () => (narrow.matches ? "" : (fleet.deployments[0]?.name ?? ""));
   fleet.addEventListener("change", () => {
     supervisor.classList.toggle("lost", !fleet.heard);
     say(supervisor, fleet.heard ? told(fleet.deployments) : "The supervisor does not answer");
+    route();
   });
-  const route = () => {
-    const [, name = "", tab = ""] = location.hash.split("/").map(decoded);
-    document.body.classList.toggle("chosen", Boolean(name));
-    document.title = name ? `${name} · modeldeploy` : "modeldeploy";
-    list.select(name);
-    detail.show(name, tab);
+  narrow.addEventListener("change", route);
+  addEventListener("hashchange", () => {
+    route();
     if (narrow.matches) main.focus(); // the link that was followed is gone
-  };
-  addEventListener("hashchange", route);
+  });
   addEventListener("keydown", (event) => keys(event, list));
   route();
   fleet.start();
@@ -97,7 +110,7 @@ function keys(event, list) {
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
     event.preventDefault();
     list.filter.focus();
-  } else if (event.key === "Escape" && !event.target.closest("dialog")) {
+  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (event.target === list.filter && list.filter.value) list.clear();
     else if (!typing) location.hash = "#/";
   }

@@ -11,7 +11,7 @@ export class FileField {
     this.name = name;
     this.about = about;
     this.media = about.media.split("/")[0];
-    this.file = null;
+    this.filename = `${name}${ENDINGS[this.media] ?? ""}`;
     const id = `file-${++made}`;
     this.input = el("input", { type: "file", accept: about.media, id, class: "unseen", onchange: () => this.#take(this.input.files[0]) });
     this.stage = el("div", { class: "stage" });
@@ -29,6 +29,11 @@ export class FileField {
 
   read() {
     return this.#base64;
+  }
+
+  /** Whether there is something to send, under `filename`. */
+  get isFull() {
+    return this.#base64 !== undefined;
   }
 
   /** The picture that is shown, for what is to be drawn over it. */
@@ -54,7 +59,7 @@ export class FileField {
   async #take(file) {
     if (!file) return;
     const url = await dataUrl(file);
-    this.file = file;
+    this.filename = file.name;
     this.#show(url.slice(url.indexOf(",") + 1), file.type, `${file.name}. Drop another, or `);
   }
 
@@ -78,6 +83,7 @@ export class FileField {
 }
 
 const GUESSED = { image: "image/png", audio: "audio/flac", video: "image/gif" };
+const ENDINGS = { image: ".png", audio: ".wav", video: ".gif" }; // of a file of one's own, in place of the example
 
 function dataUrl(file) {
   return new Promise((resolve, reject) => {

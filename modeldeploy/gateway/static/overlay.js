@@ -26,7 +26,7 @@ export function clear(image) {
 }
 
 function box({ box: { xmin, ymin, xmax, ymax }, label, score }, at, image) {
-  const size = (LABEL_PIXELS * image.naturalWidth) / image.clientWidth;
+  const size = (LABEL_PIXELS * image.naturalWidth) / (image.clientWidth || image.naturalWidth);
   const text = [label, score !== undefined && score !== null && score.toFixed(2)].filter(Boolean).join(" ");
   const place = { x: xmin, y: ymin, width: Math.max(0, xmax - xmin), height: Math.max(0, ymax - ymin) };
   const above = ymin > size * 1.4 ? ymin - size * 0.35 : ymin + size;

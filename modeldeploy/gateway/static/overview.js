@@ -3,6 +3,7 @@
 import { deployment as own } from "./api.js";
 import { button, el, say } from "./dom.js";
 import { isMoving, isParked } from "./fleet.js";
+import { here } from "./hints.js";
 import { isKnown } from "./keys.js";
 import { Bar } from "./list.js";
 import { Plot } from "./plot.js";
@@ -29,6 +30,7 @@ export class Overview {
     this.board = el("div", { class: "cards" }, CARDS.map(([key]) => this.cards[key].node));
     this.heading = el("h2", {});
     this.facts = el("dl", { class: "facts" });
+    this.rows = {};
     this.info = {};
     this.node = el(
       "div",
@@ -80,7 +82,7 @@ export class Overview {
 
   #drawError(error) {
     this.error.hidden = !error;
-    const parts = error ? [error.message, error.hint, (error.details ?? []).join("\n")] : [];
+    const parts = error ? [here(error.message), here(error.hint), (error.details ?? []).join("\n")] : [];
     if (this.shownError === parts.join()) return;
     this.shownError = parts.join();
     const [message, hint, details] = parts;
@@ -103,7 +105,7 @@ export class Overview {
       Parameters: info.parameters && number(info.parameters),
       "Longest input": info.max_input_length && `${number(info.max_input_length)} tokens`,
       Threads: info.threads && `${info.threads.count}, ${info.threads.why}`,
-      ...Object.fromEntries(Object.entries(info.runs ?? {}).map(([key, value]) => [capital(key), String(value)])),
+      ...Object.fromEntries(Object.entries(info.runs ?? {}).map(([key, value]) => [capital(key), calm(value)])),
       Notes: (info.notes ?? []).join(" "),
       "API keys": one.keys ? `${one.keys}${isKnown(this.name) ? "" : "; more is told here once one is typed in the playground"}` : null,
       Port: one.port,
@@ -111,14 +113,35 @@ export class Overview {
       Requests: number(one.requests),
       Restarts: one.restarts || null,
     };
-    for (const [key, value] of Object.entries(facts)) this.#fact(key, value);
+    const told = Object.entries(facts).filter(([, value]) => value || value === 0);
+    told.forEach(([key, value], at) => {
+      const row = (this.rows[key] ??= new Fact(key));
+      row.draw(value);
+      if (this.facts.children[at] !== row.node) this.facts.insertBefore(row.node, this.facts.children[at] ?? null);
+    });
+    while (this.facts.childElementCount > told.length) this.facts.lastChild.remove();
+  }
+}
+
+const CALM_LENGTH = 80;
+
+/** A long text without the brackets at its end, which tell how it was found, and these. */
+const calm = (text) => (text.length > CALM_LENGTH && /^(.+) \(([^()]+)\)$/.exec(text)?.slice(1)) || text;
+
+/** What something is, and for who asks how that was found. */
+class Fact {
+  constructor(key) {
+    this.value = el("span", {});
+    this.found = el("p", {});
+    this.more = el("details", {}, el("summary", {}, "How that was found"), this.found);
+    this.node = el("div", { "data-of": key }, el("dt", {}, key), el("dd", {}, this.value, this.more));
   }
 
-  #fact(key, value) {
-    const known = [...this.facts.children].find((row) => row.dataset.of === key);
-    if (!value && value !== 0) return known?.remove();
-    if (known) return say(known.lastChild, String(value));
-    this.facts.append(el("div", { "data-of": key }, el("dt", {}, key), el("dd", {}, String(value))));
+  draw(value) {
+    const [short, found = ""] = [value].flat();
+    say(this.value, String(short));
+    say(this.found, found);
+    this.more.hidden = !found;
   }
 }
 

@@ -4,7 +4,7 @@ import { deployment, deploymentPath } from "./api.js";
 import { drawn, json } from "./answers.js";
 import { Chat } from "./chat.js";
 import { curl } from "./curl.js";
-import { announce, button, copyButton, el, say } from "./dom.js";
+import { announce, button, copyButton, el, hide, isBusy, say, setBusy } from "./dom.js";
 import { field } from "./fields.js";
 import { KeyField } from "./keys.js";
 import { clear, draw } from "./overlay.js";
@@ -17,7 +17,9 @@ const PREDICT = "/predict";
 
 /** Chosen by what the deployment answers; there is something to ask once it runs. */
 export class Playground {
+  stays = true; // what was typed and answered is there again after a look at the logs
   #run = "";
+  #made = "";
   #parts = {};
 
   constructor(name) {
@@ -36,16 +38,20 @@ export class Playground {
 
   /** Nobody waits any more for what was asked. */
   close() {
-    this.#run = "closed";
     for (const part of Object.values(this.#parts)) part.close();
   }
 
   async #make(isKeyed, run) {
     try {
       const document_ = await deployment.get(this.name, "/openapi.json");
-      if (this.#run === run) this.#show(document_, isKeyed);
+      const made = JSON.stringify([isKeyed, document_]);
+      if (this.#run !== run || made === this.#made) return; // a restart takes nobody's words
+      this.#made = made;
+      this.#show(document_, isKeyed);
     } catch (error) {
-      if (this.#run === run) this.node.replaceChildren(el("p", { class: "problem" }, error.message));
+      if (this.#run !== run) return;
+      this.#made = "";
+      this.node.replaceChildren(el("p", { class: "problem" }, error.message));
     }
   }
 
@@ -107,8 +113,9 @@ class Request {
     const [asked, steering] = [[], []];
     for (const [name, property] of Object.entries(schema.properties)) {
       const about = described(property, parts, required.has(name));
+      about.optional &&= !required.has(name); // null stands for the plural, which is not asked for here
       if (name === plural || about.kind === "none") continue;
-      const first = required.has(name) || name in example;
+      const first = required.has(name) || name in example || name === "stream";
       const one = field(name, about, example[name], first && about.kind === "text");
       this.fields.push(one);
       (first ? asked : steering).push(one.node);
@@ -148,7 +155,7 @@ class Request {
 
   #drawCommand() {
     try {
-      const files = this.forms ? Object.fromEntries(this.fields.filter((one) => one.file).map((one) => [one.name, one.file])) : {};
+      const files = this.forms ? Object.fromEntries(this.fields.filter((one) => one.isFull).map((one) => [one.name, one.filename])) : {};
       say(this.command, curl(deploymentPath(this.name, PREDICT), this.#body(), { files, keyed: Boolean(this.key) }));
     } catch (error) {
       say(this.command, error.message);
@@ -165,9 +172,9 @@ class Request {
 
   async #ask(event) {
     event.preventDefault();
-    this.asking?.abort();
+    if (isBusy(this.send)) return;
     this.asking = new AbortController();
-    this.send.disabled = true;
+    setBusy(this.send, true);
     this.stop.hidden = false;
     clear(this.#image);
     this.#table?.mark([]);
@@ -179,19 +186,28 @@ class Request {
     } catch (error) {
       if (error.name !== "AbortError") this.answer.replaceChildren(el("p", { class: "problem", role: "alert" }, error.message), el("p", { class: "hint" }, error.hint ?? ""));
     }
-    this.send.disabled = false;
-    this.stop.hidden = true;
+    setBusy(this.send, false);
+    hide(this.stop, this.send);
   }
 
   async #whole(body) {
     const began = performance.now();
     const answer = await (await this.#post(body)).json();
     this.#tell(`${seconds((performance.now() - began) / 1000)} in all, ${seconds(answer.inference_time_ms / 1000)} in the model`);
+    const changed = this.#changed(body);
+    const note = changed && el("p", { class: "note" }, `It is of the ${changed} that was there before.`);
     const raw = el("details", {}, el("summary", {}, "As JSON"), json(answer));
-    this.answer.replaceChildren(...drawn(answer.result, body), raw);
+    this.answer.replaceChildren(...[note, ...drawn(answer.result, body), raw].filter(Boolean));
+    if (changed) return;
     const found = Array.isArray(answer.result) ? answer.result.filter((one) => one?.box || one?.mask) : [];
     if (found.length && this.#image) await draw(this.#image, found);
     this.#table?.mark(answer.result?.coordinates ?? []);
+  }
+
+  /** The file or the table that is another than what was asked about, by name. */
+  #changed(body) {
+    const drawnOn = this.fields.filter((one) => one.isFull || one.mark);
+    return drawnOn.find((one) => JSON.stringify(one.read()) !== JSON.stringify(body[one.name]))?.name;
   }
 
   async #stream(body) {

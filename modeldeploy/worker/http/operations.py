@@ -119,7 +119,8 @@ _BINARY: Schema = {"type": "string", "format": "binary"}
 
 
 def _form(about: About, files: Sequence[str]) -> Schema:
-    """The native request's fields, files as parts that may be given again where it may be a list."""
+    """The native request's fields, files as parts. Without the plural of a file, which is that part
+    given again: Swagger UI would send a text in its place beside the file that was chosen."""
     kind = native_request(about.task)
     name = kind.__name__
     if name not in about.schemas.parts:
@@ -131,7 +132,7 @@ def _form(about: About, files: Sequence[str]) -> Schema:
     for one in files:
         parts[one] = _BINARY
     if about.task.many and about.task.many[0] in files:
-        parts[about.task.many[1]] = {"type": "array", "items": _BINARY}
+        del parts[about.task.many[1]]
     return {"type": "object", "properties": parts}
 
 

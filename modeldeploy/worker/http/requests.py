@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from modeldeploy.errors import InvalidRequest, MalformedBody
 from modeldeploy.schema import tasks
@@ -187,7 +187,8 @@ def _hf_input(task: TaskSchema, item: Any, parameters: Struct) -> Any:
 
 def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
     """A form: files as they are, texts as the field's type has them (JSON where it is no text), a
-    list of either where its part comes again. ``file`` is another name of the first field.
+    list of either where its part comes again. ``file`` is another name of the first field. A
+    parameter may be ``null`` where that is its default: Swagger UI sends it so.
 
     Raises:
         InvalidRequest: a part is not what its field takes.
@@ -196,7 +197,12 @@ def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
     if task.media and "file" in parts:
         file = parts.pop("file")
         parts = {several if several and isinstance(file, list) else one: file, **parts}
-    parts = {name: _plain(value) for name, value in parts.items()}
+    unsaid = {field.name for field in fields(task.parameters) if field.default is None}
+    parts = {
+        name: _plain(value)
+        for name, value in parts.items()
+        if value != "null" or name not in unsaid
+    }
     if isinstance(parts.get(several), str | bytes):
         parts[several] = [parts[several]]
     files = {name: value for name, value in parts.items() if _is_file(value)}
@@ -208,7 +214,7 @@ def from_form(task: TaskSchema, parts: dict[str, Any], most: int) -> Asked:
     inputs = [replace(made, **files) for made in asked.inputs]
     if rows:
         inputs = [replace(made, **{one: row}) for made, row in zip(inputs, rows, strict=True)]
-    return Asked(inputs, asked.parameters, asked.many)
+    return Asked(inputs, asked.parameters, asked.many, asked.stream)
 
 
 def _is_file(part: Any) -> bool:

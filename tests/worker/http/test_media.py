@@ -13,7 +13,9 @@ import pytest
 import requests
 
 from modeldeploy import builtin
+from modeldeploy.schema.tasks import TASKS
 from modeldeploy.schema.worker import Limits
+from modeldeploy.worker.http.requests import from_form
 from tests.clients.served import Served, served
 from tests.models import multimodal, vision
 from tests.models.common import encoded
@@ -198,3 +200,10 @@ def test_a_form_holds_one_file_or_several(digits: Served) -> None:
     assert form("/predict", ("image", PICTURE), top_k="many").status_code == 422
     mixed = form("/predict", ("images", PICTURE), images=base64.b64encode(PICTURE).decode())
     assert mixed.status_code == 422
+
+
+def test_a_form_may_want_its_answer_piece_by_piece() -> None:
+    parts = {"text": "What is it?", "image": PICTURE}
+    task = TASKS["image-text-to-text"]
+    assert from_form(task, {**parts, "stream": "true"}, most=1).stream
+    assert not from_form(task, dict(parts), most=1).stream
