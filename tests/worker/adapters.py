@@ -16,6 +16,7 @@ from modeldeploy.schema.computing import Optimize
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.schema.tasks import TASKS, TaskSchema
 from modeldeploy.worker.adapter import Adapter, Source
+from modeldeploy.worker.batching.front import Failure
 from modeldeploy.worker.compute import settling
 from modeldeploy.worker.examples import warm_up
 from modeldeploy.worker.tasks import adapter_of
@@ -84,7 +85,14 @@ def parameters(task: str, /, **fields: Any) -> Any:
 
 
 def predict(adapter: AnyAdapter, one: Any, how: Any) -> Any:
-    """The result for one input, each of its items run alone."""
+    """The result for one input, each of its items run alone.
+
+    Raises:
+        ModelDeployError: the failure of one of them.
+    """
     items = adapter.pre(one, how)
     raws = [raw for item in items for raw in adapter.core([item])]
+    for raw in raws:
+        if isinstance(raw, Failure):
+            raise raw.error
     return adapter.post(raws, one, how)
