@@ -30,7 +30,8 @@ const sessionKey = () => {
 
 async function ask(path, { headers = {}, ...options } = {}) {
   const isOurs = path === "session" || path.startsWith("api/");
-  return checked(await fetch(path, { credentials: "same-origin", ...options, headers: { ...headers, ...(isOurs && sessionKey()) } }));
+  if (isOurs && path !== "session" && !localStorage.getItem(KEY)) throw new Refused(401, { message: "signed out" });
+  return checked(await fetch(path, { credentials: "same-origin", ...options, headers: { ...(isOurs && sessionKey()), ...headers } }));
 }
 
 async function getJson(path, headers) {
@@ -50,8 +51,9 @@ export async function session(ticket) {
 }
 
 export async function signOut() {
-  await ask("session", { method: "DELETE" });
-  localStorage.removeItem(KEY);
+  const headers = sessionKey();
+  localStorage.removeItem(KEY); // first: no tab asks for anything that would be refused
+  await ask("session", { method: "DELETE", headers });
 }
 
 /** Calls `told` when another tab has signed in or out. */
