@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modeldeploy.web import servers
+from modeldeploy.web import connections, servers
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 CHUNKED = b"POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
@@ -91,7 +91,7 @@ async def until_closed(port: int, *sent: bytes) -> tuple[bytes, float]:
 def test_a_connection_that_asks_nothing_is_cut(
     monkeypatch: pytest.MonkeyPatch, after: tuple[bytes, ...]
 ) -> None:
-    monkeypatch.setattr(servers, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(servers, "KEEP_ALIVE_SECONDS", 0.3)
 
     async def story() -> tuple[bytes, float]:
@@ -104,7 +104,7 @@ def test_a_connection_that_asks_nothing_is_cut(
 
 def test_who_asks_again_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by the deadline of the rest of a body that was answered before it came."""
-    monkeypatch.setattr(servers, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
     unread = GET.replace(b"\r\n\r\n", b"\r\ncontent-length: 2\r\n\r\n")
 
     async def story() -> bytes:
@@ -199,7 +199,7 @@ async def ended(app: App, seconds: float = 1) -> None:
 
 @pytest.mark.promise(18, fault="a client that does not read its answer")
 def test_who_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
     app = App()
 
     async def story() -> None:
@@ -216,7 +216,7 @@ def test_who_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_reads_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
 
     async def story() -> int:
         size = 0

@@ -10,7 +10,7 @@ import pytest
 
 from modeldeploy.errors import BodyTooLarge, QueueFull, SlowBody
 from modeldeploy.transport import private_listener
-from modeldeploy.web import incoming, servers
+from modeldeploy.web import connections, incoming, servers
 from modeldeploy.web.incoming import ClientGone
 from modeldeploy.worker.http.exchange import Exchange
 
@@ -69,7 +69,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 def test_a_head_that_never_ends_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(servers, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
 
     async def story() -> bytes:
         path = tmp_path / "s"
