@@ -38,6 +38,8 @@ class Calls:
         self._state, self._adapter, self._front = state, adapter, front
         self._one = threading.Lock()  # measures at a time
         self._threads = 0  # for which it is settled
+        self._file_read: Path | None = None
+        self._known: Found | None = None  # of that file
 
     def recall(self) -> Found | None:
         """Use what was measured before, if there is such.
@@ -45,12 +47,12 @@ class Calls:
         Raises:
             CancelledError: the deployment is ending.
         """
-        file = self._file()
-        found = _read(file) if file else None
-        if found:
-            use(self._adapter, self._front, found)
-            log.info("calls are %s", self._front.calls)
-        return found
+        if (file := self._file()) != self._file_read:
+            self._file_read, self._known = file, _read(file) if file else None
+            if self._known:
+                use(self._adapter, self._front, self._known)
+                log.info("calls are %s", self._front.calls)
+        return self._known
 
     def settle(self) -> None:
         """Use what was measured before in a calm moment, or where there is none now; else measure it.
@@ -92,7 +94,8 @@ class Calls:
         log.info("calls are %s", self._front.calls)
         is_calm = self._front.busy_seconds == busy  # requests meanwhile disturb what is measured
         if found and file and file == self._file():  # else it was of another number of threads
-            _write(file, replace(found, calm=is_calm))
+            self._known = replace(found, calm=is_calm)
+            _write(file, self._known)
 
     def _is_calm(self) -> bool:
         """Whether nobody asks for a while."""
