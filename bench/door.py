@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -24,9 +25,11 @@ BODY = json.dumps({"text": "so many bytes"}).encode()
 TENSORS = json.dumps(
     {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["so many bytes"]}]}
 ).encode()
-
-
 EMBEDDINGS = json.dumps({"model": "m", "input": "so many bytes"}).encode()
+
+
+def is_healthy(url: str) -> bool:
+    return get(url)[0] == 200
 
 
 def ask(port: int, path: str, body: bytes, clients: int) -> load.Measured:
@@ -86,7 +89,7 @@ def main() -> None:
             encoder = tiny.sentence_encoder(Path(folder) / "encoder", "mean")
             tiny_port = instance.deploy(str(encoder), "--name", "m", "--threads", "1")["port"]
             for name in ("e", "m"):
-                eventually(lambda: get(f"{instance.front}/deployments/{name}/health")[0] == 200)  # noqa: B023
+                eventually(partial(is_healthy, f"{instance.front}/deployments/{name}/health"))
             measure(ways(instance, port, tiny_port), asked.rounds, asked.clients)
         finally:
             instance.close()
