@@ -163,11 +163,14 @@ class _Improvement:
             self._tell()
             return
         if is_urgent:  # of its speed the example tells too little to be kept
-            if self._try(graph, self._examples()):
+            is_other = self._try(graph, self._examples())
+            self._tell()
+            if is_other:
                 self._settle_calls()
             traffic.enough.wait()
         is_other = self._try(graph, [*self._examples(), *traffic.latest()])
         graph_cache.write_note(place, self._found[form].note)
+        self._tell()
         if is_other:
             self._settle_calls()
 
@@ -204,7 +207,6 @@ class _Improvement:
         is_best, runs = self._best is self._found[stored.form], self._adapter.graph is graph
         if is_best != runs:
             self._front.between(lambda: self._adapter.run_on(graph if is_best else None)).result()
-        self._tell()
         return is_best != runs
 
     def _examples(self) -> list[list[Item]]:

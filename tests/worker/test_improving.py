@@ -140,7 +140,7 @@ def test_a_graph_that_was_asked_for_is_there_at_once_whatever_its_speed(
     adapter: Any = loaded(model, TASK)
     expected = adapter.core(_items(adapter))[0]
     spec = _spec(model, backend="onnx", optimize_after=1e9)
-    found = _served(spec, adapter, lambda: adapter.graph is not None, asked=False)
+    found = _served(spec, adapter, lambda: "ONNX" in adapter.runs.get("graph", ""), asked=False)
     assert np.allclose(found[-1][0], expected, atol=1e-4)
     assert adapter.runs["graph"].startswith("ONNX Runtime")
     assert "0.5 times torch's speed" in adapter.runs["graph"]
@@ -272,7 +272,7 @@ def test_calls_are_measured_again_once_a_graph_runs(
     monkeypatch.setattr(Calls, "settle", lambda self: measured.append(adapter.graph is not None))
     monkeypatch.setattr(Calls, "follow", lambda self: None)
     spec = _spec(model, optimize="close")
-    _served(spec, adapter, lambda: len(forms.known(spec, adapter)) == 2)
+    _served(spec, adapter, lambda: len(forms.known(spec, adapter)) == 2 and len(measured) >= times)
     assert measured == [False, True, True][:times]
 
 
