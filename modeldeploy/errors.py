@@ -222,6 +222,10 @@ class DaemonSilent(DaemonUnreachable):
     """It is there and says nothing: it was stopped, or it hangs."""
 
 
+class DaemonElsewhere(DaemonUnreachable):
+    """It is in another container, out of reach of signals."""
+
+
 class DeploymentFailed(ModelDeployError):
     """A deployment that ended in FAILED; the message is its cause."""
 

@@ -12,7 +12,6 @@ from modeldeploy.client.launch import (
     hub_access,
     hub_pipe,
     supervisor_command,
-    supervisor_pid,
 )
 from modeldeploy.client.wire import failure
 
@@ -24,5 +23,4 @@ __all__ = [
     "hub_access",
     "hub_pipe",
     "supervisor_command",
-    "supervisor_pid",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import subprocess
@@ -17,7 +16,7 @@ from modeldeploy import __version__
 from modeldeploy import settings as settings_table
 from modeldeploy.client.api import Client
 from modeldeploy.errors import DaemonSilent, DaemonUnreachable
-from modeldeploy.paths import Paths, private_open
+from modeldeploy.paths import private_open
 from modeldeploy.schema.control import DaemonStatus
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
@@ -25,7 +24,6 @@ from modeldeploy.settings import Settings
 START_SECONDS = 20.0
 _LOST_RACE_SECONDS = 1.0
 _LAST_LINES = 12
-_LONGEST_PID = 32
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)\Z")
 
 
@@ -81,23 +79,6 @@ def ensure_running(settings: Settings) -> Client:
 def connect(settings: Settings | None = None) -> Client:
     """For programs: a client of the user's supervisor, started if need be."""
     return ensure_running(settings or settings_table.load())
-
-
-def supervisor_pid(paths: Paths) -> int | None:
-    """The process that holds the home's lock, whether it answers or not; 0 where it has not said yet
-    who it is, None where there is none."""
-    try:
-        fd = os.open(paths.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        said = os.pread(fd, _LONGEST_PID, 0).strip()
-        return int(said) if said.isdigit() else 0
-    finally:
-        os.close(fd)
-    return None
 
 
 def _status(client: Client) -> DaemonStatus | None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
+from modeldeploy.lockfile import pid_namespace
+
 _POLL_SECONDS = 0.2
 _WAIT_SECONDS = 0.01
 _HAS_PROC = Path("/proc/self/stat").exists()
@@ -39,12 +41,6 @@ def _boot_id() -> str:
     return str(int(psutil.boot_time()))
 
 
-def _pid_namespace() -> str:
-    with contextlib.suppress(OSError):
-        return str(Path("/proc/self/ns/pid").readlink())
-    return ""
-
-
 def _start(pid: int) -> float | None:
     """When the process started, or None when there is none or it is a zombie."""
     if _HAS_PROC:
@@ -64,7 +60,7 @@ def _start(pid: int) -> float | None:
 def identify(pid: int) -> Identity | None:
     """The identity of a live process, or None."""
     start = _start(pid)
-    return None if start is None else Identity(pid, start, _boot_id(), _pid_namespace())
+    return None if start is None else Identity(pid, start, _boot_id(), pid_namespace())
 
 
 def is_alive(identity: Identity) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from modeldeploy import paths
+from modeldeploy import lockfile, paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
 from modeldeploy.engines.template import TemplateEngine
@@ -55,7 +55,7 @@ class Lock:
             os.close(fd)
             raise AlreadyRunning(str(self._file)) from error
         os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        os.write(fd, lockfile.introduction())
         return fd
 
     def keep(self) -> None:

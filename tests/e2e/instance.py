@@ -163,6 +163,10 @@ class Instance:
         """Every live worker, known to a supervisor or not."""
         return [one for one in self.processes() if "modeldeploy.worker" in one.info["cmdline"]]
 
+    def supervisors(self) -> list[psutil.Process]:
+        """Every live supervisor, whether it answers or not."""
+        return [one for one in self.processes() if "modeldeploy.supervisor" in one.info["cmdline"]]
+
     def processes(self) -> list[psutil.Process]:
         """Every live process that belongs to this home."""
         return [

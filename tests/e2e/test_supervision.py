@@ -162,7 +162,7 @@ def test_twenty_deploys_of_one_name_make_one_deployment(
             assert json.loads(out)["error"]["code"] == "name_taken"
     assert sorted(codes) == [0] + [1] * 19
     assert instance.names() == ["one"]
-    supervisors = [p for p in instance.processes() if "modeldeploy.supervisor" in p.cmdline()]
+    supervisors = instance.supervisors()
     workers = [p for p in instance.processes() if "modeldeploy.worker" in p.cmdline()]
     assert (len(supervisors), len(workers)) == (1, 1)
 

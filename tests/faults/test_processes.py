@@ -183,7 +183,7 @@ def test_what_a_dead_supervisor_left_blocks_nobody(pair: Pair) -> None:
     assert [starter.wait(60) for starter in starters] == [0] * 6
     for starter in starters:
         starter.communicate()
-    supervisors = [p for p in instance.processes() if "modeldeploy.supervisor" in p.cmdline()]
+    supervisors = instance.supervisors()
     eventually(lambda: sum(p.is_running() for p in supervisors) == 1)
     assert pair.pid() != old
     assert pair.pid("bystander") == kept, "it was not adopted"
