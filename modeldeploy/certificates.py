@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modeldeploy.errors import InvalidCertificate
 
+_LARGEST = 1024 * 1024
 _NOT_YET, _EXPIRED = 9, 10  # X509_V_ERR_*
 # Python's own choice. uvicorn's default is older.
 CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:!aNULL:!SHA1"
@@ -32,13 +34,11 @@ def examine(certfile: str, keyfile: str) -> Certificate:
         InvalidCertificate: unreadable, not a pair, with a passphrase, expired or not valid yet.
     """
     for what, file in (("certificate", certfile), ("key", keyfile)):
-        try:
-            Path(file).read_bytes()
-        except OSError as error:
+        if refused := _refusal(Path(file)):
             raise InvalidCertificate(
-                f"the {what} {file} cannot be read: {error.strerror}",
+                f"the {what} {file} cannot be read: {refused}",
                 hint="give --ssl-certfile and --ssl-keyfile files that this user can read",
-            ) from error
+            )
     try:
         told = _handshake(_server(certfile, keyfile), _client(certfile))
     except ssl.SSLCertVerificationError as error:
@@ -51,6 +51,22 @@ def examine(certfile: str, keyfile: str) -> Certificate:
         ) from error
     names = frozenset(name.lower() for _, name in told.get("subjectAltName", ()) if "*" not in name)
     return Certificate(names, ssl.cert_time_to_seconds(told["notAfter"]))
+
+
+def _refusal(file: Path) -> str:
+    """Why it cannot be read, or nothing: a pipe or a device might never end."""
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return "it is no file"
+        if found.st_size > _LARGEST:
+            return f"it has {found.st_size:,} bytes"
+        file.read_bytes()
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:  # no path can be that
+        return str(error)
+    return ""
 
 
 def _server(certfile: str, keyfile: str) -> ssl.SSLContext:

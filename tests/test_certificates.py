@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -45,9 +46,33 @@ def _junk(folder: Path) -> tuple[Path, Path]:
     return cert, key
 
 
+def _pipe(folder: Path) -> tuple[Path, Path]:
+    cert, _ = pair(folder)
+    os.mkfifo(folder / "pipe")
+    return cert, folder / "pipe"
+
+
+def _endless(folder: Path) -> tuple[Path, Path]:
+    return Path("/dev/zero"), pair(folder)[1]
+
+
+def _no_path(folder: Path) -> tuple[Path, Path]:
+    return Path("a\0b"), pair(folder)[1]
+
+
+def _huge(folder: Path) -> tuple[Path, Path]:
+    cert, key = pair(folder)
+    os.truncate(cert, 2**31)
+    return cert, key
+
+
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
+        (_pipe, "it is no file"),
+        (_endless, "it is no file"),
+        (_no_path, "cannot be read"),
+        (_huge, "2,147,483,648 bytes"),
         (_missing, "cannot be read"),
         (_strangers, "not a pair"),
         (expired, "has expired"),

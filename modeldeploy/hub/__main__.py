@@ -6,6 +6,7 @@ What it had received by then stays in ``*.partial`` files, and the next fetch go
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -33,11 +34,13 @@ from modeldeploy.schema.problem import Problem
 
 DONE, FAILED, ABANDONED = 0, 1, 3
 _TRACEBACK_LINES = 8
+_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main(limits: Limits | None = None) -> NoReturn:
     """Answer the request on standard input and end: 0 after ``done``, 1 after ``failed``, 3 without
     a last word when nobody is there to hear it."""
+    _die_with_whoever_asked()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # ends at once, whatever was inherited
     redact = Redactor()
@@ -47,6 +50,12 @@ def main(limits: Limits | None = None) -> NoReturn:
         _end(wire, _answer(sys.stdin.buffer, wire, redact, limits or from_environ()))
     except BrokenPipeError:
         os._exit(ABANDONED)
+
+
+def _die_with_whoever_asked() -> None:
+    """Also when we are stopped and see nothing end: where the kernel does that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _claim_stdout() -> int:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from modeldeploy import extras
 from modeldeploy.errors import ModelNotFound, UnsupportedModel
-from modeldeploy.hub import adapters, config, fit, select, tasks
+from modeldeploy.hub import adapters, config, fit, select, tasks, untrusted
 from modeldeploy.hub.adapters import Companion
 from modeldeploy.hub.verify import CHUNK
 from modeldeploy.hub.vocoders import FOLDER, vocoder_of
@@ -41,7 +41,7 @@ def resolve(
     if adapters.is_adapter(names):
         return _adapter(root, names, spec, companion)
     select.require_config(names)
-    settings = config.read((root / select.CONFIG).read_bytes())
+    settings = config.read(untrusted.content(root / select.CONFIG))
     task = tasks.decide(spec, _card_tag(root), settings, names)
     chosen = _select(root, names, settings, spec)
     fit.check_memory(_size(root, chosen.weights), spec.device)
@@ -101,7 +101,7 @@ def _sha256(file: Path) -> str:
 def _adapter(
     root: Path, names: list[str], spec: Spec, companion: Companion | None
 ) -> ResolvedModel:
-    adapter = adapters.read((root / adapters.CONFIG).read_bytes())
+    adapter = adapters.read(untrusted.content(root / adapters.CONFIG))
     extras.require("peft", "an adapter")
     weights = adapters.weights(names, allow_pickle=spec.allow_pickle)
     _refuse_pointer(root / weights)
@@ -153,7 +153,7 @@ def _select(
     entry = select.weights_entry(names, allow_pickle=spec.allow_pickle)
     weights = [entry]
     if select.is_index(entry):
-        weights = select.shards(entry, (root / entry).read_bytes(), names)
+        weights = select.shards(entry, untrusted.content(root / entry), names)
     for name in weights:
         _refuse_pointer(root / name)
     return select.select(names, entry, weights, spec)
@@ -173,7 +173,11 @@ def _refuse_pointer(weights: Path) -> None:
 
 def _card_tag(root: Path) -> str | None:
     card = root / "README.md"
-    return tasks.tag_of_card(card.read_text("utf-8", "replace")) if card.is_file() else None
+    return (
+        tasks.tag_of_card(untrusted.content(card).decode("utf-8", "replace"))
+        if card.is_file()
+        else None
+    )
 
 
 def _size(root: Path, names: list[str]) -> int:

@@ -25,7 +25,7 @@ from modeldeploy.errors import (
     NoNetwork,
     UnsupportedModel,
 )
-from modeldeploy.hub import adapters, config, environment, fit, record, select, tasks
+from modeldeploy.hub import adapters, config, environment, fit, record, select, tasks, untrusted
 from modeldeploy.hub.adapters import Companion
 from modeldeploy.hub.layout import RepoCache
 from modeldeploy.hub.limits import Limits
@@ -276,6 +276,8 @@ class RemoteFetch:
 
     def _have(self, shelf: Shelf, names: list[str]) -> None:
         """Have the few small files that decide what else is needed."""
+        for name in names:
+            untrusted.refuse_larger(name, shelf.listing.size_of([name]))
         missing = shelf.missing(names, lambda _done, _total: None)
         self._download(shelf, missing, lambda: None)
 

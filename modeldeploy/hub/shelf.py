@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modeldeploy.hub import untrusted
 from modeldeploy.hub.layout import RepoCache
 from modeldeploy.hub.listing import Listing, RepoFile
 from modeldeploy.hub.meter import Meter
@@ -57,7 +58,7 @@ class Shelf:
         return self.cache.snapshot(self.listing.commit)
 
     def read(self, name: str) -> bytes:
-        return self._blob(self.listing.files[name]).read_bytes()
+        return untrusted.content(self._blob(self.listing.files[name]))
 
     def bytes_to_come(self, files: Iterable[RepoFile]) -> int:
         """Bytes that ``files`` still need on the disk, beside what is begun."""

@@ -38,7 +38,10 @@ from modeldeploy.supervisor.workers import Found, Worker, look_for
 log = logging.getLogger(__name__)
 
 _RETRY_WRITE_SECONDS = 1.0
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+# What the machine may have again: disk, memory, processes and threads, open files.
+_SHORT = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
+)
 _RETIRE_POLL_SECONDS = 0.02
 _PORT_POLL_SECONDS = 0.1
 
@@ -284,7 +287,7 @@ class Actor:
     def _not_performed(self, action: Action, error: ModelDeployError | OSError) -> None:
         if isinstance(error, StateNotWritten):
             raise error
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:  # it is tried again
+        if isinstance(error, OSError) and error.errno in _SHORT:  # it is tried again
             raise StateNotWritten(f"{action.value}: {error}") from error
         log.warning("%s: %s failed: %s", self.record.name, action.value, error)
         self._act_failed(error)

@@ -68,7 +68,7 @@ class Copies:
         return found
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob(f"*{_ENDING}"))
+        return sorted(one for one in self._folder.glob(f"*{_ENDING}") if one.is_file())
 
     def write(self, name: str, row: Row) -> None:
         """It need not be durable, for what it is a copy of is; where it fails the one before stays."""
@@ -89,7 +89,7 @@ class Copies:
         Raises:
             OSError: it may still be there.
         """
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             self._file(name).unlink()
             paths.sync(self._folder)
 

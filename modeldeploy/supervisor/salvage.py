@@ -4,6 +4,7 @@ is kept for whoever wants to look."""
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import sqlite3
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from modeldeploy import paths
 from modeldeploy.supervisor.copies import Row, name_of, seal
 from modeldeploy.supervisor.migrations import MIGRATIONS, SEALED
+
+log = logging.getLogger(__name__)
 
 _BESIDE = ("-journal", "-wal", "-shm")
 _BESIDE_ENDING = re.compile(rf"({'|'.join(_BESIDE)})\Z")
@@ -121,15 +124,21 @@ def what_is_left(file: Path) -> dict[str, Row]:
 
 
 def images(file: Path) -> dict[str, bytes]:
-    """The file and what SQLite keeps beside it, by their endings, before SQLite touches them.
+    """The file and what SQLite keeps beside it, by their endings, before SQLite touches them. What lies
+    beside it and is no file is put away: SQLite would wait for it, or fail.
 
     Raises:
         OSError: they cannot be read now.
     """
     found = {}
     for ending in ("", *_BESIDE):
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            found[ending] = Path(f"{file}{ending}").read_bytes()
+        one = Path(f"{file}{ending}")
+        if one.is_file():
+            found[ending] = one.read_bytes()
+        elif ending and one.exists():
+            aside = _unused(one)
+            one.rename(aside)
+            log.warning("%s is no file: it is at %s now", one, aside)
     return found
 
 

@@ -21,6 +21,9 @@ from modeldeploy.supervisor.salvage import Damaged
 
 log = logging.getLogger(__name__)
 
+# Of somebody else's lock on the file, while the supervisor does nothing else; it tries again later.
+_BUSY_MILLISECONDS = 200
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -82,6 +85,7 @@ class Store:
             salvage.records(db, version)
             db.execute("PRAGMA journal_mode=TRUNCATE")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
             for number in range(version + 1, len(MIGRATIONS) + 1):
                 _step(db, number, [])
             rows = salvage.records(db, len(MIGRATIONS))
@@ -207,7 +211,7 @@ class Store:
     def _not_written(self, error: Exception) -> StateNotWritten:
         return StateNotWritten(
             f"the state could not be written to {self.file}: {error}",
-            hint="free some disk space and try again; nothing was changed",
+            hint="nothing was changed; see whether the disk is full, or another program has the file open",
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import signal
@@ -102,7 +103,11 @@ class Worker:
         self._ordering: asyncio.Future[bool] | None = None
         # First, for where files are short it fails, and nothing else must be left then.
         self._stop_watching = processes.watch(record.identity, self._ended)
-        self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
+        try:
+            self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
+        except RuntimeError as error:  # the system has no thread for us
+            self._stop_watching()
+            raise OSError(errno.EAGAIN, str(error)) from error
         self._memory = MemoryWatch(record.identity, memory) if memory else None
 
     @classmethod

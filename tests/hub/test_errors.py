@@ -145,6 +145,7 @@ UNSERVED: dict[str, tuple[dict[str, bytes], str]] = {
     "diffusers": ({"model_index.json": b"{}"}, "diffusers"),
     "no weights": ({"config.json": config()}, "no weights"),
     "variant": ({"config.json": config(), "model.fp16.safetensors": noise(9)}, "named"),
+    "config is huge": ({"config.json": b" " * (2**26 + 1)}, "67,108,865 bytes"),
     "config is a list": (files({"config.json": b"[]"}), "config.json"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import types
 from pathlib import Path
@@ -176,3 +177,14 @@ def test_an_embedded_model_that_there_is_not() -> None:
         local.resolve(BuiltinModel("two"), Spec(model_id="builtin/two", cache_dir="/x"))
     assert caught.value.code == "model_not_found"
     assert "builtin/one" in caught.value.hint
+
+
+@pytest.mark.promise(15, fault="a config.json of two gigabytes, most of them a hole")
+def test_what_describes_a_model_is_read_only_where_it_is_no_larger_than_that(
+    tmp_path: Path,
+) -> None:
+    root = write(tmp_path, files())
+    os.truncate(root / "config.json", 2**31)
+    error = refused(root)
+    assert error.code == "unsupported_model"
+    assert "its config.json has 2,147,483,648 bytes" in error.message

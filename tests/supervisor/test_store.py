@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,4 +110,41 @@ def test_a_write_that_fails_changes_nothing_and_says_so(file: Path) -> None:
     with pytest.raises(StateNotWritten, match="full"):
         store.save(big)
     assert [r.name for r in store.records()] == ["a"]
+    store.close()
+
+
+@pytest.mark.parametrize("beside", [".copies/x.record", "-journal", "-wal"])
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+@pytest.mark.promise(10, fault="directories and pipes lie where the state's own files belong")
+def test_what_is_no_file_blocks_no_start(
+    file: Path, beside: str, put: Callable[[Path], None]
+) -> None:
+    store = Store(file)
+    store.save(record("a"))
+    store.close()
+    place = Path(f"{file}{beside}")
+    place.unlink(missing_ok=True)
+    put(place)
+    store = Store(file)
+    store.save(record("x"))
+    store.delete("a")
+    store.delete("x")
+    assert (store.records(), store.set_aside) == ([], None)
+    store.close()
+
+
+@pytest.mark.promise(10, fault="another program reads the state file for as long as it likes")
+def test_who_reads_the_file_holds_nobody_up_for_long(file: Path) -> None:
+    store = Store(file)
+    store.save(record("a"))
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM deployments").fetchall()
+        (milliseconds,) = store._db.execute("PRAGMA busy_timeout").fetchone()
+        assert milliseconds < 1000, "all commands wait meanwhile"
+        with pytest.raises(StateNotWritten, match="locked"):
+            store.save(record("b"))
+        assert [one.name for one in store.records()] == ["a"]
+    store.save(record("b"))
+    assert [one.name for one in store.records()] == ["a", "b"]
     store.close()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,10 @@ class Engine:
         return full() if self._fails else Process()
 
 
+def no_thread(*_: object) -> Any:
+    raise RuntimeError("can't start new thread")  # CPython's words, and its kind of error
+
+
 @pytest.mark.parametrize("short", [None, (os, "pipe"), (workers, "_write"), (processes, "watch")])
 def test_nothing_is_left_of_a_worker_that_could_not_be_started(
     short: tuple[Any, str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,3 +95,22 @@ def test_an_orphan_answers_what_it_has_when_the_supervisor_ends(
         asyncio.run(story())
         assert process.stdout.read() == b"answered\n"
     assert not left.exists()
+
+
+@pytest.mark.promise(2, fault="the system has no thread for the one who would hear the worker")
+def test_a_worker_that_nobody_can_hear_is_none_and_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = paths.locate(str(tmp_path / "h")).make()
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+
+    async def story() -> None:
+        reserved = PortPool(20000, 60000).reserve_any(None, ())
+        spec = worker_spec(tmp_path, "echo", reserved.port)
+        with pytest.raises(OSError, match="can't start new thread") as raised:
+            await Worker.start(Engine(fails=False), spec, 1, reserved, where, lambda _: None, None)
+        assert raised.value.errno == errno.EAGAIN
+        reserved.close()
+
+    asyncio.run(story())
+    assert list(where.run.iterdir()) == []
