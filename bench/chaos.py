@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import sys
 
-from bench import results
+from bench import ending, results
 from tests.faults.chaos import Chaos, chaos
 
 RESULT = results.FOLDER / "chaos.json"
@@ -27,6 +27,7 @@ def found(one: Chaos, seconds: float, seed: int) -> dict[str, object]:
 
 
 def main(seconds: str = "600", seed: str = "") -> None:
+    ending.heed()
     number = int(seed) if seed else random.SystemRandom().randrange(2**32)
     print(f"chaos for {seconds} s, seed {number}", flush=True)
     with chaos(number) as one:

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from bench import workload
+from bench import ending, workload
 from bench.deployed import requests, settle
 from tests.e2e.instance import Instance, post
 
@@ -29,6 +29,7 @@ pipeline("feature-extraction", model={model!r}, device="cpu")("a text")
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds

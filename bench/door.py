@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench import ending
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, eventually, get
 from tests.models import tiny
@@ -75,6 +76,7 @@ def measure(asked_ways: dict[str, tuple[int, str, bytes]], rounds: int, counts: 
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)

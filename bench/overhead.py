@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import workload
+from bench import ending, workload
 from modeldeploy.client import load
 from tests.e2e.instance import eventually, free_ports, get
 from tests.worker.live import live_worker
@@ -147,6 +147,7 @@ def _heard(link: socket.socket, begun: float) -> tuple[float, bytes]:
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()

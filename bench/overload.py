@@ -23,7 +23,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import deployed, results, workload
+from bench import deployed, ending, results, workload
 from modeldeploy.client import load
 from tests.e2e.instance import Instance
 
@@ -159,6 +159,7 @@ async def _round(port: int, wire: list[bytes]) -> dict[str, float]:
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()

@@ -10,13 +10,14 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from bench import results, workload
+from bench import ending, results, workload
 from bench.deployed import requests, settle, together
 from bench.peers.measuring import Alone
 from tests.e2e.instance import Instance
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=8, help="of each deployment")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import results, workload
+from bench import ending, results, workload
 from bench.deployed import requests, settle
 from bench.peers.measuring import Alone
 from modeldeploy.client import load
@@ -137,6 +137,7 @@ CURVES: dict[str, Callable[[Path, float], Curve]] = {
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("curves", nargs="*", choices=list(CURVES), default=list(CURVES))
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from bench import workload
+from bench import ending, workload
 from bench.aside import Aside
 from bench.deployed import requests, settle
 from modeldeploy.client import load
@@ -81,6 +81,7 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="*", default=list(workload.MODELS))
     parser.add_argument("--rounds", type=int, default=3)

@@ -20,7 +20,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
-from bench import deployed
+from bench import deployed, ending
 from bench.aside import Aside
 from bench.stream import Streamed, stream
 from modeldeploy.client import load
@@ -143,6 +143,7 @@ def _round(generate: Aside, port: int, turn: int) -> dict[str, float]:
 
 
 def main() -> None:
+    ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")

@@ -7,13 +7,12 @@ another and slow drifts of the machine meet all alike. ``python -m bench.peers -
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import results, workload
+from bench import ending, results, workload
 from bench.peers import chat, install, report
 from bench.peers.catalog import PEERS, Job
 from bench.peers.measuring import Alone, Case, Taken, turn
@@ -33,8 +32,8 @@ _MANY = [Case("1 x 512", 1, 512), Case("4 x 64", 4, 64)]
 
 
 def main() -> None:
+    ending.heed()
     asked = _arguments()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as folder:
         for kind in asked.workload:
             found = measure(kind, asked, Path(folder) / kind)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import results
+from bench import ending, results
 from bench.soak import clients, samples
 from modeldeploy.errors import ModelDeployError
 from tests.e2e.instance import Instance, eventually, post
@@ -177,6 +177,7 @@ def _report(found: dict[str, dict[str, dict[str, float]]]) -> str:
 
 
 def main(minutes: str = "60") -> None:
+    ending.heed()
     with tempfile.TemporaryDirectory(prefix="md-") as folder:
         soak = Soak(Path(folder))
         try:
