@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from modeldeploy.errors import InvalidRequest, MalformedBody, QueueFull, UnsupportedMediaType
+from modeldeploy.errors import InvalidRequest, MalformedBody, UnsupportedMediaType
 from modeldeploy.gateway.visit import Visit
 from modeldeploy.web.forms import form_text
+from modeldeploy.web.room import Room
 
 _JSON, _FORM = "application/json", "multipart/form-data"
 _BODIES_HELD = 8  # times the largest body
@@ -28,7 +29,7 @@ class Bodies:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held = 0
+        self.room = Room(_BODIES_HELD * limit, lambda: _RETRY_SECONDS)
 
     @contextlib.asynccontextmanager
     async def read(self, visit: Visit) -> AsyncIterator[tuple[bytes, str]]:
@@ -44,30 +45,20 @@ class Bodies:
                 f"the content type is {kind[:100]!r}", hint=f"send {_JSON}, or {_FORM} with a file"
             )
         try:
-            raw = await visit.body(self._limit, self._hold)
+            raw = await visit.body(self._limit, self.room)
             yield raw, _of_json(raw) if kind == _JSON else await self._of_form(visit, raw)
         finally:
-            self._held -= visit.held
+            self.room.leave(visit, visit.held)
 
     async def _of_form(self, visit: Visit, raw: bytes) -> str:
-        self._hold(len(raw))  # its parts are copies, for as long as it is read
+        self.room.take(visit, len(raw))  # its parts are copies, for as long as it is read
         try:
             model = await form_text(visit, raw, self._limit, "model")
         finally:
-            self._held -= len(raw)
+            self.room.leave(visit, len(raw))
         if model is None:
             raise InvalidRequest("model: the form does not name one", hint="GET /v1/models")
         return model
-
-    def _hold(self, count: int) -> None:
-        if self._held + count > _BODIES_HELD * self._limit:
-            error = QueueFull(
-                "the bodies of the requests that are here take too much memory",
-                hint="try again after the seconds named in Retry-After",
-            )
-            error.retry_after = _RETRY_SECONDS
-            raise error
-        self._held += count
 
 
 def _of_json(raw: bytes) -> str:

@@ -113,6 +113,8 @@ def _is_there(log: Path, place: Place) -> bool:
     for path in _paths(log):
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             if _inode(file) == place.inode:
+                if place.offset > file.seek(0, os.SEEK_END):
+                    return False
                 file.seek(max(0, place.offset - _TAIL_BYTES))
                 before = file.read(place.offset - file.tell())
                 line = before[before.rfind(b"\n", 0, -1) + 1 :]

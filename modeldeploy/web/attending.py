@@ -34,10 +34,11 @@ class Attending:
         self._watch: asyncio.Future[None] | None = None
         self._why: Exception | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Attending:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._timer = self._loop.call_soon(self._wait)
+        return self
 
     def _wait(self) -> None:
         self._ends = self._loop.time() + self._seconds
@@ -54,12 +55,13 @@ class Attending:
 
     def _has_left(self, watch: asyncio.Future[None]) -> None:
         if not watch.cancelled():
-            self._end(self._left())
+            self.end(self._left())
 
     def _over(self) -> None:
-        self._end(self._late())
+        self.end(self._late())
 
-    def _end(self, why: Exception) -> None:
+    def end(self, why: Exception) -> None:
+        """Cancel what is done within, now, and have ``why`` raised."""
         if self._why is None and self._task:
             self._why = why
             self._task.cancel()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol, runtime_checkable
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -61,7 +62,8 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
         else:
             self._framing_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self.transport.is_closing():
             return
         if self._timer is None and (self._in_head or self._is_idle()):
@@ -70,6 +72,33 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("The request's head is too large.")
         elif self._framing_bytes > MAX_HEAD_BYTES + len(data):
             self.send_400_response("The framing of the request's body is too large.")
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn does, but that who asks for another protocol (``Upgrade``) is answered as if he had
+        not: a server may ignore that (RFC 9110, 7.8). The parser stops behind such a head, and takes the
+        body for what is not HTTP any more; so another one begins there, with a head that does not ask."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserError:
+                self.logger.warning("what came is not HTTP")
+                self.send_400_response("Invalid HTTP request received.")
+            except HttpParserUpgrade as upgrade:
+                if self.parser.get_method() == b"CONNECT":
+                    self.send_400_response("This is no proxy.")
+                    return
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                continue
+            return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was parsed last."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % one for one in self.headers if one[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -83,6 +112,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_came()
+        if self.parser.should_upgrade():
+            return  # it comes again
         if len(self.pipeline) >= MOST_PIPELINED:
             raise TooManyRequests  # which the parser makes a bad request of
         super().on_headers_complete()
@@ -102,6 +133,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._framing_bytes = 0
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         if self._is_idle():  # it was answered before it was all here
             self._head_came()

@@ -67,7 +67,7 @@ async def _form(request: Incoming, raw: bytes, limit: int) -> AsyncIterator[Form
     parser.spool_max_size = limit  # it is in memory already
     try:
         form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, KeyError) as error:
+    except (MultiPartException, UnicodeError, KeyError) as error:
         raise MalformedBody(f"the body is not a form: {error}") from error
     try:
         yield form

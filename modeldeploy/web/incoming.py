@@ -11,14 +11,13 @@ from starlette.types import Receive, Scope
 
 from modeldeploy.errors import BodyTooLarge, MalformedBody, SlowBody, UnsupportedMediaType
 from modeldeploy.web.attending import Attending
+from modeldeploy.web.room import Room
 
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _BODY_SECONDS = 30.0
 # The system's own numbers would cost a call of it, and with it Python's lock.
 _numbers = random.Random()  # noqa: S311  # for names, not secrets
 os.register_at_fork(after_in_child=_numbers.seed)
-
-Hold = Callable[[int], None]  # told of bytes before they are kept; it may refuse them
 
 
 class ClientGone(Exception):
@@ -27,7 +26,7 @@ class ClientGone(Exception):
 
 class Incoming:
     """``request_id`` is the one that the client gave (``X-Request-Id``), or a fresh one; ``held`` are
-    the bytes of its body that are here."""
+    the bytes that it has brought, and that are here."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -52,12 +51,13 @@ class Incoming:
         given = self.headers(b"content-type")
         return given[0].partition(b";")[0].strip().lower().decode("latin-1") if given else ""
 
-    async def body(self, limit: int, hold: Hold = lambda count: None) -> bytes:
-        """The whole body, refused before it is buffered where it is too large; ``hold`` may refuse it
-        on the way.
+    async def body(self, limit: int, room: Room | None = None) -> bytes:
+        """The whole body, refused before it is buffered where it is too large, or on the way where there
+        is no ``room`` for it.
 
         Raises:
-            BodyTooLarge, SlowBody, MalformedBody, ClientGone; UnsupportedMediaType: it is packed.
+            BodyTooLarge, SlowBody, MalformedBody, QueueFull, ClientGone; UnsupportedMediaType: it is
+                packed.
         """
         for value in self.headers(b"content-encoding"):
             if value.strip().lower() not in {b"", b"identity"}:
@@ -66,8 +66,15 @@ class Incoming:
                     hint="send it as it is, not compressed",
                 )
         self.check_length(limit)
-        with body_deadline():
-            return await self._receive_all(limit, hold)
+        with body_deadline() as deadline:
+            if room is None:
+                return await self._receive_all(limit)
+            try:
+                return await self._receive_all(
+                    limit, lambda count: room.take(self, count, deadline)
+                )
+            finally:
+                room.came(self)
 
     def check_length(self, limit: int) -> None:
         """
@@ -80,7 +87,9 @@ class Incoming:
             if int(value) > limit:
                 raise too_large(limit)
 
-    async def _receive_all(self, limit: int, hold: Hold) -> bytes:
+    async def _receive_all(
+        self, limit: int, take: Callable[[int], None] = lambda count: None
+    ) -> bytes:
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -91,8 +100,7 @@ class Incoming:
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
-            hold(len(chunk))
-            self.held += len(chunk)
+            take(len(chunk))
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)

@@ -95,6 +95,8 @@ def test_after_a_line_that_is_gone_comes_the_oldest_that_is_left(tmp_path: Path)
         assert log.stat().st_ino == inode
         assert logs.read(log, after=place) == logs.read(log)
     assert logs.read(tmp_path / "none.log", after=place) == []
+    beyond = place._replace(offset=16**15 - 1)
+    assert logs.read(log, after=beyond) == logs.read(log), "no disk has that place"
 
 
 def test_a_follower_that_comes_again_gets_what_was_written_meanwhile_and_nothing_twice(

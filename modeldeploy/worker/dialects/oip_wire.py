@@ -24,6 +24,7 @@ from modeldeploy.schema.tasks import TaskSchema, task_parameters
 
 HEADER_LENGTH = "inference-header-content-length"
 _LENGTH_BYTES = 4
+_MOST_DIGITS = 18  # of a length: Python refuses to read thousands
 
 Side = Annotated[int, Meta(ge=1)]
 
@@ -104,7 +105,8 @@ def head_length(header: str | None, body: bytes) -> int:
     """
     if header is None:
         return len(body)
-    if not (header.isascii() and header.isdigit()) or int(header) > len(body):
+    is_number = header.isascii() and header.isdigit() and len(header) <= _MOST_DIGITS
+    if not is_number or int(header) > len(body):
         raise MalformedBody(
             f"{HEADER_LENGTH} is {header[:40]!r}, and the body has {len(body)} bytes",
             hint="it counts the bytes of the JSON before the tensors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -30,8 +30,11 @@ class Media:
         self._hosts = frozenset(hosts)
         self._limit = limit
 
-    async def fetched(self, inputs: Sequence[Any]) -> Sequence[Any]:
-        """The inputs with the bytes of files in place of their URLs.
+    async def fetched(
+        self, inputs: Sequence[Any], take: Callable[[int], None] = lambda count: None
+    ) -> Sequence[Any]:
+        """The inputs with the bytes of files in place of their URLs; ``take`` hears of each before it
+        is kept, and may refuse it.
 
         Where no host is listed nothing changes: whoever decodes a file refuses a URL.
 
@@ -44,14 +47,21 @@ class Media:
         import httpx2
 
         async with httpx2.AsyncClient(timeout=_SECONDS) as client:
-            fetch = _Fetch(client, self._hosts, self._limit)
+            fetch = _Fetch(client, self._hosts, self._limit, take)
             return await asyncio.gather(*(fetch.into(one) for one in inputs))
 
 
 class _Fetch:
     """The files of one request."""
 
-    def __init__(self, client: httpx2.AsyncClient, hosts: frozenset[str], limit: int) -> None:
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        hosts: frozenset[str],
+        limit: int,
+        take: Callable[[int], None],
+    ) -> None:
+        self._take = take
         self._client = client
         self._hosts = hosts
         self._limit = limit
@@ -122,6 +132,7 @@ class _Fetch:
                     f"{field}: the files of this request are larger than {self._limit} bytes",
                     hint="send smaller ones, or several requests",
                 )
+            self._take(len(chunk))
             chunks.append(chunk)
         return b"".join(chunks)
 

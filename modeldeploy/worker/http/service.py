@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
@@ -23,6 +24,7 @@ from modeldeploy.errors import (
 from modeldeploy.schema.stages import Stage
 from modeldeploy.schema.tasks import TaskSchema
 from modeldeploy.schema.threads import Threads
+from modeldeploy.web.room import Room
 from modeldeploy.worker.adapter import Adapter, Dropped, Item
 from modeldeploy.worker.batching import hanging
 from modeldeploy.worker.batching.front import Front
@@ -64,7 +66,7 @@ class Service:
         self.adapter: AnyAdapter | None = None
         self.batcher: Front | None = None
         self._on_live = on_live
-        self._held = 0
+        self._room = Room(_BODIES_HELD * self.limits.max_body_bytes, self._retry_after)
         self._being_read = 0
         self._load_seconds = 0.0
         self._watching: asyncio.Task[None] | None = None
@@ -180,7 +182,7 @@ class Service:
         """The exchange is over, whichever way."""
         if exchange.is_admitted:
             exchange.is_admitted = False
-            self._held -= exchange.held
+            self._room.leave(exchange, exchange.held)
             self._being_read -= not exchange.is_read
             self.state.in_flight -= 1
 
@@ -190,22 +192,21 @@ class Service:
         Raises:
             QueueFull: those that are here already are too many or hold too much. And what :meth:`Exchange.body` does.
         """
-        raw = await exchange.body(self.limits.max_body_bytes, self._hold)
+        raw = await exchange.body(self.limits.max_body_bytes, self._room)
         self._refuse_if_full()
         exchange.was_read()
         self._being_read -= 1
         return raw
 
-    def _hold(self, count: int) -> None:
-        if self._held + count > _BODIES_HELD * self.limits.max_body_bytes:
-            raise self._crowded("the bodies of the requests that are here take too much memory")
-        self._held += count
-
     def _crowded(self, message: str) -> QueueFull:
         error = QueueFull(message, hint="try again after the seconds named in Retry-After")
-        front, here = self.batcher, self.state.in_flight
-        error.retry_after = front.retry_after(here) if front else _RETRY_LOADING
+        error.retry_after = self._retry_after()
         return error
+
+    def _retry_after(self) -> int:
+        """Until all that are here are answered."""
+        front, here = self.batcher, self.state.in_flight
+        return front.retry_after(here) if front else _RETRY_LOADING
 
     async def model(self) -> tuple[AnyAdapter, Front]:
         """The loaded model, waited for a little.
@@ -282,7 +283,7 @@ class Service:
         seconds, metrics = self._seconds(adapter), self.metrics
         ends = time.monotonic() + seconds
         with attending(seconds, exchange):
-            (inputs,) = await self._media.fetched([inputs])
+            (inputs,) = await self._media.fetched([inputs], partial(self._room.take, exchange))
             effort = _effort(adapter, [inputs])
             (items,) = await self.aside(effort, self._pre, adapter, [inputs], parameters)
         stream = Stream(
@@ -305,7 +306,7 @@ class Service:
         parameters: Any,
         exchange: Exchange,
     ) -> list[Any]:
-        inputs = await self._media.fetched(inputs)
+        inputs = await self._media.fetched(inputs, partial(self._room.take, exchange))
         effort = _effort(adapter, inputs)
         made = await self.aside(effort, self._pre, adapter, inputs, parameters)
         ticket = await batcher.run([item for items in made for item in items], exchange.timed_by)

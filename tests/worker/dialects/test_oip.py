@@ -168,6 +168,7 @@ def test_what_is_wrong_is_named(small: LiveWorker, body: Any, status: int, says:
         (3, b"\x00\x00\x00", None, "its 3 bytes"),
         (5, packed(b"\xff"), None, "text[0] is not UTF-8"),
         (5, packed(b"a"), 10**6, "inference-header-content-length"),
+        (5, packed(b"a"), 10**4000, "inference-header-content-length"),
         (5, packed(b"a"), 3, "JSON"),
         (0, b"", None, "0 elements"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ import pytest
 import requests
 
 from modeldeploy import builtin
+from modeldeploy.errors import QueueFull
 from modeldeploy.schema.tasks import TASKS
 from modeldeploy.schema.worker import Limits
+from modeldeploy.worker.http.media import Media
 from modeldeploy.worker.http.requests import from_form
 from tests.clients.served import Served, served
 from tests.models import multimodal, vision
 from tests.models.common import encoded
+from tests.worker.adapters import inputs
 
 PICTURE = encoded(vision.picture(3, (8, 8)))
 LIMIT = 64 * 1024
@@ -178,6 +182,31 @@ def test_a_chat_may_name_its_images(listed: Host, tmp_path: Path) -> None:
         refused = ask(one, chat(named), "/v1/chat/completions")
     assert refused.status_code == 400
     assert "URLs" in refused.json()["error"]["message"]
+
+
+@pytest.mark.promise(17, fault="media of URLs that together take more memory than there is")
+def test_what_is_fetched_counts_and_may_be_refused(listed: Host) -> None:
+    media = Media((listed.netloc,), LIMIT)
+    named = inputs("image-classification", image=f"http://{listed.netloc}/picture.png")
+    taken: list[int] = []
+    (found,) = asyncio.run(media.fetched([named], taken.append))
+    assert sum(taken) == len(found.image) == len(PICTURE)
+
+    def refuse(count: int) -> None:
+        raise QueueFull("no room")
+
+    with pytest.raises(QueueFull, match="no room"):
+        asyncio.run(media.fetched([named], refuse))
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "no-such", "utf-8", "idna"])
+def test_whatever_a_form_calls_its_text_no_error_is_ours(digits: Served, charset: str) -> None:
+    body = b'--x\r\ncontent-disposition: form-data; name="\xff\xfe"\r\n\r\n\xff\r\n--x--\r\n'
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    answer = requests.post(
+        f"{digits.url}/predict", data=body, headers={"content-type": kind}, timeout=30
+    )
+    assert answer.status_code in {400, 422}, answer.text
 
 
 def test_a_form_holds_one_file_or_several(digits: Served) -> None:

@@ -12,6 +12,7 @@ from modeldeploy.errors import BodyTooLarge, QueueFull, SlowBody
 from modeldeploy.transport import private_listener
 from modeldeploy.web import connections, incoming, servers
 from modeldeploy.web.incoming import ClientGone
+from modeldeploy.web.room import LITTLE, Room
 from modeldeploy.worker.http.exchange import Exchange
 
 
@@ -89,17 +90,11 @@ def test_a_head_that_never_ends_is_cut(
 
 
 def test_bodies_together_hold_no_more_than_they_may() -> None:
-    held = 0
-
-    def hold(count: int) -> None:
-        nonlocal held
-        if held + count > 5:
-            raise QueueFull("too much is here")
-        held += count
-
-    first = _exchange(b"ab", b"c")
-    assert asyncio.run(first.body(100, hold)) == b"abc"
-    second = _exchange(b"de", b"f")
+    room = Room(5, lambda: 1)
+    first = _exchange(bytes(LITTLE) + b"ab", b"c")
+    assert len(asyncio.run(first.body(10**6, room))) == LITTLE + 3
+    second = _exchange(bytes(LITTLE) + b"de", b"f")
     with pytest.raises(QueueFull):
-        asyncio.run(second.body(100, hold))
-    assert (first.held, second.held, held) == (3, 2, 5)  # what was taken is given back by each
+        asyncio.run(second.body(10**6, room))
+    held = (first.held - LITTLE, second.held - LITTLE, room.taken)
+    assert held == (3, 2, 5)  # what was taken is given back by each
