@@ -22,6 +22,7 @@ from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport, WorkerSpec
 from modeldeploy.supervisor import links, logs, processes
 from modeldeploy.supervisor.memory import MemoryWatch
+from modeldeploy.supervisor.oom import OomKills
 from modeldeploy.supervisor.plan import WorkerSeen
 from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.processes import Identity
@@ -96,7 +97,7 @@ class Worker:
         self._deployment = deployment
         self._on_change = on_change
         self._started = started
-        self._oom_kills = processes.oom_kills()
+        self._oom_kills = OomKills(record.identity)
         self._log_start = log_start
         self._leash = leash
         self._ordering: asyncio.Future[bool] | None = None
@@ -179,6 +180,7 @@ class Worker:
 
     def _take(self, report: WorkerReport) -> None:
         self.report = report
+        self._oom_kills.look()
         self.seen = replace(
             self.seen,
             last_heard=time.time(),
@@ -190,9 +192,8 @@ class Worker:
         self._link.close()
         self._let_loose()
         processes.kill_group(self.record.identity)  # what it started must not outlive it
-        out_of_memory = processes.oom_kills() > self._oom_kills
         returncode = self._started.returncode() if self._started else None
-        how = processes.describe_exit(returncode, out_of_memory)
+        how = processes.describe_exit(returncode, self._oom_kills.why())
         ended = Problem(
             code="worker_died",
             message=f"the worker process {how}",
