@@ -50,6 +50,13 @@ def _seconds(raw: str) -> float:
     return value
 
 
+def _patience(raw: str) -> float:
+    value = _seconds(raw)
+    if value < 2:
+        raise ValueError("less than 2 seconds: workers give a sign of life once a second")
+    return value
+
+
 def _count(raw: str) -> int:
     value = int(raw)
     if value < 1:
@@ -199,10 +206,10 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "heartbeat_timeout",
         "MODELDEPLOY_HEARTBEAT_TIMEOUT",
-        _seconds,
+        _patience,
         "15",
-        "Seconds of silence after which a ready worker, or the gateway (never under 3), is taken for "
-        "hung and replaced.",
+        "Seconds of silence, at least 2, after which a ready worker, or the gateway (never under 3), is "
+        "taken for hung and replaced.",
     ),
     Setting(
         "warm_start",

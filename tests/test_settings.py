@@ -71,6 +71,7 @@ def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
         ("MAX_DOWNLOAD_TIMEOUT", "-1"),
         ("MAX_DOWNLOAD_TIMEOUT", "nan"),
         ("MAX_DOWNLOAD_TIMEOUT", "soon"),
+        ("MODELDEPLOY_HEARTBEAT_TIMEOUT", "0.5"),
         ("FORCE_GPU", "maybe"),
         ("MODELDEPLOY_DEVICE", "tpu"),
         ("MODELDEPLOY_MAX_QUEUE", "0"),

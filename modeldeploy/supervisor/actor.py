@@ -131,7 +131,8 @@ class Actor:
     def resume(self, found: Found | None) -> None:
         """Take up what an earlier supervisor left: adopt the worker that was found, or begin a fresh
         run. One that speaks as another version does is replaced when it has answered what it has."""
-        record, replica = self.record, self.record.replica
+        self.record = record = self.record.taken_up(self._around.clock())
+        replica = record.replica
         if found and replica:
             self.worker = Worker.adopt(
                 replica,
@@ -140,6 +141,7 @@ class Actor:
                 record.name,
                 self._worker_changed,
                 record.spec.memory,
+                self._around.clock,
             )
             if record.port:
                 self._readopt(record.port, found)
@@ -194,9 +196,10 @@ class Actor:
         if worker and not worker.seen.ended:
             self._refuse()
             worker.drain()
-            deadline = time.monotonic() + self._around.policy.drain_timeout
-            while not worker.seen.ended and time.monotonic() < deadline + margin:
-                if time.monotonic() >= deadline and not worker.seen.killed:
+            clock = self._around.clock
+            deadline = clock() + self._around.policy.drain_timeout
+            while not worker.seen.ended and clock() < deadline + margin:
+                if clock() >= deadline and not worker.seen.killed:
                     worker.kill()
                 await asyncio.sleep(_RETIRE_POLL_SECONDS)
         self._give_up_port()
@@ -223,11 +226,13 @@ class Actor:
     def _reconcile(self) -> None:
         self._remember_worker()  # in case the disk refused when it was started
         while True:
-            now = time.time()
+            now = self._around.clock()
             step = plan(self.record, self._seen(), now, self._around.policy)
             changed = step.record != self.record
             if changed:
                 self._become(step.record)
+            if step.cause and self.worker:
+                self.worker.cause = step.cause
             for action in step.actions:
                 if action is Action.FORGET:
                     self._forget()
@@ -241,6 +246,8 @@ class Actor:
 
     def _become(self, record: Record) -> None:
         moved = record.state is not self.record.state
+        if moved and record.state is State.RUNNING:
+            record = replace_struct(record, ready_at=time.time())
         self._save(record)
         if record.state is not State.STARTING:
             self._stop_starting()
@@ -365,7 +372,14 @@ class Actor:
         try:
             with contextlib.suppress(NotStarted):
                 self.worker = await Worker.start(
-                    around.engine, spec, run, listener, around.paths, self._worker_changed, memory
+                    around.engine,
+                    spec,
+                    run,
+                    listener,
+                    around.paths,
+                    self._worker_changed,
+                    memory,
+                    around.clock,
                 )
         except (ModelDeployError, OSError) as error:
             self._try(partial(self._not_performed, Action.START, error))

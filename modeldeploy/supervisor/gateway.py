@@ -27,6 +27,7 @@ from modeldeploy.errors import PortTaken
 from modeldeploy.schema.control import GatewayStatus
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor import links, processes
+from modeldeploy.supervisor.clock import Clock
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.processes import Identity
 from modeldeploy.supervisor.pulse import Pulse
@@ -70,11 +71,11 @@ class NoGateway:
         """There is nothing to end."""
 
 
-def front_door(settings: Settings, in_use: InUse) -> Gateway | NoGateway:
+def front_door(settings: Settings, in_use: InUse, clock: Clock) -> Gateway | NoGateway:
     """Called in the loop. ``in_use`` are the ports that deployments hold or remember."""
     former = _former(settings.paths)
     if settings.gateway:
-        return Gateway(settings, in_use, former)
+        return Gateway(settings, in_use, clock, former)
     if former:
         processes.kill_group(former.identity, signal.SIGTERM)
         _kill_later(former.identity, settings.drain_timeout)
@@ -103,11 +104,14 @@ def _kill_later(identity: Identity, seconds: float) -> None:
 class Gateway:
     """Started at once, and again when it dies; ``port`` is None where none could be had."""
 
-    def __init__(self, settings: Settings, in_use: InUse, former: _Record | None) -> None:
+    def __init__(
+        self, settings: Settings, in_use: InUse, clock: Clock, former: _Record | None
+    ) -> None:
         self._settings = settings
         self._paths = settings.paths
         self._pool = PortPool(*settings.port_range)
         self._in_use = in_use
+        self._clock = clock
         self._notice = ""
         self._restarts = 0
         self._reservation: Reservation | None = None
@@ -194,7 +198,7 @@ class Gateway:
         """Start one and wait; how it ended, in words."""
         with contextlib.ExitStack() as opened:
             try:
-                pulse = opened.enter_context(contextlib.closing(Pulse()))
+                pulse = opened.enter_context(contextlib.closing(Pulse(self._clock)))
                 self._process = self._start(reservation, pulse.theirs)
             except OSError as error:
                 return f"could not be started ({error})"

@@ -44,6 +44,7 @@ from modeldeploy.settings import Settings
 from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.budget import Budget
+from modeldeploy.supervisor.clock import Clock
 from modeldeploy.supervisor.gateway import Gateway, NoGateway, front_door
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
@@ -63,7 +64,12 @@ class Manager:
     """Owns every actor of this supervisor."""
 
     def __init__(
-        self, settings: Settings, store: Store, engine: Engine, hub: HubAccess | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        clock: Clock,
+        hub: HubAccess | None = None,
     ) -> None:
         """``hub`` is how whoever started us reaches the Hub: deployments that are resumed do too."""
         self._settings = settings
@@ -79,6 +85,7 @@ class Manager:
             store=store,
             ports=PortPool(*settings.port_range),
             engine=engine,
+            clock=clock,
             budget=Budget(cores()),
             policy=Policy(
                 start_timeout=settings.start_timeout,
@@ -116,7 +123,7 @@ class Manager:
     def open_gateway(self) -> None:
         """Start the front door, or end the one of an earlier supervisor where none is wanted. After
         :meth:`resume`: deployments have their ports first."""
-        self.gateway = front_door(self._settings, self._ports_in_use)
+        self.gateway = front_door(self._settings, self._ports_in_use, self._around.clock)
 
     def _ports_in_use(self) -> set[int]:
         """Ports that a deployment holds or remembers."""

@@ -64,7 +64,8 @@ class FetchSeen:
 
 @dataclass(frozen=True)
 class WorkerSeen:
-    """The worker process. Times are Unix seconds.
+    """The worker process. Times are the supervisor's own (:mod:`~modeldeploy.supervisor.clock`), as
+    is the planner's ``now``; ``started_at`` is when this supervisor began to watch it.
 
     ``ended`` says how it died (None: it lives), ``problem`` what it reported before; ``smoke``
     is None until asked, then ``"asked"``, ``"passed"`` or the problem.
@@ -94,11 +95,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Plan:
-    """``wake_at`` (Unix seconds) is when to look again if nothing is observed before."""
+    """``wake_at`` is when to look again if nothing is observed before; ``cause`` is what a worker is
+    killed for, where its end alone would not tell."""
 
     record: Record
     actions: tuple[Action, ...] = ()
     wake_at: float | None = None
+    cause: Problem | None = None
 
 
 def plan(record: Record, seen: Seen, now: float, policy: Policy) -> Plan:
@@ -152,26 +155,48 @@ def _starting(record: Record, seen: Seen, now: float, policy: Policy) -> Plan:
     if isinstance(worker.smoke, Problem):
         return _fail(record, worker.smoke, Action.KILL)
     if worker.smoke == "passed":
-        running = _to(record, State.RUNNING, ready_at=now, failed_starts=0, error=None)
+        running = _to(record, State.RUNNING, failed_starts=0, error=None)
         return Plan(running, wake_at=now + policy.heartbeat_timeout)
     return _watch_heartbeat(record, worker, now, policy)
 
 
 def _watch_loading(record: Record, worker: WorkerSeen, now: float, policy: Policy) -> Plan:
-    deadline = min(
-        worker.started_at + policy.start_timeout,
-        worker.last_heard + policy.loading_heartbeat_timeout,
+    if worker.killed:
+        return Plan(record)
+    if now >= worker.started_at + policy.start_timeout:
+        return Plan(record, (Action.KILL,), cause=_too_slow(record, policy.start_timeout))
+    patience = policy.loading_heartbeat_timeout
+    if now >= worker.last_heard + patience:
+        return Plan(record, (Action.KILL,), cause=_silent(record, patience))
+    return Plan(
+        record, wake_at=min(worker.started_at + policy.start_timeout, worker.last_heard + patience)
     )
-    if now >= deadline and not worker.killed:
-        return Plan(record, (Action.KILL,))
-    return Plan(record, wake_at=deadline)
 
 
 def _watch_heartbeat(record: Record, worker: WorkerSeen, now: float, policy: Policy) -> Plan:
+    if worker.killed:
+        return Plan(record)
     deadline = worker.last_heard + policy.heartbeat_timeout
-    if now >= deadline and not worker.killed:
-        return Plan(record, (Action.KILL,))
+    if now >= deadline:
+        cause = _silent(record, policy.heartbeat_timeout)
+        return Plan(record, (Action.KILL,), cause=cause)
     return Plan(record, wake_at=max(deadline, now + policy.heartbeat_timeout / 4))
+
+
+def _silent(record: Record, seconds: float) -> Problem:
+    return Problem(
+        code="worker_died",
+        message=f"the worker did not say a word for {seconds:g} s and was killed",
+        hint=f"see modeldeploy logs {record.name}",
+    )
+
+
+def _too_slow(record: Record, seconds: float) -> Problem:
+    return Problem(
+        code="start_timeout",
+        message=f"the worker was not ready within {seconds:g} s and was killed",
+        hint=f"see modeldeploy logs {record.name}; MODELDEPLOY_START_TIMEOUT gives it longer",
+    )
 
 
 def _running(record: Record, seen: Seen, now: float, policy: Policy) -> Plan:

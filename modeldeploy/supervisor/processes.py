@@ -145,18 +145,9 @@ def _watch_by_polling(
     return lambda: (task.cancel(), None)[1]
 
 
-def oom_kills() -> int:
-    """How many processes the kernel has killed for memory since boot (0 where it does not say)."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text("ascii").splitlines():
-            name, _, value = line.partition(" ")
-            if name == "oom_kill":
-                return int(value)
-    return 0
-
-
-def describe_exit(returncode: int | None, out_of_memory: bool = False) -> str:
-    """How a process ended, in words; ``returncode`` as in :mod:`subprocess`, None if unknown."""
+def describe_exit(returncode: int | None, why_killed: str = "") -> str:
+    """How a process ended, in words; ``returncode`` as in :mod:`subprocess`, None if unknown.
+    ``why_killed`` holds for SIGKILL alone."""
     if returncode is None:
         return "ended (it was started by an earlier supervisor, so how is not known)"
     if returncode >= 0:
@@ -165,6 +156,6 @@ def describe_exit(returncode: int | None, out_of_memory: bool = False) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    if out_of_memory and -returncode == signal.SIGKILL:
-        return f"was killed by {name}: the machine ran out of memory"
+    if why_killed and -returncode == signal.SIGKILL:
+        return f"was killed by {name}: {why_killed}"
     return f"was killed by {name}"

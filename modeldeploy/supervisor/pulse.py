@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+from collections.abc import Callable
 
 _LOOK_SECONDS = 0.5
 _MANY = 4096
 
 
 class Pulse:
-    """``theirs`` is for the child to inherit."""
+    """``theirs`` is for the child to inherit; ``clock`` is the supervisor's."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._ours, self.theirs = os.pipe()
         os.set_blocking(self._ours, False)
         os.set_blocking(self.theirs, False)
@@ -31,11 +32,11 @@ class Pulse:
         What came is looked at before the clock is: a supervisor that was itself stopped finds what
         was written meanwhile.
         """
-        heard, allowed = time.monotonic(), first
+        heard, allowed = self._clock(), first
         while True:
             if self._came():
-                heard, allowed = time.monotonic(), patience
-            elif time.monotonic() - heard >= allowed:
+                heard, allowed = self._clock(), patience
+            elif self._clock() - heard >= allowed:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -36,7 +36,8 @@ class StoredKey(NewKey, frozen=True, kw_only=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One deployment. Times are Unix seconds.
+    """One deployment. Times are Unix seconds: ``deaths`` and ``retry_at`` by the supervisor's own clock
+    (:mod:`~modeldeploy.supervisor.clock`), what is shown by the wall's.
 
     ``run`` grows at each start that a worker gets; a live replica of an older run is replaced.
     ``deaths`` are the recent ends of workers that had been ready, ``failed_starts`` the
@@ -67,3 +68,8 @@ class Record(Struct, frozen=True, kw_only=True):
         if record.state in {State.STOPPED, State.FAILED, State.BACKOFF}:
             return replace(record, state=State.PENDING, error=None, replica=None)
         return record
+
+    def taken_up(self, now: float) -> Record:
+        """By the next supervisor. What the clock of the one before has in the future, for it was set
+        back since, was just now at the latest."""
+        return replace(self, deaths=tuple(min(at, now) for at in self.deaths))

@@ -21,6 +21,7 @@ from modeldeploy.errors import Conflict
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor.api import ControlApi
+from modeldeploy.supervisor.clock import Clock
 from modeldeploy.supervisor.door import Door
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.orphans import Orphans
@@ -97,7 +98,9 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess, lock: Lock) -
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.put_nowait, "drain")
     engine = _engine(settings, on_ready=lambda: manager.kick())
-    manager = Manager(settings, store, engine, hub)
+    clock = Clock()
+    ticking = asyncio.ensure_future(clock.keep())
+    manager = Manager(settings, store, engine, clock, hub)
     manager.resume()
     manager.open_gateway()
     where = settings.paths
@@ -123,6 +126,7 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess, lock: Lock) -
         await asyncio.gather(manager.drain(), orphans.end())
     engine.close()
     await door.close()
+    ticking.cancel()
 
 
 def run(settings: Settings, hub: HubAccess, open_store: Callable[[Path], Store] = Store) -> None:

@@ -13,6 +13,7 @@ from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.worker import Limits, WorkerSpec
 from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.budget import Budget
+from modeldeploy.supervisor.clock import Clock
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
@@ -32,6 +33,7 @@ class Surroundings:
     store: Store
     ports: PortPool
     engine: Engine
+    clock: Clock
     budget: Budget
     policy: Policy
     limits: Limits

@@ -23,6 +23,7 @@ from modeldeploy.schema.threads import Threads
 from modeldeploy.schema.worker import WorkerReport, WorkerSpec
 from modeldeploy.supervisor import links, logs, processes
 from modeldeploy.supervisor.memory import MemoryWatch
+from modeldeploy.supervisor.oom import OomKills
 from modeldeploy.supervisor.plan import WorkerSeen
 from modeldeploy.supervisor.ports import Reservation
 from modeldeploy.supervisor.processes import Identity
@@ -75,7 +76,7 @@ class Worker:
     """A live worker: its process is watched, its reports are heard.
 
     ``seen`` is what the planner gets; ``on_change`` is called in the loop whenever that or the
-    latest ``report`` changed.
+    latest ``report`` changed. ``cause`` is what its end is put down to where it is ours.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Worker:
         where: paths.Paths,
         deployment: str,
         on_change: Callable[[Worker], None],
+        clock: Callable[[], float],
         started: StartedWorker | None = None,
         log_start: int = 0,
         leash: int | None = None,
@@ -91,13 +93,15 @@ class Worker:
     ) -> None:
         self.record = record
         self.report: WorkerReport | None = None
-        now = time.time()
-        self.seen = WorkerSeen(run=record.run, started_at=record.started_at, last_heard=now)
+        self.cause: Problem | None = None
+        now = clock()
+        self.seen = WorkerSeen(run=record.run, started_at=now, last_heard=now)
+        self._clock = clock
         self._paths = where
         self._deployment = deployment
         self._on_change = on_change
         self._started = started
-        self._oom_kills = processes.oom_kills()
+        self._oom_kills = OomKills(record.identity)
         self._log_start = log_start
         self._leash = leash
         self._ordering: asyncio.Future[bool] | None = None
@@ -120,6 +124,7 @@ class Worker:
         where: paths.Paths,
         on_change: Callable[[Worker], None],
         memory: int | None,
+        clock: Callable[[], float],
     ) -> Worker:
         """Start a worker that accepts from ``listener``, and does nothing before it is told that it
         is on record (:meth:`go`): should we die before, so will it. ``memory`` is how many bytes it
@@ -144,7 +149,7 @@ class Worker:
                 id=spec.replica, identity=identity, started_at=time.time(), run=run
             )
             worker = cls(
-                record, where, spec.deployment, on_change, started, log_start, leash, memory
+                record, where, spec.deployment, on_change, clock, started, log_start, leash, memory
             )
             undoing.pop_all()
         return worker
@@ -158,9 +163,10 @@ class Worker:
         deployment: str,
         on_change: Callable[[Worker], None],
         memory: int | None,
+        clock: Callable[[], float],
     ) -> Worker:
         """The worker of an earlier supervisor, as :func:`look_for` found it."""
-        worker = cls(record, where, deployment, on_change, memory=memory)
+        worker = cls(record, where, deployment, on_change, clock, memory=memory)
         if found.report:
             worker._take(found.report)
         return worker
@@ -184,9 +190,10 @@ class Worker:
 
     def _take(self, report: WorkerReport) -> None:
         self.report = report
+        self._oom_kills.look()
         self.seen = replace(
             self.seen,
-            last_heard=time.time(),
+            last_heard=self._clock(),
             ready=report.phase == "ready",
             problem=report.problem if report.phase == "failed" else None,
         )
@@ -195,23 +202,27 @@ class Worker:
         self._link.close()
         self._let_loose()
         processes.kill_group(self.record.identity)  # what it started must not outlive it
-        out_of_memory = processes.oom_kills() > self._oom_kills
-        returncode = self._started.returncode() if self._started else None
-        how = processes.describe_exit(returncode, out_of_memory)
-        ended = Problem(
+        if self._memory:
+            self._memory.close()
+        returncode = self._started.returncode() if self._started else None  # reaps it, too
+        self.seen = replace(self.seen, ended=self._problem(returncode))
+        self._clean_up()
+        self._on_change(self)
+
+    def _problem(self, returncode: int | None) -> Problem:
+        if self._memory and self._memory.taken:
+            return self._memory.problem(self._memory.taken)
+        log_file = self._paths.deployment_log(self._deployment)
+        details = logs.last_lines(log_file, _DETAIL_LINES, self._log_start)
+        return msgspec.structs.replace(self.cause or self._death(returncode), details=details)
+
+    def _death(self, returncode: int | None) -> Problem:
+        how = processes.describe_exit(returncode, self._oom_kills.why())
+        return Problem(
             code="worker_died",
             message=f"the worker process {how}",
             hint=f"see modeldeploy logs {self._deployment}",
-            details=logs.last_lines(
-                self._paths.deployment_log(self._deployment), _DETAIL_LINES, self._log_start
-            ),
         )
-        if self._memory:
-            self._memory.close()
-            ended = self._memory.problem(self._memory.taken) if self._memory.taken else ended
-        self.seen = replace(self.seen, ended=ended)
-        self._clean_up()
-        self._on_change(self)
 
     def _clean_up(self) -> None:
         for file in (
@@ -224,7 +235,7 @@ class Worker:
 
     def drain(self) -> None:
         """Ask it to answer what it has accepted and end."""
-        self.seen = replace(self.seen, drain_since=time.time())
+        self.seen = replace(self.seen, drain_since=self._clock())
         asyncio.get_running_loop().run_in_executor(None, self._ask_drain)
 
     def _ask_drain(self) -> None:

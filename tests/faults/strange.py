@@ -3,7 +3,8 @@
 ``first`` has workers that know what those of the first supervisor knew: reports of fewer fields, no
 orders but to end, and nobody to whom they give their socket. Those of ``foreign`` report in words that
 this version does not read. The model of a ``deadlocked`` one waits for ever once it was given the text
-:data:`DEADLOCK`.
+:data:`DEADLOCK`. A ``shifted`` supervisor has workers like any other, and a clock that is set
+(:func:`set_clock`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import contextlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -74,6 +77,22 @@ def _leave_out(paths: set[str]) -> None:
     setattr(boot, "insider_app", smaller)  # noqa: B010 - it is imported there, not exported
 
 
+def set_clock(home: Path, seconds: float) -> None:
+    """Have a ``shifted`` supervisor's wall clock show so much more than others'."""
+    (home / "clock").write_text(str(seconds))
+
+
+def _shift_clock(home: Path) -> None:
+    real = time.time
+
+    def shown() -> float:
+        with contextlib.suppress(OSError, ValueError):  # it is not set, or just now
+            return real() + float((home / "clock").read_text())
+        return real()
+
+    setattr(time, "time", shown)  # noqa: B010 - it is no variable of ours
+
+
 @contextlib.contextmanager
 def supervised(instance: Instance, kind: str) -> Iterator[None]:
     """Its home, by such a supervisor, until the test ends that."""
@@ -93,7 +112,11 @@ def main(kind: str, *worker: str) -> int:
     if worker:
         return work(kind, *worker)
     LocalEngine.command = (sys.executable, "-m", "tests.faults.strange", kind)
-    server.run(settings.load(), HubAccess(offline=True))
+    values = settings.load()
+    if kind == "shifted":
+        assert values.home
+        _shift_clock(Path(values.home))
+    server.run(values, HubAccess(offline=True))
     return 0
 
 

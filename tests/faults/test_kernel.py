@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -15,6 +20,8 @@ from tests.faults.conftest import Pair
 pytestmark = pytest.mark.e2e
 
 _LIMIT = 60_000_000
+_REPORTS = 1.5  # seconds in which a worker says at least once where it is
+_GROWS = "input(); taken = b'x' * 600_000_000"
 
 
 @pytest.mark.promise(
@@ -24,9 +31,10 @@ def test_a_worker_that_the_kernel_kills_for_memory_is_replaced_and_the_cause_is_
     pair: Pair,
 ) -> None:
     before, pid = pair.victim, pair.pid()
-    body = {"text": "x" * 20_000_000, "delay": 20}
+    body = {"text": "x" * 20_000_000, "delay": 3}
     with kernel.memory_group() as group:
         group.take(pid, _LIMIT)
+        time.sleep(_REPORTS)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             asked = [pool.submit(_ask, f"{before.url}/predict", body) for _ in range(8)]
             eventually(lambda: pair.victim.restarts > before.restarts)
@@ -34,8 +42,27 @@ def test_a_worker_that_the_kernel_kills_for_memory_is_replaced_and_the_cause_is_
         assert pair.pid() != pid
     assert pair.victim.port == before.port
     assert post(f"{before.url}/predict", {"text": "x"})[0] == 200
-    told = (pair.instance.home / "logs" / "supervisor.log").read_text()
-    assert "killed by SIGKILL: the machine ran out of memory" in told
+    assert "killed by SIGKILL: out of memory" in _told(pair)
+
+
+@pytest.mark.promise(
+    2, fault="a worker is killed by hand after the kernel killed another for memory"
+)
+def test_who_is_killed_by_hand_was_not_out_of_memory(pair: Pair) -> None:
+    pid, before = pair.pid(), _told(pair)
+    with kernel.memory_group() as group:
+        grows = subprocess.Popen([sys.executable, "-c", _GROWS], stdin=subprocess.PIPE)
+        group.take(grows.pid, _LIMIT)
+        grows.communicate(b"go")
+        assert grows.returncode == -signal.SIGKILL
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pair.pid() != pid)
+    told = _told(pair).removeprefix(before)
+    assert "victim is BACKOFF: the worker process was killed by SIGKILL\n" in told
+
+
+def _told(pair: Pair) -> str:
+    return (pair.instance.home / "logs" / "supervisor.log").read_text()
 
 
 def _ask(url: str, body: dict[str, object]) -> int:

@@ -88,6 +88,8 @@ def test_a_stopped_worker_is_found_killed_and_replaced(pair: Pair) -> None:
     eventually(lambda: pair.pid() != old)
     assert pair.victim.port == port
     assert post(f"{pair.victim.url}/predict", {"text": "after"})[0] == 200
+    told = (pair.instance.home / "logs" / "supervisor.log").read_text()
+    assert "victim is BACKOFF: the worker did not say a word for 2 s and was killed" in told
 
 
 @pytest.mark.promise(4, fault="a worker computes for longer than the heartbeat's patience")

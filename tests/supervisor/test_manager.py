@@ -11,6 +11,7 @@ from modeldeploy import settings
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.deployment import NAME_PATTERN, DeployRequest, Spec
 from modeldeploy.schema.states import Desired
+from modeldeploy.supervisor.clock import Clock
 from modeldeploy.supervisor.manager import Manager, default_name
 
 OLD_PORT, OTHER_PORT = 9001, 9002
@@ -32,7 +33,7 @@ def manager_of(folder: Path, **actors: Any) -> Manager:
     values.paths.make()
     store: Any = SimpleNamespace(kept=[])
     engine: Any = SimpleNamespace(warmth="off")
-    made = Manager(values, store, engine)
+    made = Manager(values, store, engine, Clock())
     made._actors.update(actors)
     made.watch._views = list  # what is told does not matter here
     return made

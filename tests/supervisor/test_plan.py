@@ -52,6 +52,7 @@ class History:
     done: list[Action] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
     wake_at: float | None = None
+    cause: Problem | None = None
 
     def settle(self) -> list[Action]:
         """Plan and act until nothing changes; the actions of this round."""
@@ -66,6 +67,7 @@ class History:
             self.record = step.record
             if changed and self.worker and self.worker.ended and self.record.replica is None:
                 self.worker = None
+            self.cause = step.cause or self.cause
             for action in step.actions:
                 self._act(action)
             self.wake_at = step.wake_at
@@ -224,6 +226,10 @@ def test_a_hung_worker_is_killed_and_replaced_and_a_talking_one_is_not() -> None
     assert Action.KILL not in history.done
     history.now += history.policy.heartbeat_timeout
     assert history.settle() == [Action.KILL]
+    assert history.settle() == []
+    assert history.wake_at is None, "its end is noticed without a look at the clock"
+    assert history.cause is not None
+    assert "did not say a word for 15 s" in history.cause.message
     history.dies()
     assert history.record.state is State.BACKOFF
 
@@ -235,6 +241,29 @@ def test_a_start_that_takes_too_long_is_killed() -> None:
         assert history.see(last_heard=history.now).settle() == []
     history.now += 2
     assert history.settle() == [Action.KILL]
+    assert history.cause is not None
+    assert history.cause.code == "start_timeout"
+    assert "not ready within 100 s" in history.cause.message
+
+
+def test_a_start_that_says_nothing_is_killed() -> None:
+    history = History().fetched()
+    history.now += history.policy.loading_heartbeat_timeout
+    assert history.settle() == [Action.KILL]
+    assert history.cause is not None
+    assert "did not say a word for 120 s" in history.cause.message
+
+
+@pytest.mark.promise(
+    2, fault="the clock was set back before the next supervisor (the planner alone)"
+)
+def test_deaths_in_the_future_are_just_now_and_pass() -> None:
+    history = History().running()
+    later = history.now + 6 * 3600
+    history.record = with_(history.record, deaths=(later,) * 5).taken_up(history.now)
+    history.now += history.policy.death_window + 1
+    history.dies()
+    assert history.record.state is State.BACKOFF
 
 
 def test_stop_refuses_newcomers_drains_and_then_kills() -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_nothing_is_left_of_a_worker_that_could_not_be_started(
             monkeypatch.setattr(*short, full)
         engine = Engine(fails=short is None)
         with pytest.raises(OSError, match="no room"):
-            await Worker.start(engine, spec, 1, reserved, where, lambda _: None, None)
+            await Worker.start(engine, spec, 1, reserved, where, lambda _: None, None, time.time)
         assert len(list(Path("/dev/fd").iterdir())) == before
         reserved.close()
 
