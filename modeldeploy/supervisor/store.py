@@ -209,9 +209,12 @@ class Store:
             raise self._not_written(error) from error
 
     def _not_written(self, error: Exception) -> StateNotWritten:
+        what = (
+            "end what else has the file open" if "locked" in str(error) else "free some disk space"
+        )
         return StateNotWritten(
             f"the state could not be written to {self.file}: {error}",
-            hint="nothing was changed; see whether the disk is full, or another program has the file open",
+            hint=f"{what} and try again; nothing was changed",
         )
 
     @property

@@ -109,7 +109,9 @@ def test_a_worker_that_nobody_can_hear_is_none_and_may_be_tried_again(
         reserved = PortPool(20000, 60000).reserve_any(None, ())
         spec = worker_spec(tmp_path, "echo", reserved.port)
         with pytest.raises(OSError, match="can't start new thread") as raised:
-            await Worker.start(Engine(fails=False), spec, 1, reserved, where, lambda _: None, None)
+            await Worker.start(
+                Engine(fails=False), spec, 1, reserved, where, lambda _: None, None, time.time
+            )
         assert raised.value.errno == errno.EAGAIN
         reserved.close()
 
