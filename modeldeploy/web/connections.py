@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -122,6 +123,8 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = _ended_by_closing(cycle, app)
         super()._start_asgi_task(cycle, app)
 
     def on_chunk_header(self) -> None:
@@ -208,6 +211,29 @@ class Connection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self.timeout_keep_alive_handler()
+
+
+def _ended_by_closing(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+    """An answer of unknown length for a client that knows no chunks: HTTP/1.0 has it end with the
+    connection (RFC 9112, 6.3), which uvicorn closes then."""
+
+    async def ended_by_closing(scope: Scope, receive: Receive, send: Send) -> None:
+        is_sized = True
+
+        async def framed(message: Message) -> None:
+            nonlocal is_sized
+            if message["type"] == "http.response.start":
+                names = {name.lower() for name, _ in message["headers"]}
+                is_sized = b"content-length" in names
+                if not is_sized:
+                    cycle.chunked_encoding = False
+            elif not is_sized:
+                cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await app(scope, receive, framed)
+
+    return ended_by_closing
 
 
 class PrivateConnection(Connection):

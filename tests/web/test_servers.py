@@ -21,7 +21,8 @@ LARGE = 8 << 20
 
 
 class App:
-    """Answers at once; ``/read`` when the body is here; ``/wait`` never; ``/large`` with much."""
+    """Answers at once; ``/read`` when the body is here; ``/wait`` never; ``/large`` with much;
+    ``/stream`` without saying with how much."""
 
     def __init__(self) -> None:
         self.headers: list[dict[bytes, bytes]] = []
@@ -35,7 +36,7 @@ class App:
             gone = message["type"] == "http.disconnect"
             more = not gone if scope["path"] == "/wait" else message.get("more_body", False)
         body = b"x" * (LARGE if scope["path"] == "/large" else 1)
-        length = [(b"content-length", str(len(body)).encode())]
+        length = [(b"content-length", str(len(body)).encode())] * (scope["path"] != "/stream")
         await send({"type": "http.response.start", "status": 200, "headers": length})
         await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -120,6 +121,18 @@ def test_who_asks_again_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
             return heard
 
     assert asyncio.run(story()).count(b"200 OK") == 2
+
+
+def test_an_answer_to_http_1_0_ends_with_the_connection() -> None:
+    async def story(path: bytes) -> bytes:
+        async with served(App()) as port:
+            heard, _ = await until_closed(port, b"GET %s HTTP/1.0\r\nhost: a\r\n\r\n" % path)
+            return heard
+
+    head, _, body = asyncio.run(story(b"/stream")).partition(b"\r\n\r\n")
+    assert (body, b"transfer-encoding" in head, b"connection: close" in head) == (b"x", False, True)
+    head, _, body = asyncio.run(story(b"/")).partition(b"\r\n\r\n")
+    assert (body, b"content-length: 1" in head) == (b"x", True)
 
 
 @pytest.mark.promise(17, fault="megabytes behind a body, which no request is made of")
