@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -15,6 +16,8 @@ from modeldeploy.web.incoming import Incoming
 
 _MOST_PARTS = 100
 _PIECE_BYTES = 256 * 1024
+# Python knows some that take a minute for a megabyte (punycode), or raise whatever they are given.
+_CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1", b"latin-1"})
 
 
 class _Parser(MultiPartParser):
@@ -66,6 +69,7 @@ async def _form(request: Incoming, raw: bytes, limit: int) -> AsyncIterator[Form
     )
     parser.spool_max_size = limit  # it is in memory already
     try:
+        _check_charset(request)
         form = await parser.parse()
     except (MultiPartException, UnicodeError, KeyError) as error:
         raise MalformedBody(f"the body is not a form: {error}") from error
@@ -73,3 +77,12 @@ async def _form(request: Incoming, raw: bytes, limit: int) -> AsyncIterator[Form
         yield form
     finally:
         parser.close()
+
+
+def _check_charset(request: Incoming) -> None:
+    _, named = parse_options_header(b"".join(request.headers(b"content-type")[:1]))
+    charset = named.get(b"charset", b"utf-8")
+    if charset.lower() not in _CHARSETS:
+        raise MalformedBody(
+            f"the form's charset is {charset[:40].decode('latin-1')!r}", hint="send it as UTF-8"
+        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -20,6 +20,8 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 _MOST_REDIRECTS = 3
 _SECONDS = 30.0
 _AT_ONCE = 8
+
+T = TypeVar("T")
 
 
 class Media:
@@ -48,7 +50,7 @@ class Media:
 
         async with httpx2.AsyncClient(timeout=_SECONDS) as client:
             fetch = _Fetch(client, self._hosts, self._limit, take)
-            return await asyncio.gather(*(fetch.into(one) for one in inputs))
+            return await _all(fetch.into(one) for one in inputs)
 
 
 class _Fetch:
@@ -75,7 +77,7 @@ class _Fetch:
             given = getattr(one, field)
             if isinstance(given, list):
                 named = [(f"{field}[{at}]", value) for at, value in enumerate(given)]
-                changes[field] = await asyncio.gather(*(self._file(*pair) for pair in named))
+                changes[field] = await _all(self._file(*pair) for pair in named)
             else:
                 changes[field] = await self._file(field, given)
         return replace(one, **changes)
@@ -135,6 +137,18 @@ class _Fetch:
             self._take(len(chunk))
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What they return. None is at work any more when one has failed: what it holds would count for
+    ever."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_web(given: Any) -> bool:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from modeldeploy import builtin
-from modeldeploy.errors import QueueFull
+from modeldeploy.errors import InvalidRequest, QueueFull
 from modeldeploy.schema.tasks import TASKS
 from modeldeploy.schema.worker import Limits
 from modeldeploy.worker.http.media import Media
@@ -31,6 +31,7 @@ LIMIT = 64 * 1024
 class _Host(BaseHTTPRequestHandler):
     asked: list[str]
     elsewhere: str
+    go_on: threading.Event
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -39,6 +40,9 @@ class _Host(BaseHTTPRequestHandler):
             self._answer(200, PICTURE)
         elif self.path == "/large":
             self._answer(200, PICTURE + b"\0" * LIMIT)
+        elif self.path == "/slow":
+            self.go_on.wait(30)
+            self.close_connection = True
         elif self.path in place:
             self.send_response(302)
             self.send_header("location", place[self.path])
@@ -62,7 +66,9 @@ class Host:
 
     def __init__(self, elsewhere: str = "/") -> None:
         self.asked: list[str] = []
-        kind = type("Kind", (_Host,), {"asked": self.asked, "elsewhere": elsewhere})
+        self.go_on = threading.Event()
+        told = {"asked": self.asked, "elsewhere": elsewhere, "go_on": self.go_on}
+        kind = type("Kind", (_Host,), told)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
         self.netloc = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -207,6 +213,35 @@ def test_whatever_a_form_calls_its_text_no_error_is_ours(digits: Served, charset
         f"{digits.url}/predict", data=body, headers={"content-type": kind}, timeout=30
     )
     assert answer.status_code in {400, 422}, answer.text
+
+
+@pytest.mark.promise(17, fault="a form in a charset that takes minutes to read (punycode)")
+def test_what_a_form_may_call_its_text_is_known(digits: Served) -> None:
+    text = b"-" + b"b" * 40_000
+    body = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\n' + text + b"\r\n--x--\r\n"
+    for charset, says in (("punycode", "charset is 'punycode'"), ("UTF-8", "unknown field")):
+        kind = f'multipart/form-data; boundary=x; charset="{charset}"'
+        answer = requests.post(
+            f"{digits.url}/predict", data=body, headers={"content-type": kind}, timeout=30
+        )
+        assert says in answer.text
+
+
+@pytest.mark.promise(17, fault="one of a request's files is refused while others still come")
+def test_nothing_is_fetched_for_a_request_that_is_over(listed: Host) -> None:
+    """It would count for ever."""
+    media = Media((listed.netloc,), 10 * LIMIT)
+    url = f"http://{listed.netloc}"
+    named = [inputs("image-classification", image=f"{url}{path}") for path in ("/nothing", "/slow")]
+
+    async def story() -> None:
+        listed.go_on.clear()
+        with pytest.raises(InvalidRequest, match="answers 404"):
+            await media.fetched(named, lambda count: None)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        listed.go_on.set()
+
+    asyncio.run(story())
 
 
 def test_a_form_holds_one_file_or_several(digits: Served) -> None:
