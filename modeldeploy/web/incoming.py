@@ -6,6 +6,7 @@ import os
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import Receive, Scope
 
@@ -36,6 +37,7 @@ class Incoming:
             self._headers.setdefault(name, []).append(value)
         self.request_id = self._given_id() or f"{_numbers.getrandbits(64):016x}"
         self.held = 0
+        self._pieces: list[bytes] = []
 
     def headers(self, name: bytes) -> list[bytes]:
         """The values of a header, which is named in lower case."""
@@ -69,12 +71,15 @@ class Incoming:
         with body_deadline() as deadline:
             if room is None:
                 return await self._receive_all(limit)
+            room.comes(self, deadline)
             try:
-                return await self._receive_all(
-                    limit, lambda count: room.take(self, count, deadline)
-                )
+                return await self._receive_all(limit, partial(room.take, self))
             finally:
                 room.came(self)
+
+    def forget(self) -> None:
+        """Drop what is here of the body."""
+        self._pieces = []
 
     def check_length(self, limit: int) -> None:
         """
@@ -90,20 +95,22 @@ class Incoming:
     async def _receive_all(
         self, limit: int, take: Callable[[int], None] = lambda count: None
     ) -> bytes:
-        chunks: list[bytes] = []
         size = 0
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            take(len(chunk))
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
+        try:
+            while True:
+                message = await self.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                piece: bytes = message.get("body", b"")
+                size += len(piece)
+                if size > limit:
+                    raise too_large(limit)
+                take(len(piece))
+                self._pieces.append(piece)
+                if not message.get("more_body", False):
+                    return b"".join(self._pieces)
+        finally:
+            self.forget()
 
     async def gone(self) -> None:
         """Returns when the client has left. The body must have been read."""

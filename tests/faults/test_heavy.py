@@ -20,6 +20,7 @@ from PIL import Image
 
 from modeldeploy import builtin
 from modeldeploy.schema.tasks.media import EXAMPLE_PNG
+from modeldeploy.schema.worker import Limits
 from modeldeploy.worker import effort
 from modeldeploy.worker.tasks import images, templates
 from modeldeploy.worker.tasks.tokens import Tokens
@@ -60,6 +61,14 @@ def digits() -> Iterator[Served]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Served]:
+    """With room for eight bodies of a megabyte."""
+    limits = Limits(max_body_bytes=1 << 20)
+    with served(builtin.path("sentiment"), "text-classification", limits=limits) as one:
+        yield one
+
+
 def ask(one: Served, path: str, body: Any) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=SECONDS)
     with contextlib.closing(connection):
@@ -92,6 +101,21 @@ def black(side: int) -> str:
     file = io.BytesIO()
     Image.new("1", (side, side)).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.mark.promise(18, fault="nine large bodies that stall one byte before their end")
+def test_who_stalls_shuts_nobody_out(narrow: Served) -> None:
+    head = "POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    raw = f"{head}content-length: {1 << 20}\r\n\r\n".encode() + b" " * ((1 << 20) - 1)
+    with contextlib.ExitStack() as stack:
+        for _ in range(9):
+            client = socket.create_connection(("127.0.0.1", narrow.port))
+            stack.enter_context(client).sendall(raw)
+        eventually(lambda: narrow.state.in_flight >= 7)
+        time.sleep(0.1)
+        assert [ask(narrow, "/predict", {"text": "good"})[0] for _ in range(20)] == [200] * 20
+    eventually(lambda: narrow.state.in_flight == 0)
+    assert ask(narrow, "/predict", {"text": "x" * 900_000, "truncate": True})[0] == 200
 
 
 @pytest.mark.promise(17, fault="/tokenize of a text far beyond the model's window")

@@ -105,3 +105,43 @@ def test_bodies_that_are_read_whole_are_bounded_together() -> None:
                     await stack.enter_async_context(bodies.read(visit()))
 
     tell(story)
+
+
+@pytest.mark.promise(
+    18, fault="nine large bodies that stall one byte before their end, at the gateway"
+)
+def test_who_stalls_shuts_nobody_out(tmp_path: Path) -> None:
+    body = json.dumps({"model": "org/a", "input": "x"})
+    head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+
+    async def story() -> None:
+        async with door(tmp_path, {"a": Echo("a")}) as one:
+            writers = []
+            for _ in range(9):
+                _, writer = await asyncio.open_connection("127.0.0.1", one.port)
+                writer.write(f"{head}content-length: {LIMIT}\r\n\r\n".encode() + b" " * (LIMIT - 1))
+                await writer.drain()
+                writers.append(writer)
+            await asyncio.sleep(0.1)
+            answers = [
+                await one.ask("POST", "/v1/embeddings", data=body, headers=JSON) for _ in range(20)
+            ]
+            for writer in writers:
+                writer.close()
+        assert [status for status, *_ in answers] == [203] * 20
+
+    tell(story)
+
+
+def test_a_wish_for_another_protocol_stays_at_the_door(tmp_path: Path) -> None:
+    async def story() -> None:
+        echo = Echo("a")
+        wish = {"connection": "upgrade, http2-settings", "upgrade": "h2c", "http2-settings": "x"}
+        async with door(tmp_path, {"a": echo}) as one:
+            for path in ("/deployments/a/predict", "/v1/embeddings"):
+                body = b'{"model": "org/a"}'
+                status, *_ = await one.ask("POST", path, data=body, headers={**JSON, **wish})
+                assert (status, echo.asked[-1]["body"]) == (203, body)
+                assert not wish.keys() - {"connection"} & echo.asked[-1]["headers"].keys()
+
+    tell(story)

@@ -47,7 +47,6 @@ _ASIDE_THREADS = 2
 _MOST_ITEMS = 16_384  # of one request: a text and 256 labels are so many already
 _BODIES_HELD = 8  # times the largest body
 _BESIDE = 64  # requests that may be made ready, or answered, beside those in the queue
-_MOST_BEING_READ = 4096
 _RETRY_LOADING = 5
 _TIMEOUTS_TO_HANG = 2  # a call that takes so many times what a request may, and does nothing
 
@@ -158,8 +157,6 @@ class Service:
             QueueFull: so many are here already that this one could only wait.
         """
         exchange.is_prediction = True
-        if self._being_read >= _MOST_BEING_READ:
-            raise self._crowded(f"the bodies of {_MOST_BEING_READ} other requests are still coming")
         self._refuse_if_full()
         exchange.is_admitted = True
         self.state.requests += 1
