@@ -24,7 +24,6 @@ from modeldeploy.client import load
 from tests.e2e.instance import Instance, post
 
 Curve = dict[str, list[float]]
-_TASK = "feature-extraction"
 _CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (3, 8, 16, 32, 64, 128, 256, 512)
 _QUEUED = (10, 100, 1_000, 10_000)
@@ -49,9 +48,10 @@ def clients(folder: Path, seconds: float) -> Curve:
 
 
 def tokens(folder: Path, seconds: float) -> Curve:
-    """One client, one text of so many tokens, the two around it counted."""
+    """One client, one text of so many tokens, the two around it counted, to a classifier (the other
+    model's window is shorter)."""
     curve: Curve = {"tokens": [], "p50_ms": []}
-    with _Deployed(folder) as deployed:
+    with _Deployed(folder, "classification") as deployed:
         for count in _TOKENS:
             text = " ".join(["time"] * (count - 2))
             taken = []
@@ -94,10 +94,12 @@ def deployments(folder: Path, seconds: float) -> Curve:
 
 
 class _Deployed:
-    """all-MiniLM-L6-v2, deployed as ``m`` in a modeldeploy of its own."""
+    """A workload's model, deployed as ``m`` in a modeldeploy of its own."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self._model = str(workload.embedder(folder))
+    def __init__(self, folder: Path, kind: str = "embeddings", **environment: str) -> None:
+        make, self._task = workload.MODELS[kind]
+        self._kind = kind
+        self._model = str(make(folder / "model"))
         self._instance = Instance(
             folder / "home", ports=_DEPLOYMENTS, MODELDEPLOY_WARM_START="true", **environment
         )
@@ -110,14 +112,14 @@ class _Deployed:
             raise
         shown = self._instance.inspect("m")
         self.port, self.url = int(shown["port"]), str(shown["url"])
-        settle(self.port, requests(self.port, "embeddings", [["a text"]]))
+        settle(self.port, requests(self.port, self._kind, [["a text"]]))
         return self
 
     def __exit__(self, *error: object) -> None:
         self._instance.close()
 
     def add(self, name: str) -> None:
-        self._instance.deploy(self._model, "--name", name, "--task", _TASK)
+        self._instance.deploy(self._model, "--name", name, "--task", self._task)
 
     def memory(self) -> float:
         found = 0
