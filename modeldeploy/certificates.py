@@ -61,7 +61,8 @@ def _refusal(file: Path) -> str:
             return "it is no file"
         if found.st_size > _LARGEST:
             return f"it has {found.st_size:,} bytes"
-        file.read_bytes()
+        with file.open("rb") as stream:
+            stream.read(_LARGEST)
     except OSError as error:
         return error.strerror or str(error)
     except ValueError as error:  # no path can be that

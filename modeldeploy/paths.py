@@ -62,8 +62,9 @@ def _private_in_shared(path: Path) -> None:
 
 
 def private_open(path: str | Path, flags: int) -> int:
-    """An opener for ``open`` and ``os.open`` that makes files 0600 whatever the umask."""
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    """An opener for ``open`` and ``os.open`` that makes files 0600 whatever the umask. A pipe in a file's
+    place is an OSError: nobody waits for its other end."""
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     if flags & os.O_CREAT:
         os.fchmod(fd, 0o600)
     return fd

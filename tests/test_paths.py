@@ -97,3 +97,9 @@ def test_every_shell_finds_the_same_sockets_and_a_link_there_is_refused(
             where.make()
     finally:
         where.sockets.unlink()
+
+
+def test_a_pipe_where_a_file_belongs_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OSError, match="No such device"):
+        paths.private_open(tmp_path / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)

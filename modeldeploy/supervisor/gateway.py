@@ -92,6 +92,8 @@ def _former(where: paths.Paths) -> _Record | None:
 
 def _recorded(where: paths.Paths) -> _Record | None:
     with contextlib.suppress(OSError, msgspec.DecodeError):
+        if not where.gateway_record.is_file():
+            return None
         return msgspec.json.decode(where.gateway_record.read_bytes(), type=_Record)
     return None
 

@@ -133,13 +133,23 @@ def images(file: Path) -> dict[str, bytes]:
     found = {}
     for ending in ("", *_BESIDE):
         one = Path(f"{file}{ending}")
+        if ending:
+            put_away(one)
         if one.is_file():
             found[ending] = one.read_bytes()
-        elif ending and one.exists():
-            aside = _unused(one)
-            one.rename(aside)
-            log.warning("%s is no file: it is at %s now", one, aside)
     return found
+
+
+def put_away(one: Path) -> None:
+    """What is no file, and lies where one of ours belongs.
+
+    Raises:
+        OSError: it stays.
+    """
+    if one.exists() and not one.is_file():
+        aside = _unused(one)
+        one.rename(aside)
+        log.warning("%s is no file: it is at %s now", one, aside)
 
 
 def keep(file: Path, before: dict[str, bytes]) -> Path | None:

@@ -141,6 +141,7 @@ class Store:
         """A file with these records, in place of what there is: whole, or not at all."""
         unfinished = self.file.with_name(f"{self.file.name}.new")
         for left in (unfinished, Path(f"{unfinished}-journal")):
+            salvage.put_away(left)
             left.unlink(missing_ok=True)
         os.close(paths.private_open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         with contextlib.closing(salvage.connect(unfinished)) as db:

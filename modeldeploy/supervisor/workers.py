@@ -30,6 +30,7 @@ from modeldeploy.supervisor.processes import Identity
 from modeldeploy.supervisor.record import ReplicaRecord
 
 _DETAIL_LINES = 15
+_REAP_TRIES, _REAP_PAUSE_SECONDS = 100, 0.01
 _DEATH_SECONDS = 5.0  # a killed process has, at most, a lot of memory to give back
 
 
@@ -70,6 +71,15 @@ def _listener(record: ReplicaRecord, where: paths.Paths) -> socket.socket | None
 def _write(file: Path, content: bytes) -> None:
     with open(file, "wb", opener=paths.private_open) as stream:
         stream.write(content)
+
+
+async def _end(started: StartedWorker, identity: Identity) -> None:
+    """One that nobody watches: no zombie of it is to stay."""
+    processes.kill_group(identity)
+    for _ in range(_REAP_TRIES):
+        if started.returncode() is not None:
+            return
+        await asyncio.sleep(_REAP_PAUSE_SECONDS)
 
 
 class Worker:
@@ -148,9 +158,21 @@ class Worker:
             record = ReplicaRecord(
                 id=spec.replica, identity=identity, started_at=time.time(), run=run
             )
-            worker = cls(
-                record, where, spec.deployment, on_change, clock, started, log_start, leash, memory
-            )
+            try:
+                worker = cls(
+                    record,
+                    where,
+                    spec.deployment,
+                    on_change,
+                    clock,
+                    started,
+                    log_start,
+                    leash,
+                    memory,
+                )
+            except OSError:
+                await _end(started, identity)
+                raise
             undoing.pop_all()
         return worker
 

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from modeldeploy import paths
 from modeldeploy.engines.base import StartedWorker
+from modeldeploy.engines.local import LocalWorker
 from modeldeploy.supervisor import orphans, processes, workers
 from modeldeploy.supervisor.orphans import Orphans
 from modeldeploy.supervisor.ports import PortPool
@@ -54,6 +56,15 @@ class Engine:
 
 def no_thread(*_: object) -> Any:
     raise RuntimeError("can't start new thread")  # CPython's words, and its kind of error
+
+
+class RealEngine(Engine):
+    """Of one process that lives for a while."""
+
+    async def start(self, *_: object) -> StartedWorker:
+        process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        self.pid = process.pid
+        return LocalWorker(process)
 
 
 @pytest.mark.parametrize("short", [None, (os, "pipe"), (workers, "_write"), (processes, "watch")])
@@ -104,15 +115,15 @@ def test_a_worker_that_nobody_can_hear_is_none_and_may_be_tried_again(
 ) -> None:
     where = paths.locate(str(tmp_path / "h")).make()
     monkeypatch.setattr(threading.Thread, "start", no_thread)
+    engine = RealEngine(fails=False)
 
     async def story() -> None:
         reserved = PortPool(20000, 60000).reserve_any(None, ())
         spec = worker_spec(tmp_path, "echo", reserved.port)
         with pytest.raises(OSError, match="can't start new thread") as raised:
-            await Worker.start(
-                Engine(fails=False), spec, 1, reserved, where, lambda _: None, None, time.time
-            )
+            await Worker.start(engine, spec, 1, reserved, where, lambda _: None, None, time.time)
         assert raised.value.errno == errno.EAGAIN
+        assert not psutil.pid_exists(engine.pid), "nor is a zombie left"
         reserved.close()
 
     asyncio.run(story())
