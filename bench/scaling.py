@@ -107,12 +107,12 @@ class _Deployed:
     def __enter__(self) -> _Deployed:
         try:
             self.add("m")
+            shown = self._instance.inspect("m")
+            self.port, self.url = int(shown["port"]), str(shown["url"])
+            settle(self.port, requests(self.port, self._kind, [["a text"]]))
         except BaseException:
             self._instance.close()
             raise
-        shown = self._instance.inspect("m")
-        self.port, self.url = int(shown["port"]), str(shown["url"])
-        settle(self.port, requests(self.port, self._kind, [["a text"]]))
         return self
 
     def __exit__(self, *error: object) -> None:
