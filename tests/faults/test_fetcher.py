@@ -14,21 +14,26 @@ from tests.hub.conftest import files
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.slow
-@pytest.mark.promise(12, fault="the fetcher is stopped (SIGSTOP) while another waits for its model")
-def test_a_stopped_fetcher_fails_its_own_deployment_and_no_other(
-    instance: Instance, fake_hub: FakeHub
-) -> None:
+@pytest.fixture
+def stalling(instance: Instance, fake_hub: FakeHub) -> FakeHub:
+    """The Hub of the instance: it says nothing the first time that a file is asked for."""
     fake_hub.add(
         "org/m", files({"config.json": b'{"model_type": "echo", "architectures": ["Echo"]}'})
     )
     fake_hub.fault("*/resolve/*", silent=True, times=1)
     instance.use_hub(fake_hub.endpoint)
+    return fake_hub
+
+
+@pytest.mark.slow
+@pytest.mark.promise(12, fault="the fetcher is stopped (SIGSTOP) while another waits for its model")
+def test_a_stopped_fetcher_fails_its_own_deployment_and_no_other(
+    instance: Instance, stalling: FakeHub
+) -> None:
     instance.env["MAX_DOWNLOAD_TIMEOUT"] = "2"
     instance.run("deploy", "org/m", "--name", "stuck", "-d")
     del instance.env["MAX_DOWNLOAD_TIMEOUT"]
-    eventually(lambda: fake_hub.asked("*/resolve/*"))
-    (stuck,) = fetchers(instance)
+    stuck = fetcher(instance, stalling)
     stuck.send_signal(signal.SIGSTOP)
     assert instance.deploy("org/m", "--name", "waits")["state"] == "RUNNING"
     eventually(lambda: not stuck.is_running())
@@ -38,16 +43,10 @@ def test_a_stopped_fetcher_fails_its_own_deployment_and_no_other(
 
 @pytest.mark.promise(5, fault="the supervisor is killed while its fetcher is stopped (SIGSTOP)")
 def test_a_stopped_fetcher_does_not_outlive_its_supervisor(
-    instance: Instance, fake_hub: FakeHub
+    instance: Instance, stalling: FakeHub
 ) -> None:
-    fake_hub.add(
-        "org/m", files({"config.json": b'{"model_type": "echo", "architectures": ["Echo"]}'})
-    )
-    fake_hub.fault("*/resolve/*", silent=True, times=1)
-    instance.use_hub(fake_hub.endpoint)
     instance.run("deploy", "org/m", "--name", "e", "-d")
-    eventually(lambda: fake_hub.asked("*/resolve/*"))
-    (stuck,) = fetchers(instance)
+    stuck = fetcher(instance, stalling)
     stuck.suspend()
     (supervisor,) = instance.supervisors()
     supervisor.kill()
@@ -55,5 +54,9 @@ def test_a_stopped_fetcher_does_not_outlive_its_supervisor(
     instance.run("wait", "e")
 
 
-def fetchers(instance: Instance) -> list[psutil.Process]:
-    return [one for one in instance.processes() if "modeldeploy.hub" in (one.info["cmdline"] or [])]
+def fetcher(instance: Instance, hub: FakeHub) -> psutil.Process:
+    """The one that waits for a file."""
+    eventually(lambda: hub.asked("*/resolve/*"))
+    found = instance.processes()
+    (one,) = [one for one in found if "modeldeploy.hub" in (one.info["cmdline"] or [])]
+    return one
