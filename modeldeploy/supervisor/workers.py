@@ -117,12 +117,15 @@ class Worker:
         self._ordering: asyncio.Future[bool] | None = None
         # First, for where files are short it fails, and nothing else must be left then.
         self._stop_watching = processes.watch(record.identity, self._ended)
-        try:
-            self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
-        except RuntimeError as error:  # the system has no thread for us
-            self._stop_watching()
-            raise OSError(errno.EAGAIN, str(error)) from error
-        self._memory = MemoryWatch(record.identity, memory) if memory else None
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(self._stop_watching)
+            try:
+                self._link = links.WorkerLink(where.worker_socket(record.id), self._heard)
+                undoing.callback(self._link.close)
+                self._memory = MemoryWatch(record.identity, memory) if memory else None
+            except RuntimeError as error:  # the system has no thread for us
+                raise OSError(errno.EAGAIN, str(error)) from error
+            undoing.pop_all()
 
     @classmethod
     async def start(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,16 @@ class Engine:
         return full() if self._fails else Process()
 
 
-def no_thread(*_: object) -> Any:
-    raise RuntimeError("can't start new thread")  # CPython's words, and its kind of error
+def only(count: int, start: Callable[[threading.Thread], None]) -> Callable[..., None]:
+    """So many threads may be started."""
+    left = iter(range(count))
+
+    def started(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")  # CPython's words, and its kind of error
+        start(thread)
+
+    return started
 
 
 class RealEngine(Engine):
@@ -109,22 +118,26 @@ def test_an_orphan_answers_what_it_has_when_the_supervisor_ends(
     assert not left.exists()
 
 
+@pytest.mark.parametrize(("threads", "memory"), [(0, None), (0, 10**9), (1, 10**9)])
 @pytest.mark.promise(2, fault="the system has no thread for the one who would hear the worker")
 def test_a_worker_that_nobody_can_hear_is_none_and_may_be_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, memory: int | None
 ) -> None:
     where = paths.locate(str(tmp_path / "h")).make()
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", only(threads, threading.Thread.start))
     engine = RealEngine(fails=False)
 
     async def story() -> None:
         reserved = PortPool(20000, 60000).reserve_any(None, ())
         spec = worker_spec(tmp_path, "echo", reserved.port)
         with pytest.raises(OSError, match="can't start new thread") as raised:
-            await Worker.start(engine, spec, 1, reserved, where, lambda _: None, None, time.time)
+            await Worker.start(engine, spec, 1, reserved, where, lambda _: None, memory, time.time)
         assert raised.value.errno == errno.EAGAIN
         assert not psutil.pid_exists(engine.pid), "nor is a zombie left"
         reserved.close()
 
     asyncio.run(story())
     assert list(where.run.iterdir()) == []
+    while threading.active_count() > before:  # the one that there was hears of it
+        time.sleep(0.02)
