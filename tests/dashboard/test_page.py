@@ -275,6 +275,16 @@ def test_commands_leave_the_keyboard_where_it_is(page: Page, instance: Instance)
     expect(page.get_by_role("link", name="All deployments")).to_be_focused()
 
 
+def test_where_there_is_nothing_the_keyboard_stays_too(page: Page, instance: Instance) -> None:
+    page.goto(f"{instance.front}/#/nobody")
+    link = page.get_by_role("link", name="All deployments")
+    link.focus()
+    instance.deploy("builtin/digits", "--name", "newcomer")
+    expect(page.get_by_role("link", name="newcomer")).to_be_visible()
+    expect(link).to_be_focused()
+    instance.run("rm", "-f", "newcomer")
+
+
 def test_how_it_runs_is_calm_and_in_order(page: Page, instance: Instance) -> None:
     measured = "measured: 1: 430 inputs/s, 2: 520, 4: 610; 2 at a time: 1: 610, 2: 700, 4: 720"
     calls = f"of up to 4 inputs; when several wait, 2 at a time with 1 thread each ({measured})"

@@ -7,9 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.live import eventually, live_worker
+from tests.worker.live import LiveWorker, eventually, live_worker
 
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [A-Z]+ [\w.]+: ")
+
+
+def _fill(worker: LiveWorker, rotated: Path) -> None:
+    """More than the cap, a line for each request; until it has been rotated."""
+    before = _inode(rotated)
+    for _ in range(60):
+        assert worker.predict(text="x").status == 200
+    eventually(lambda: _inode(rotated) != before)
+
+
+def _inode(path: Path) -> int | None:
+    return path.stat().st_ino if path.exists() else None
 
 
 @pytest.mark.promise(11, fault="more lines than the cap")
@@ -17,9 +29,8 @@ def test_a_log_rotates_and_is_capped(tmp_path: Path) -> None:
     with live_worker(tmp_path, "echo", tmp_path, log_max_bytes=4000, log_files=2) as worker:
         worker.until("ready")
         for _ in range(4):
-            for _ in range(60):
-                assert worker.predict(text="x").status == 200
-            eventually(lambda: Path(worker.spec.log_file).stat().st_size < 4000)
+            _fill(worker, tmp_path / "w.log.1")
+        eventually(lambda: Path(worker.spec.log_file).stat().st_size < 4000)
         files = sorted(path.name for path in tmp_path.glob("w.log*"))
         assert files == ["w.log", "w.log.1", "w.log.2"]
         assert all((tmp_path / name).stat().st_mode & 0o777 == 0o600 for name in files)

@@ -20,6 +20,7 @@ export class Detail {
     this.name = "";
     this.node = el("section", { class: "detail", "aria-label": "Deployment", tabindex: -1 });
     this.one = null;
+    this.why = null;
     fleet.addEventListener("change", () => this.#change());
     figures.addEventListener("change", () => this.one?.figures(this.figures.of(this.name)));
   }
@@ -39,9 +40,10 @@ export class Detail {
     if (!deployment) {
       this.one?.close();
       this.one = null;
-      if (this.fleet.known) this.#put(...this.#nothing());
+      if (this.fleet.known) this.#empty();
       return;
     }
+    this.why = null;
     if (!this.one) {
       this.one = new One(this.name, this.deploy);
       this.#put(this.one.node);
@@ -55,6 +57,13 @@ export class Detail {
     const had = this.node.contains(document.activeElement);
     this.node.replaceChildren(...nodes);
     if (had) this.node.focus();
+  }
+
+  /** Says why there is nothing, once: what is drawn anew takes the focus from whoever goes on. */
+  #empty() {
+    const why = `${this.name} ${this.fleet.deployments.length > 0}`;
+    if (why !== this.why) this.#put(...this.#nothing());
+    this.why = why;
   }
 
   #nothing() {
