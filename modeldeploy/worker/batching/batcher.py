@@ -135,12 +135,13 @@ class Batcher(Front):
     def _work(self) -> None:
         while True:
             with self._some:
-                has_jobs, chosen = self._turn()
+                # Read before the turn: what has run out by then is taken there.
+                patience, (has_jobs, chosen) = self._patience(), self._turn()
                 while not (has_jobs or chosen):
                     if self.closing.is_set() and not self._queue:
                         return
-                    self._some.wait((self._queue and self._patience()) or None)
-                    has_jobs, chosen = self._turn()
+                    self._some.wait(patience or None)
+                    patience, (has_jobs, chosen) = self._patience(), self._turn()
                 self._is_wide, self._owes_a_call = True, has_jobs
             if (
                 self._lane_threads
@@ -205,7 +206,7 @@ class Batcher(Front):
 
     def _patience(self) -> float:
         """Seconds for which what is queued may wait for company."""
-        if not self.batching.window or self.closing.is_set():
+        if not self.batching.window or not self._queue or self.closing.is_set():
             return 0.0
         first = min(ticket.entered for ticket in self._queue)
         return max(0.0, first + self.batching.window - time.monotonic())

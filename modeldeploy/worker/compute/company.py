@@ -63,12 +63,16 @@ def texts(config: Any, lengths: Iterable[int]) -> list[list[int]]:
 
 
 def _run(forward: Callable[..., Any], tensors: Tensors) -> list[torch.Tensor]:
-    """What is made of each text's tokens: (length, hidden) each."""
-    hidden = forward(**tensors).last_hidden_state
-    mask = tensors.get("attention_mask")
-    if mask is None or hidden.shape[:2] != mask.shape:
-        return list(hidden)
-    return [row[there.bool()] for row, there in zip(hidden, mask, strict=True)]
+    """What is made of each text, flat: of its tokens, and of them pooled where the encoder does."""
+    found = forward(**tensors)
+    hidden, mask = found.last_hidden_state, tensors.get("attention_mask")
+    rows = list(hidden)
+    if mask is not None and hidden.shape[:2] == mask.shape:
+        rows = [row[there.bool()] for row, there in zip(hidden, mask, strict=True)]
+    pooled = getattr(found, "pooler_output", None)
+    if pooled is None:
+        return [row.flatten() for row in rows]
+    return [_flat(one) for one in zip(rows, pooled, strict=True)]
 
 
 def _same(

@@ -164,6 +164,8 @@ class Slab:
         """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
         if self.count == 0:
             self._begin_anew()
+        elif self.cursor >= self.room[1]:
+            self._tidy()
         self._make_room(self.count + 1, max(length, self.cursor) + 1)
         if length > self.cursor:
             self._move_cursor(length)
@@ -207,11 +209,10 @@ class Slab:
 
     def step(self, tokens: list[int]) -> torch.Tensor:
         """Write one token of each row; the logits behind them, shape (rows, vocabulary)."""
-        starts = self._starts[: self.count]
-        self.first = int(starts.min())
         if self.cursor >= self.room[1]:
             self._tidy()
-            starts = self._starts[: self.count]
+        starts = self._starts[: self.count]
+        self.first = int(starts.min())
         mask = None
         if self._masked and self.count > 1:
             columns = torch.arange(self.first, self.cursor + 1, device=starts.device)
@@ -238,9 +239,9 @@ class Slab:
 
     def _tidy(self) -> None:
         """At the right edge: move to the left if that frees much, else grow."""
-        if self.first >= self.room[1] // 4:
-            self._move_cursor(self.cursor - self.first)
-            self.first = 0
+        first = int(self._starts[: self.count].min())
+        if first >= self.room[1] // 4:
+            self._move_cursor(self.cursor - first)
         else:
             self._make_room(self.count, self.cursor + 1)
 

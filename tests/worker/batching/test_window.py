@@ -97,3 +97,17 @@ def test_a_window_that_a_change_of_limits_fills_is_over() -> None:
         assert time.monotonic() - begun < LONG
 
     assert run(story, window=LONG).batches == [["one", "two"]]
+
+
+def test_a_window_that_ends_between_two_looks_at_the_clock_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = iter([0.05])
+    monkeypatch.setattr(
+        Batcher, "_patience", lambda self: next(readings, 0.0) if self._queue else 0.0
+    )
+
+    async def story(model: Model, batcher: Batcher) -> None:
+        await batcher.run(items("alone"))
+
+    assert run(story, window=0.1).batches == [["alone"]]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification as ForClasses
 from transformers import (
+    AlbertConfig,
     AutoModelForTokenClassification,
     BertConfig,
     BertForSequenceClassification,
@@ -22,6 +22,7 @@ from transformers import (
     RobertaConfig,
     XLMRobertaForTokenClassification,
 )
+from transformers import AutoModelForSequenceClassification as ForClasses
 
 from modeldeploy.worker.compute import unpadded
 from modeldeploy.worker.compute.unpadded import Unpadded
@@ -59,6 +60,11 @@ def _config(kind: Any, **more: Any) -> Any:
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "bert": (lambda: BertForSequenceClassification(_config(BertConfig)), "unpadded"),
     "roberta": (lambda: ForClasses.from_config(_config(RobertaConfig)), "unpadded"),
+    # What its pooler makes is not what the encoder tells as pooled.
+    "albert": (
+        lambda: ForClasses.from_config(_config(AlbertConfig, embedding_size=32)),
+        "padded",
+    ),
     "qwen3": (
         lambda: ForClasses.from_config(
             _config(Qwen3Config, num_key_value_heads=2, head_dim=16, pad_token_id=0)

@@ -169,6 +169,22 @@ def test_what_it_grew_to_is_given_back_when_nobody_is_left() -> None:
     assert (layer.keys.shape[0], layer.keys.shape[2]) == first
 
 
+@torch.inference_mode()
+def test_who_joins_at_the_right_edge_has_the_others_moved_instead_of_more_room() -> None:
+    slab = Slab(random_model("Llama"))
+    _filled(slab, 5, 5)
+    room, moved = slab.room, 0
+    for _ in range(2 * room[1]):
+        slab.step([3] * slab.count)
+        if slab.cursor % 16 == 0:  # the edge is such a column
+            slab.leave(0)
+            at_edge = slab.cursor == room[1]
+            _filled(slab, 5)
+            moved += at_edge and slab.cursor < room[1]
+    assert moved >= 2
+    assert slab.room == room
+
+
 @pytest.mark.parametrize("need", [(5, 257), (9, 1025), (16, 2049), (17, 30_000)])
 def test_room_is_little_more_than_what_those_who_write_were_counted_to_take(
     need: tuple[int, int],
