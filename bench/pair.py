@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
+import time
 from pathlib import Path
 
 from bench import ending, results, workload
 from bench.deployed import requests, settle, together
 from bench.peers.measuring import Alone
 from tests.e2e.instance import Instance
+
+_IDLE_SECONDS = 6.0  # until the other is known to be idle, and one has all threads
 
 
 def main() -> None:
@@ -53,6 +56,7 @@ def measure(rounds: int, clients: int, seconds: float) -> dict[str, list[float]]
             for name in ("first", "second"):  # both on the graph that the first one made
                 instance.run("restart", name)
             for turn in range(rounds):
+                time.sleep(_IDLE_SECONDS)
                 single = asyncio.run(together([ports[turn % 2]], texts, clients, seconds))
                 found["one"].append(single)
                 found["two"].append(asyncio.run(together(ports, texts, clients, seconds)))

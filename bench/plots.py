@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bench import results
 from bench.peers.catalog import PEERS
-from bench.peers.serving import OURS
+from bench.peers.serving import OPTIMIZED, OURS
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "plots"
 _OURS, _THEIRS, _OTHER = "#0072B2", "#BBBBBB", "#D55E00"
@@ -49,11 +49,11 @@ def peers(found: Mapping[str, Any]) -> Figure:
     servers = {name: one for name, one in found["servers"].items() if one["rates"]}
     cases = list(dict.fromkeys(case for one in servers.values() for case in one["rates"]))
     figure, panels = _panels(1, len(cases), 0.9 + 0.3 * len(servers), sharey=True)
-    names = sorted(servers, key=lambda name: name != OURS)[::-1]
+    names = sorted(servers, key=lambda name: name not in (OURS, OPTIMIZED))[::-1]
     for panel, case in zip(panels, cases, strict=True):
         values = [results.median(servers[name]["rates"].get(case, [])) or 0.0 for name in names]
         labels = [PEERS[name].title if name in PEERS else name for name in names]
-        colours = [_OURS if name == OURS else _THEIRS for name in names]
+        colours = [_OURS if name in (OURS, OPTIMIZED) else _THEIRS for name in names]
         bars = panel.barh(labels, values, color=colours)
         panel.bar_label(bars, [results.number(value) for value in values], padding=2)
         panel.set_title(case if " " in case else f"{case} client{'s' * (case != '1')}")
@@ -103,7 +103,7 @@ def _deployments(panel: Axes, curve: Mapping[str, Any]) -> None:
     panel.set_ylabel("memory of all workers, MB", color=_OURS)
     panel.set_ylim(bottom=0)
     other = panel.twinx()
-    other.plot(curve["deployments"], curve["deploy_s"], "s--", color=_OTHER)
+    other.plot(curve["deployments"][1:], curve["deploy_s"][1:], "s--", color=_OTHER)
     other.set_ylabel("time of one more deploy, s", color=_OTHER)
     other.set_ylim(bottom=0)
     other.spines["right"].set_visible(True)

@@ -17,6 +17,7 @@ import psutil
 
 FOLDER = Path(__file__).parent / "results"
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+_OURS = ("torch", "transformers", "onnxruntime", "tokenizers", "starlette", "uvicorn", "uvloop")
 _VERSIONS = """
 import importlib.metadata as m, json, sys
 found = {}
@@ -87,7 +88,7 @@ def header(benchmark: str) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit(),
         "machine": machine(),
-        "versions": versions("torch", "transformers"),
+        "versions": versions(*_OURS),
     }
 
 

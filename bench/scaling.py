@@ -23,7 +23,7 @@ from bench.peers.measuring import Alone
 from modeldeploy.client import load
 from tests.e2e.instance import Instance, post
 
-Curve = dict[str, list[float]]
+Curve = dict[str, list[float | None]]
 _CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (3, 8, 16, 32, 64, 128, 256, 512)
 _QUEUED = (10, 100, 1_000, 10_000)
@@ -82,12 +82,12 @@ def queued(folder: Path, seconds: float) -> Curve:
 
 def deployments(folder: Path, seconds: float) -> Curve:
     """One after the other: how long ``deploy`` takes, and what all workers take together (PSS)."""
-    curve: Curve = {"deployments": [], "deploy_s": [], "workers_mb": []}
-    with _Deployed(folder) as deployed:  # the first also waits for the template
-        for number in range(1, _DEPLOYMENTS):
+    with _Deployed(folder) as deployed:  # the first also waits for the template: it is not timed
+        curve: Curve = {"deployments": [1], "deploy_s": [None], "workers_mb": [deployed.memory()]}
+        for number in range(2, _DEPLOYMENTS + 1):
             begun = time.perf_counter()
             deployed.add(f"m{number}")
-            curve["deployments"].append(number + 1)
+            curve["deployments"].append(number)
             curve["deploy_s"].append(time.perf_counter() - begun)
             curve["workers_mb"].append(deployed.memory())
     return curve
@@ -141,7 +141,7 @@ CURVES: dict[str, Callable[[Path, float], Curve]] = {
 def main() -> None:
     ending.heed()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("curves", nargs="*", choices=list(CURVES), default=list(CURVES))
+    parser.add_argument("curves", nargs="*", default=list(CURVES))
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--json", type=Path, default=results.FOLDER / "scaling.json")
     parser.add_argument("--lock", type=Path, help="a file to lock while a curve is measured")

@@ -37,7 +37,7 @@ async def _mixed(port: int, kind: str) -> float:
 def measure(kind: str, folder: Path, rounds: int) -> None:
     make, task = workload.MODELS[kind]
     snapshot = make(folder / kind)
-    instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
+    instance = Instance(folder / f"home-{kind}", MODELDEPLOY_WARM_START="true")
     limits: dict[str, Aside] = {}
     try:
         shown = instance.deploy(str(snapshot), "--name", "m", "--task", task)

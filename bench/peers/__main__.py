@@ -17,7 +17,7 @@ from bench.peers import chat, install, report
 from bench.peers.catalog import PEERS, Job
 from bench.peers.measuring import Alone, Case, Taken, turn
 from bench.peers.process import Problem
-from bench.peers.serving import OURS, Ours, Server, Theirs, free_port
+from bench.peers.serving import OPTIMIZED, OURS, Ours, Server, Theirs, free_port
 from tests.models import smollm2
 
 _MODELS: dict[str, Callable[[Path], Path]] = {
@@ -28,6 +28,7 @@ _MODELS: dict[str, Callable[[Path], Path]] = {
     "chat": smollm2.convert,
 }
 _WORKLOADS = [*_MODELS, "noop"]
+_OURS: dict[str, list[str]] = {OURS: [], OPTIMIZED: ["--optimize"]}
 _MANY = [Case("1 x 512", 1, 512), Case("4 x 64", 4, 64)]
 
 
@@ -46,7 +47,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--workload", nargs="+", choices=_WORKLOADS, default=["classification", "embeddings"])
-    add("--peers", nargs="+", choices=[OURS, *PEERS], help="default: ours and whoever is installed")
+    add(
+        "--peers",
+        nargs="+",
+        choices=[*_OURS, *PEERS],
+        help="default: ours and whoever is installed",
+    )
     add("--clients", default="1,8,32", help="how many ask at once (default: %(default)s)")
     add("--rounds", type=int, default=2)
     add("--seconds", type=float, default=6.0, help="of each measurement (default: %(default)s)")
@@ -94,8 +100,9 @@ def _servers(
     versions: dict[str, str] = {}
     names = asked.peers or [OURS, *(name for name, peer in PEERS.items() if peer.usual)]
     for name in names:
-        if name == OURS:
-            servers[name] = Ours(kind, snapshot, folder, asked.options.split())
+        if name in _OURS:
+            options = [*asked.options.split(), *_OURS[name]]
+            servers[name] = Ours(kind, snapshot, folder / name.replace(" ", ""), options)
             taken[name] = Taken()
         elif kind in PEERS[name].workloads:
             python = install.python_of(name)
@@ -103,7 +110,7 @@ def _servers(
             if python:
                 job = Job(kind, snapshot, folder / name, models, free_port(), python)
                 servers[name] = Theirs(PEERS[name], job)
-                versions |= results.versions(PEERS[name].distribution, python=python)
+                versions |= install.versions(name, python)
     return servers, taken, versions
 
 

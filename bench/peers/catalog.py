@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.peers import asking
+from bench.peers import asking, llama
 from bench.peers.asking import Ask
 from bench.peers.process import Problem
 from tests.models import smollm2
@@ -49,8 +49,8 @@ Command = Callable[[Job], list[str]]
 @dataclass(frozen=True)
 class Peer:
     """``distribution`` is whose version is told; ``requirements`` are empty where our own environment
-    has all; ``venv`` is the environment's name where it is shared. ``usual`` peers are measured unless
-    others are asked for."""
+    has all; ``venv`` is the environment's name where it is shared. What ``build`` compiles beside its
+    interpreter is named by what it gives. ``usual`` peers are measured unless others are asked for."""
 
     title: str
     workloads: frozenset[str]
@@ -60,6 +60,7 @@ class Peer:
     requirements: tuple[str, ...] = ()
     venv: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    build: Callable[[Path], str] | None = None
     usual: bool = True
 
 
@@ -139,10 +140,20 @@ def _transformers(*more: str) -> Command:
     return command
 
 
-def _llama(job: Job) -> list[str]:
-    """The GGUF file that our snapshot was made of: quantised weights, as its users run it."""
-    options = ["--host", "127.0.0.1", "--port", str(job.port), "--n_threads", _CORES]
-    return [job.python, "-m", "llama_cpp.server", "--model", str(smollm2.file()), *options]
+def _llama(kind: str) -> Command:
+    """The GGUF file that our snapshot was made of, or what llama.cpp's quantiser makes of it: a slot for
+    each of our clients, in the memory that it would take for one with the whole window."""
+
+    def command(job: Job) -> list[str]:
+        binaries = Path(job.python).parent
+        file = job.models / f"SmolLM2-135M-Instruct.{kind}.gguf"
+        if not file.exists():
+            llama.quantise(binaries, smollm2.file(), file, kind)
+        options = ["--host", "127.0.0.1", "--port", str(job.port), "--threads", _CORES]
+        options += ["--parallel", "8", "--ctx-size", "8192"]
+        return [str(binaries / "llama-server"), "--model", str(file), *options]
+
+    return command
 
 
 _THREAD_EACH = {"OMP_NUM_THREADS": "1"}
@@ -240,12 +251,24 @@ PEERS: dict[str, Peer] = {
         _SERVING,
         venv="transformers",
     ),
-    "llama.cpp": Peer(
-        "llama.cpp, its Python server, Q4_1",
+    "llama-server": Peer(
+        "llama.cpp's server, Q8_0",
         CHAT,
-        _llama,
+        _llama("Q8_0"),
         asking.chat,
-        "llama-cpp-python",
-        ("llama-cpp-python[server]",),
+        "",
+        ("cmake", "ninja"),
+        build=llama.build,
+    ),
+    "llama-server-q4": Peer(
+        "llama.cpp's server, Q4_1",
+        CHAT,
+        _llama("Q4_1"),
+        asking.chat,
+        "",
+        ("cmake", "ninja"),
+        venv="llama-server",
+        build=llama.build,
+        usual=False,
     ),
 }

@@ -12,10 +12,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from bench import results
 from bench.peers.catalog import PEERS, Peer
 
 FOLDER = Path(__file__).resolve().parents[2] / ".peers"
-_BUILT_FROM_SOURCE = {"llama.cpp"}  # minutes of a compiler: only where asked for by name
 
 
 def environment(name: str) -> Path:
@@ -45,14 +45,27 @@ def install(name: str, peer: Peer) -> str:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         return (errors or done.stderr.splitlines() or ["pip failed"])[-1]
-    (folder / "installed").touch()
+    try:
+        built = peer.build(folder / "bin") if peer.build else ""
+    except subprocess.CalledProcessError as error:
+        return str((error.stderr or error.stdout or str(error)).strip().splitlines()[-1])
+    (folder / "installed").write_text(built)
     return ""
+
+
+def versions(name: str, python: str) -> dict[str, str]:
+    """What is told of a peer that is installed beside ``python``."""
+    peer = PEERS[name]
+    if peer.build:
+        return {name: (environment(name) / "installed").read_text()}
+    return results.versions(peer.distribution, python=python)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="PEER")
-    asked = parser.parse_args().names or [n for n in PEERS if n not in _BUILT_FROM_SOURCE]
+    # What is compiled takes a quarter of an hour: only where it is asked for by name.
+    asked = parser.parse_args().names or [name for name, peer in PEERS.items() if not peer.build]
     failed = False
     for name in asked:
         if python_of(name) is None:

@@ -17,6 +17,7 @@ from bench.peers.process import Problem, Process
 from tests.e2e.instance import Instance, free_ports
 
 OURS = "modeldeploy"
+OPTIMIZED = "modeldeploy --optimize"
 READY_SECONDS = 90.0
 _PORTS_EACH = 3
 _TASKS = {
