@@ -132,7 +132,9 @@ def test_every_peer_can_be_started_and_asked_for_what_it_is_measured_in(
         (tmp_path / f"{workload}-onnx").mkdir(exist_ok=True)
         (tmp_path / "embeddings-onnx").mkdir(exist_ok=True)
         job = Job(workload, tmp_path, tmp_path, tmp_path, 1234, sys.executable)
-        assert PEERS[name].command(job)[0] == sys.executable
+        for kind in ("Q8_0", "Q4_1"):  # no quantiser is asked for what is there
+            (tmp_path / f"SmolLM2-135M-Instruct.{kind}.gguf").touch()
+        assert Path(PEERS[name].command(job)[0]).parent == Path(sys.executable).parent
         asked = PEERS[name].ask(workload, ["one", "two"])
         assert "one" in asked.body.decode()
 
