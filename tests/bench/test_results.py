@@ -39,5 +39,5 @@ def test_results_say_where_when_and_of_what_they_are(tmp_path: Path) -> None:
     read = json.loads((tmp_path / "new" / "x.json").read_text())
     assert read["benchmark"] == "x"
     assert read["machine"]["cores"] >= 1
-    assert set(read["versions"]) == {"torch", "transformers"}
+    assert set(read["versions"]) >= {"torch", "transformers"}
     assert read["date"].endswith("UTC")
