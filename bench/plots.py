@@ -103,7 +103,7 @@ def _deployments(panel: Axes, curve: Mapping[str, Any]) -> None:
     panel.set_ylabel("memory of all workers, MB", color=_OURS)
     panel.set_ylim(bottom=0)
     other = panel.twinx()
-    other.plot(curve["deployments"][1:], curve["deploy_s"][1:], "s--", color=_OTHER)
+    other.plot(curve["deployments"], curve["deploy_s"], "s--", color=_OTHER)
     other.set_ylabel("time of one more deploy, s", color=_OTHER)
     other.set_ylim(bottom=0)
     other.spines["right"].set_visible(True)

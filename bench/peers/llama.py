@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.peers.process import Problem
+
 _SOURCE = "llama-cpp-python"
 _PROGRAMS = ("llama-server", "llama-quantize")
 _OFF = ("BUILD_SHARED_LIBS", "LLAMA_OPENSSL", "LLAMA_USE_PREBUILT_UI", "LLAMA_BUILD_TESTS")
@@ -41,9 +43,12 @@ def build(binaries: Path) -> str:
 def quantise(binaries: Path, source: Path, target: Path, kind: str) -> None:
     """``source``'s weights as ``kind``, such as Q8_0; from its own quantised ones where it has no others.
 
-    Raises ``CalledProcessError``."""
+    Raises ``Problem``."""
     made = target.with_suffix(".part")
-    _run([binaries / "llama-quantize", "--allow-requantize", source, made, kind])
+    try:
+        _run([binaries / "llama-quantize", "--allow-requantize", source, made, kind])
+    except subprocess.CalledProcessError as error:
+        raise Problem(f"no {kind} file: {error.stderr.strip().splitlines()[-1:]}") from None
     made.rename(target)
 
 
