@@ -50,8 +50,9 @@ class Job:
 
 class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
-    keys and values of a token together (a request for more has its own way); those of prompts that
-    were read are kept for others that begin alike, within ``prefix_bytes``.
+    keys and values of a token together (a request for more is written alone). Never held are more than
+    ``held_places``, a prompt that is being read among them; those of prompts that were read are
+    kept besides for others that begin alike, within ``prefix_bytes``.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -64,6 +65,7 @@ class Engine(Front):
         ends: frozenset[int],
         most_rows: int,
         most_places: int,
+        held_places: int,
         prefix_bytes: int,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda rows: None,
@@ -75,6 +77,7 @@ class Engine(Front):
         self._ends = ends
         self._most_rows = most_rows
         self._most_places = most_places
+        self._held_places = held_places
         self.calls = (
             f"steps of up to {most_rows} texts and {most_places:,} tokens, read and to be written, which "
             "join and leave between two"
@@ -96,6 +99,7 @@ class Engine(Front):
 
     def move_to(self, slab: Running) -> None:
         """Write on there from now on, with the rows that are being written."""
+        slab.keep_within(self._left(self._reading))
         for at in range(self._slab.count):
             slab.join(*self._slab.row(at))
         self._slab = slab
@@ -142,7 +146,12 @@ class Engine(Front):
         rows = len(self._rows) + prompt.sequences
         longest = max((len(one.prompt.ids) + one.prompt.new for one, _ in self._rows), default=0)
         places = rows * max(longest, len(prompt.ids) + prompt.new)
-        return not self._rows or (rows <= self._most_rows and places <= self._most_places)
+        held = places + len(prompt.ids) <= self._held_places
+        return not self._rows or (held and rows <= self._most_rows and places <= self._most_places)
+
+    def _left(self, job: Job | None) -> int:
+        """Places for rows beside the prompt that is being read."""
+        return self._held_places - (len(job.prompt.ids) if job else 0)
 
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
@@ -158,6 +167,7 @@ class Engine(Front):
         job = self._reading
         assert job is not None
         ids = job.prompt.ids
+        self._slab.keep_within(self._left(job))
         chunk = ids[job.read : job.read + (_CHUNK if self._rows else _WHOLE)]
         logits = self._slab.read(job.cache, chunk, job.read)
         job.read += len(chunk)

@@ -260,7 +260,7 @@ def test_a_deployment_says_how_many_write_at_a_time(adapter: Any, fixed: dict[st
 def test_what_there_is_no_memory_for_is_refused_and_told_of(
     adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "memory", 4 * 500 * adapter._place_bytes)
+    monkeypatch.setattr(adapter, "memory", 4 * 572 * adapter._place_bytes)
 
     async def story(engine: Engine) -> None:
         assert "16 texts and 500 tokens" in engine.calls
@@ -270,4 +270,35 @@ def test_what_there_is_no_memory_for_is_refused_and_told_of(
             item(adapter, TEXTS[0], num_return_sequences=64, **few)
 
     run(adapter, story)
+    adapter._most_places = None
+
+
+def test_what_is_held_stays_within_the_memory_whoever_comes(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "memory", 4 * 343 * adapter._place_bytes)
+    peaks: list[int] = []
+
+    async def story(engine: Engine) -> None:
+        original = engine._slab.step
+
+        def seen(tokens: list[int]) -> Any:
+            logits = original(tokens)
+            rows, columns = engine._slab.room  # type: ignore[attr-defined]  # it is torch's
+            reading = engine._reading
+            peaks.append(rows * columns + (len(reading.prompt.ids) if reading else 0))
+            return logits
+
+        engine._slab.step = seen  # type: ignore[method-assign]
+        asked = [
+            item(adapter, text * times, max_new_tokens=new)
+            for text, times, new in zip(
+                TEXTS * 3, [1, 1, 2, 6] * 3, [50, 4, 30, 9] * 3, strict=True
+            )
+        ]
+        alone = [await written(engine, one) for one in asked[:4]]
+        assert await asyncio.gather(*(written(engine, one) for one in asked)) == alone * 3
+
+    run(adapter, story)
+    assert 150 < max(peaks) <= adapter._most_places == 300
     adapter._most_places = None
