@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,24 @@ def test_rows_go_on_where_they_are_moved_to(llama: Any) -> None:
         for one, row in zip(written, logits, strict=True):
             one.append(int(row.argmax()))
     assert written == expected
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_a_graph_whose_files_are_gone_runs_on_with_other_threads(
+    llama: Any, tmp_path: Path
+) -> None:
+    model, stored = llama()
+    place = shutil.copytree(stored.folder, tmp_path / "graph")
+    graph = StepGraph(replace(stored, folder=place), 1)
+    slab = GraphSlab(model, graph)
+    expected = slab.read(slab.empty(), IDS, 0)
+    graph.use_threads(2)
+    shutil.rmtree(place)
+    for count in (3, 1, 2):
+        graph.use_threads(count)
+        assert torch.allclose(slab.read(slab.empty(), IDS, 0), expected, atol=1e-5)
+    assert graph.session.threads == 2
 
 
 @pytest.mark.slow
