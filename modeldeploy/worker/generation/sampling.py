@@ -147,15 +147,22 @@ def _draw_openly(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Ten
 
 
 def _draw_among(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
-    """One token a row, of those that its top-k and top-p leave."""
+    """One token a row, of those that its top-k and top-p leave. Equals come in an order that depends
+    on how many are looked at, so that must not hang on company either."""
     probabilities, size = _warmed(scores, choosers), scores.shape[-1]
-    width = min(size, max(one.how.top_k or _WIDE for one in choosers))
-    kept, order = _kept(probabilities, width, choosers)
-    if kept is None:
-        kept, order = _kept(probabilities, size, choosers)
-    assert kept is not None
-    found = _look_up(kept, _numbers(choosers, scores.device))
-    return order.gather(1, found[:, None])[:, 0]
+    numbers = _numbers(choosers, scores.device)
+    tokens = scores.new_empty(len(choosers), dtype=torch.long)
+    todo: dict[int, list[int]] = {}
+    for at, one in enumerate(choosers):
+        todo.setdefault(min(size, one.how.top_k or _WIDE), []).append(at)
+    while todo:
+        width, rows = todo.popitem()
+        which = slice(None) if len(rows) == len(choosers) else rows  # a slice copies nothing
+        kept, order, short = _kept(probabilities[which], width, [choosers[at] for at in rows])
+        tokens[which] = order.gather(1, _look_up(kept, numbers[which])[:, None])[:, 0]
+        if short:
+            todo[size] = sorted([*todo.get(size, []), *(rows[at] for at in short)])
+    return tokens
 
 
 def _draw_warped(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
@@ -198,9 +205,9 @@ def _is_open(how: Sampling) -> bool:
 
 def _kept(
     probabilities: torch.Tensor, width: int, choosers: Sequence[Chooser]
-) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """The ``width`` best of each row, best first, with 0 for those that top-k and top-p leave
-    out; None where top-p needs more of them."""
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """The ``width`` best of each row, best first, with 0 for those that top-k and top-p leave out,
+    and their tokens; and the rows whose top-p needs more of them."""
     best, order = probabilities.topk(width)
     device, size = best.device, probabilities.shape[-1]
     ks = torch.tensor([one.how.top_k or size for one in choosers], device=device)
@@ -208,9 +215,11 @@ def _kept(
     best = best * (torch.arange(width, device=device) < ks[:, None])
     among = torch.where(ks[:, None] < size, best.sum(-1, keepdim=True), torch.ones_like(ps))
     before = best.cumsum(-1) - best
-    if width < size and bool(((best.sum(-1, keepdim=True) < ps * among) & (ps < 1)).any()):
-        return None, order
-    return best * (before < ps * among), order
+    short = []
+    if width < size:
+        needs_more = (best.sum(-1, keepdim=True) < ps * among) & (ps < 1)
+        short = [at for at, more in enumerate(needs_more[:, 0].tolist()) if more]
+    return best * (before < ps * among), order, short
 
 
 def _look_up(weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
