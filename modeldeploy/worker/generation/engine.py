@@ -19,7 +19,7 @@ from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
-from modeldeploy.worker.generation.sampling import Choice, choose
+from modeldeploy.worker.generation.sampling import Choice, Chooser, choose
 from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
@@ -176,7 +176,7 @@ class Engine(Front):
         self._reading = None
         first = logits.expand(len(job.rows), -1)
         for row, choice in zip(
-            job.rows, choose(first, [row.chooser for row in job.rows]), strict=True
+            job.rows, _chosen(first, [row.chooser for row in job.rows]), strict=True
         ):
             self._slab.join(job.cache, len(ids))
             self._rows.append((job, row))
@@ -188,17 +188,24 @@ class Engine(Front):
         self._on_batch(len(self._rows))
         begun = time.perf_counter()
         logits = self._slab.step([row.chooser.written[-1] for _, row in self._rows])
-        choices = choose(logits, [row.chooser for _, row in self._rows])
+        choices = _chosen(logits, [row.chooser for _, row in self._rows])
         for (job, row), choice in zip(self._rows, choices, strict=True):
             self._push(job, row, choice)
         self._end()
         self._on_step(time.perf_counter() - begun)
 
-    def _push(self, job: Job, row: Row, choice: Choice | None) -> None:
-        if choice is None:
-            self._fail(job, Failure(not_numbers("logits")))
-        elif not job.item.dropped:
+    def _push(self, job: Job, row: Row, choice: Choice | Failure) -> None:
+        if job.item.dropped:
+            return
+        if isinstance(choice, Failure):
+            self._fail(job, choice)
+            return
+        try:
             row.push(choice)
+        except (
+            BaseException
+        ) as error:  # as in :meth:`_guarded`, and not the others' whose step it was
+            self._fail(job, Failure(error))
 
     def _end(self) -> None:
         """Rows that are written leave; requests all of whose rows are written are over."""
@@ -209,7 +216,7 @@ class Engine(Front):
                 self._leave(at)
                 left.append(job)
         for job in dict.fromkeys(left):
-            if all(row.written for row in job.rows):
+            if not job.item.dropped and all(row.written for row in job.rows):
                 self._settle(job, [row.written for row in job.rows])
 
     def _leave(self, at: int) -> None:
@@ -234,3 +241,15 @@ class Engine(Front):
         for at in reversed(range(len(self._rows))):
             if self._rows[at][0].item.dropped:
                 self._leave(at)
+
+
+def _chosen(logits: torch.Tensor, choosers: list[Chooser]) -> list[Choice | Failure]:
+    """The next token of each row, or why there is none: what one's rules raise is not the others'."""
+    try:
+        found = choose(logits, choosers)
+    except BaseException as error:  # as in :meth:`Engine._guarded`
+        if len(choosers) == 1:
+            return [Failure(error)]
+        rows = [([one], logits[at : at + 1]) for at, one in enumerate(choosers)]
+        return [choice for one, its in rows for choice in _chosen(its, one)]
+    return [choice or Failure(not_numbers("logits")) for choice in found]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,6 +158,36 @@ def test_an_error_in_the_model_ends_whom_it_befell_and_nobody_else(adapter: Any)
             await engine.run([item(adapter, TEXTS[0], max_new_tokens=5)])
         adapter.model.forward = forward
         assert await written(engine, item(adapter, TEXTS[0], max_new_tokens=5)) == expected
+
+    run(adapter, story)
+
+
+@pytest.mark.parametrize("what", ["its rules", "its reader"])
+def test_an_error_of_one_row_ends_that_one_alone(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def story(engine: Engine) -> None:
+        how = {"max_new_tokens": 12, "temperature": 2.0, "seed": 5}
+        expected = await written(engine, item(adapter, TEXTS[0], **how))
+        breaks, stays = item(adapter, TEXTS[1], max_new_tokens=12), item(adapter, TEXTS[0], **how)
+        calls: list[Any] = []
+
+        def third_fails(*args: Any) -> Any:
+            calls.append(args)
+            return args[-1] if len(calls) < 3 else _broken()
+
+        if what == "its rules":
+            rules: Any = SimpleNamespace(of=lambda *args: third_fails)
+            breaks.data = replace(breaks.data, rules=rules)
+        else:
+            breaks.sink = third_fails
+        found = await asyncio.gather(
+            *(engine.run([one]) for one in (stays, breaks)), return_exceptions=True
+        )
+        assert isinstance(found[1], PredictionFailed)
+        assert "it broke" in found[1].message
+        assert not isinstance(found[0], BaseException)
+        assert found[0].raws == [expected]
 
     run(adapter, story)
 
