@@ -7,7 +7,6 @@ one uniform number a token, looked up in the row's cumulated probabilities.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ import torch
 
 from modeldeploy.schema.tasks.generation import COLDEST
 from modeldeploy.worker.generation import warping
+from modeldeploy.worker.generation.history import History
 
 _WIDE = 1024  # candidates among which top-p nearly always finds enough
 
@@ -63,11 +63,17 @@ class Chooser:
     prompt: Sequence[int] = ()
     rules: Processors | None = None
     written: list[int] = field(default_factory=list)
+    _history: History | None = field(default=None, init=False)
 
     @property
     def edits(self) -> bool:
         """Whether the choice is not of the model's logits as they are."""
         return self.rules is not None or self.how.penalises
+
+    def history(self, device: torch.device) -> History:
+        """Of prompt and text."""
+        self._history = self._history or History(self.prompt, device)
+        return self._history
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,8 @@ def _edited(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
     for at in rows:
         chooser = choosers[at]
         if chooser.rules is not None:
-            so_far = torch.tensor([[*chooser.prompt, *chooser.written]], device=logits.device)
-            logits[at] = chooser.rules(so_far, logits[at : at + 1])[0]
+            so_far = chooser.history(logits.device).so_far(chooser.written)
+            logits[at] = chooser.rules(so_far[None], logits[at : at + 1])[0]
         _penalise(logits[at], chooser)
     return logits
 
@@ -131,14 +137,13 @@ def _penalise(logits: torch.Tensor, chooser: Chooser) -> None:
     frequency and presence penalties over the text alone."""
     how = chooser.how
     if chooser.rules is None and (factor := how.repetition_penalty or 1.0) != 1.0:
-        seen = torch.tensor(sorted({*chooser.prompt, *chooser.written}), device=logits.device)
+        seen = chooser.history(logits.device).seen(chooser.written)
         before = logits[seen]
         logits[seen] = torch.where(before > 0, before / factor, before * factor)
     if chooser.written and (how.frequency_penalty or how.presence_penalty):
-        counts = Counter(chooser.written)
-        times = torch.tensor(list(counts.values()), device=logits.device)
+        tokens, times = chooser.history(logits.device).counts(chooser.written)
         off = times * (how.frequency_penalty or 0.0) + (how.presence_penalty or 0.0)
-        logits[list(counts)] -= off.to(logits)
+        logits[tokens] -= off.to(logits)
 
 
 def _draw_openly(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
