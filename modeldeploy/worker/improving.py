@@ -193,20 +193,21 @@ class _Improvement:
             self._calls.settle()
 
     def _try(self, graph: AnyGraph, batches: list[list[Item]]) -> bool:
-        """Run on the graph if on these batches it proves the best: in float32 beside torch, in a lower
-        precision beside what runs now. Whether the model computes in another way since."""
-        stored = graph.stored
-        trial: Trial | StepTrial
-        if self._adapter.steps:
-            trial = StepTrial(self._adapter, self._front)
+        """Run on the graph if it proves the best, on these batches or of a step on texts of its own: in
+        float32 beside torch, in a lower precision beside what runs now. Whether the model computes in
+        another way since."""
+        stored, adapter, front = graph.stored, self._adapter, self._front
+        if adapter.steps:
+            note = StepTrial(adapter, front).note(graph)
         elif stored.form.precision == "float32":
-            trial = Trial(self._adapter, self._front)
+            note = Trial(adapter, front).note(graph, batches)
         else:
-            trial = Trial(self._adapter, self._front, self._adapter.graph, forms.speed(self._best))
-        self._found[stored.form] = replace(stored, note=trial.note(graph, batches))
-        is_best, runs = self._best is self._found[stored.form], self._adapter.graph is graph
+            trial = Trial(adapter, front, adapter.graph, forms.speed(self._best))
+            note = trial.note(graph, batches)
+        self._found[stored.form] = replace(stored, note=note)
+        is_best, runs = self._best is self._found[stored.form], adapter.graph is graph
         if is_best != runs:
-            self._front.between(lambda: self._adapter.run_on(graph if is_best else None)).result()
+            front.between(lambda: adapter.run_on(graph if is_best else None)).result()
         return is_best != runs
 
     def _examples(self) -> list[list[Item]]:

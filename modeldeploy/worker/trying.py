@@ -1,13 +1,16 @@
-"""Whether a graph is like what runs now, and faster: seen on the batches that came."""
+"""Whether a graph is like what runs now, and faster: seen on the batches that came, a step's on texts of
+its own."""
 
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 _BATCHES = 6  # that a graph is tried on
 _ROUNDS = 3  # of which the fastest counts
 _STEP_ROWS = (1, 4, 8)  # texts that are written together
-_PROMPT, _STEPS = 16, 2
+_STEP_LENGTHS = (16, 400)  # tokens before
+_STEPS = 2
 
 
 class Traffic:
@@ -101,14 +105,14 @@ class Trial:
 
 
 class StepTrial:
-    """Of a graph of a model's step beside torch: prompts are read and some texts written on each, a
-    few steps at a time between those of requests."""
+    """Of a graph of a model's step beside torch: few and many texts, short and long ones, are written
+    on each, a few steps at a time between those of requests."""
 
     def __init__(self, adapter: ModelAdapter[Any, Any], front: Front) -> None:
         self._adapter, self._front = adapter, front
 
-    def note(self, graph: Any, batches: Sequence[list[Item]]) -> GraphNote:
-        """The graph's note, with what was found of it; it does not depend on what came."""
+    def note(self, graph: Any) -> GraphNote:
+        """The graph's note, with what was found of it."""
         from modeldeploy.worker.generation import graph_slab
         from modeldeploy.worker.generation.slab import Slab
 
@@ -122,9 +126,9 @@ class StepTrial:
             return graph_slab.GraphSlab(model, graph)
 
         slow = fast = 0.0
-        for rows in _STEP_ROWS:
+        for shape in product(_STEP_ROWS, self._lengths()):
             turns = [
-                (self._seconds(on_torch, rows), self._seconds(on_graph, rows))
+                (self._seconds(on_torch, *shape), self._seconds(on_graph, *shape))
                 for _ in range(_ROUNDS)
             ]
             slow += min(seconds for seconds, _ in turns)
@@ -133,20 +137,31 @@ class StepTrial:
         apart = graph.stored.note.difference  # found by whoever made it
         return _judged(graph, apart, slow / fast, graph_slab.allowed(graph))
 
-    def _seconds(self, made: Callable[[], Running], rows: int) -> float:
-        return self._front.between(partial(_stepped, made, rows)).result()
+    def _lengths(self) -> set[int]:
+        """Of the texts, as far as the model takes them."""
+        most = (self._adapter.max_input_length() or sys.maxsize) - 1 - _STEPS
+        return {max(1, min(length, most)) for length in _STEP_LENGTHS}
+
+    def _seconds(self, made: Callable[[], Running], rows: int, length: int) -> float:
+        return self._front.between(partial(_stepped, made, rows, length)).result()
 
 
-def _stepped(made: Callable[[], Running], rows: int) -> float:
-    """Seconds of some steps of so many rows, behind the first."""
+def _stepped(made: Callable[[], Running], rows: int, length: int) -> float:
+    """Seconds of some steps of so many rows, behind the first. Nobody waits while their prompts are
+    read: one token's keys and values stand for all."""
     import torch
+
+    from modeldeploy.worker.generation.slab import fill
 
     slab = made()
     with torch.inference_mode():
         cache = slab.empty()
-        slab.read(cache, [*range(1, _PROMPT + 1)], 0)
+        slab.read(cache, [1], 0)
+        for layer in cache.layers:
+            whole = (one.expand(-1, -1, length, -1) for one in (layer.keys, layer.values))
+            fill(layer, *whole)
         for _ in range(rows):
-            slab.join(cache, _PROMPT)
+            slab.join(cache, length)
         slab.step([1] * rows)
         begun = time.perf_counter()
         for _ in range(_STEPS):

@@ -19,7 +19,7 @@ from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
-from modeldeploy.worker.generation.sampling import Choice, choose
+from modeldeploy.worker.generation.sampling import Choice, Chooser, choose
 from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
@@ -50,8 +50,9 @@ class Job:
 
 class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
-    keys and values of a token together (a request for more has its own way); those of prompts that
-    were read are kept for others that begin alike, within ``prefix_bytes``.
+    keys and values of a token together (a request for more is written alone). Never held are more than
+    ``held_places``, a prompt that is being read among them; those of prompts that were read are
+    kept besides for others that begin alike, within ``prefix_bytes``.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -64,6 +65,7 @@ class Engine(Front):
         ends: frozenset[int],
         most_rows: int,
         most_places: int,
+        held_places: int,
         prefix_bytes: int,
         max_queue: int,
         on_batch: Callable[[int], None] = lambda rows: None,
@@ -75,6 +77,7 @@ class Engine(Front):
         self._ends = ends
         self._most_rows = most_rows
         self._most_places = most_places
+        self._held_places = held_places
         self.calls = (
             f"steps of up to {most_rows} texts and {most_places:,} tokens, read and to be written, which "
             "join and leave between two"
@@ -96,6 +99,7 @@ class Engine(Front):
 
     def move_to(self, slab: Running) -> None:
         """Write on there from now on, with the rows that are being written."""
+        slab.keep_within(self._left(self._reading))
         for at in range(self._slab.count):
             slab.join(*self._slab.row(at))
         self._slab = slab
@@ -142,7 +146,12 @@ class Engine(Front):
         rows = len(self._rows) + prompt.sequences
         longest = max((len(one.prompt.ids) + one.prompt.new for one, _ in self._rows), default=0)
         places = rows * max(longest, len(prompt.ids) + prompt.new)
-        return not self._rows or (rows <= self._most_rows and places <= self._most_places)
+        held = places + len(prompt.ids) <= self._held_places
+        return not self._rows or (held and rows <= self._most_rows and places <= self._most_places)
+
+    def _left(self, job: Job | None) -> int:
+        """Places for rows beside the prompt that is being read."""
+        return self._held_places - (len(job.prompt.ids) if job else 0)
 
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
@@ -158,6 +167,7 @@ class Engine(Front):
         job = self._reading
         assert job is not None
         ids = job.prompt.ids
+        self._slab.keep_within(self._left(job))
         chunk = ids[job.read : job.read + (_CHUNK if self._rows else _WHOLE)]
         logits = self._slab.read(job.cache, chunk, job.read)
         job.read += len(chunk)
@@ -166,7 +176,7 @@ class Engine(Front):
         self._reading = None
         first = logits.expand(len(job.rows), -1)
         for row, choice in zip(
-            job.rows, choose(first, [row.chooser for row in job.rows]), strict=True
+            job.rows, _chosen(first, [row.chooser for row in job.rows]), strict=True
         ):
             self._slab.join(job.cache, len(ids))
             self._rows.append((job, row))
@@ -178,17 +188,24 @@ class Engine(Front):
         self._on_batch(len(self._rows))
         begun = time.perf_counter()
         logits = self._slab.step([row.chooser.written[-1] for _, row in self._rows])
-        choices = choose(logits, [row.chooser for _, row in self._rows])
+        choices = _chosen(logits, [row.chooser for _, row in self._rows])
         for (job, row), choice in zip(self._rows, choices, strict=True):
             self._push(job, row, choice)
         self._end()
         self._on_step(time.perf_counter() - begun)
 
-    def _push(self, job: Job, row: Row, choice: Choice | None) -> None:
-        if choice is None:
-            self._fail(job, Failure(not_numbers("logits")))
-        elif not job.item.dropped:
+    def _push(self, job: Job, row: Row, choice: Choice | Failure) -> None:
+        if job.item.dropped:
+            return
+        if isinstance(choice, Failure):
+            self._fail(job, choice)
+            return
+        try:
             row.push(choice)
+        except (
+            BaseException
+        ) as error:  # as in :meth:`_guarded`, and not the others' whose step it was
+            self._fail(job, Failure(error))
 
     def _end(self) -> None:
         """Rows that are written leave; requests all of whose rows are written are over."""
@@ -199,7 +216,7 @@ class Engine(Front):
                 self._leave(at)
                 left.append(job)
         for job in dict.fromkeys(left):
-            if all(row.written for row in job.rows):
+            if not job.item.dropped and all(row.written for row in job.rows):
                 self._settle(job, [row.written for row in job.rows])
 
     def _leave(self, at: int) -> None:
@@ -224,3 +241,15 @@ class Engine(Front):
         for at in reversed(range(len(self._rows))):
             if self._rows[at][0].item.dropped:
                 self._leave(at)
+
+
+def _chosen(logits: torch.Tensor, choosers: list[Chooser]) -> list[Choice | Failure]:
+    """The next token of each row, or why there is none: what one's rules raise is not the others'."""
+    try:
+        found = choose(logits, choosers)
+    except BaseException as error:  # as in :meth:`Engine._guarded`
+        if len(choosers) == 1:
+            return [Failure(error)]
+        rows = [([one], logits[at : at + 1]) for at, one in enumerate(choosers)]
+        return [choice for one, its in rows for choice in _chosen(its, one)]
+    return [choice or Failure(not_numbers("logits")) for choice in found]

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from modeldeploy.worker.compute.likeness import EQUAL
-from modeldeploy.worker.generation import check, rounding
-from modeldeploy.worker.generation.slab import FIRST_ROOM, Slab, empty_cache, enlarged, fill
+from modeldeploy.worker.generation import check, room, rounding
+from modeldeploy.worker.generation.room import BOUNDLESS, Room
+from modeldeploy.worker.generation.slab import Slab, empty_cache, fill
 from modeldeploy.worker.generation.step_graph import StepGraph
 
 FEW = 24  # tokens of a text that a graph of rounded weights is tried on when it is opened
@@ -29,7 +30,8 @@ class GraphSlab:
         # Many tokens at once are no faster on rounded weights, and torch's are not rounded.
         self._reader = None if graph.is_exact else Slab(model)
         self.count = 0
-        self._room = (0, 0)
+        self._room: Room = (0, 0)
+        self._most = BOUNDLESS
         self._lengths = torch.empty(0, dtype=torch.long)
         self._caches: list[torch.Tensor] = []
         self._rows: list[torch.Tensor] = []
@@ -62,9 +64,7 @@ class GraphSlab:
 
     def join(self, cache: Any, length: int) -> None:
         """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
-        if self.count == 0:
-            self._begin_anew()
-        self._make_room(self.count + 1, length + 1)
+        self._have_room(self.count + 1, max(length, self._longest()) + 1)
         for at, layer in enumerate(cache.layers):
             for mine, other in zip(
                 self._caches[2 * at :], (layer.keys, layer.values), strict=False
@@ -82,6 +82,8 @@ class GraphSlab:
                 one[row, :, :length] = one[last, :, :length]
             self._lengths[row] = length
         self._have(last)
+        if last == 0:
+            self._begin_anew()
 
     def row(self, at: int) -> tuple[Any, int]:
         """A row's keys and values as a prompt's that was read, and how many tokens they are of."""
@@ -95,7 +97,8 @@ class GraphSlab:
 
     def step(self, tokens: list[int]) -> torch.Tensor:
         """Write one token of each row; the logits behind them, shape (rows, vocabulary)."""
-        self._make_room(self.count, int(self._lengths[: self.count].max()) + 1)
+        if (longest := self._longest()) >= self._room[1]:
+            self._have_room(self.count, longest + 1)
         lengths = self._lengths[: self.count]
         logits = self._graph.run(torch.tensor(tokens)[:, None], lengths, self._rows)
         lengths += 1
@@ -108,28 +111,52 @@ class GraphSlab:
         self.count = count
         self._rows = [one[:count] for one in self._caches]
 
-    def _make_room(self, rows: int, columns: int) -> None:
-        room = enlarged(self._room, rows, columns)
-        if room == self._room:
-            return
-        # Nothing changes before there is room for all: what runs out of memory leaves us whole.
-        grown = [
-            one.new_zeros(room[0], one.shape[1], room[1], one.shape[3]) for one in self._caches
-        ]
-        for new, old in zip(grown, self._caches, strict=True):
-            new[: self.count, :, : old.shape[2]] = old[: self.count]
-        lengths = self._lengths.new_zeros(room[0])
-        lengths[: self.count] = self._lengths[: self.count]
-        self._room, self._caches, self._lengths = room, grown, lengths
-        self._have(self.count)
+    def keep_within(self, places: int) -> None:
+        """Hold no more than so many places from now on; those who join must not need more."""
+        self._most = places
+        if self.count:
+            self._have_room(self.count, self._longest() + 1)
+        else:
+            self._begin_anew()
+
+    def _longest(self) -> int:
+        return int(self._lengths[: self.count].max()) if self.count else 0
+
+    def _have_room(self, rows: int, columns: int) -> None:
+        """For so many, unless it is far more than that."""
+        target = room.wanted(rows, columns, self._most)
+        suffices = room.covers(self._room, (rows, columns))
+        if not suffices or room.is_far_more(self._room, target, self._most):
+            self._move(target)
+
+    def _move(self, to: Room) -> None:
+        """Tensor by tensor: no more than one is held twice, and where there is no memory for the next
+        one, what both those that were moved and those that were not have is there to go on with."""
+        longest, count = self._longest(), self.count
+        lengths = self._lengths.new_zeros(max(self._room[0], to[0]))
+        lengths[:count] = self._lengths[:count]
+        self._lengths, self._room = lengths, room.both(self._room, to)
+        self._rows = []
+        self._graph.release()
+        try:
+            for at, old in enumerate(self._caches):
+                new = old.new_zeros(to[0], old.shape[1], to[1], old.shape[3])
+                new[:count, :, :longest] = old[:count, :, :longest]
+                self._caches[at] = new
+        finally:
+            self._have(count)
+        self._room = to
 
     def _begin_anew(self) -> None:
         """Nobody is here: give back what a long prompt or many rows made it grow to."""
-        if self._room == FIRST_ROOM:
+        first = room.wanted(1, 1, self._most)
+        if self._room == first:
             return
-        self._room = FIRST_ROOM
-        rows, columns = FIRST_ROOM
+        self._room = first
+        rows, columns = first
         self._lengths = torch.zeros(rows, dtype=torch.long)
+        self._graph.release()
+        self._rows, self._caches = [], []
         self._caches = [
             torch.zeros(rows, heads, columns, width)
             for heads, width in self._graph.shapes

@@ -7,7 +7,6 @@ one uniform number a token, looked up in the row's cumulated probabilities.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ import torch
 
 from modeldeploy.schema.tasks.generation import COLDEST
 from modeldeploy.worker.generation import warping
+from modeldeploy.worker.generation.history import History
 
 _WIDE = 1024  # candidates among which top-p nearly always finds enough
 
@@ -63,11 +63,17 @@ class Chooser:
     prompt: Sequence[int] = ()
     rules: Processors | None = None
     written: list[int] = field(default_factory=list)
+    _history: History | None = field(default=None, init=False)
 
     @property
     def edits(self) -> bool:
         """Whether the choice is not of the model's logits as they are."""
         return self.rules is not None or self.how.penalises
+
+    def history(self, device: torch.device) -> History:
+        """Of prompt and text."""
+        self._history = self._history or History(self.prompt, device)
+        return self._history
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,8 @@ def _edited(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
     for at in rows:
         chooser = choosers[at]
         if chooser.rules is not None:
-            so_far = torch.tensor([[*chooser.prompt, *chooser.written]], device=logits.device)
-            logits[at] = chooser.rules(so_far, logits[at : at + 1])[0]
+            so_far = chooser.history(logits.device).so_far(chooser.written)
+            logits[at] = chooser.rules(so_far[None], logits[at : at + 1])[0]
         _penalise(logits[at], chooser)
     return logits
 
@@ -131,14 +137,13 @@ def _penalise(logits: torch.Tensor, chooser: Chooser) -> None:
     frequency and presence penalties over the text alone."""
     how = chooser.how
     if chooser.rules is None and (factor := how.repetition_penalty or 1.0) != 1.0:
-        seen = torch.tensor(sorted({*chooser.prompt, *chooser.written}), device=logits.device)
+        seen = chooser.history(logits.device).seen(chooser.written)
         before = logits[seen]
         logits[seen] = torch.where(before > 0, before / factor, before * factor)
     if chooser.written and (how.frequency_penalty or how.presence_penalty):
-        counts = Counter(chooser.written)
-        times = torch.tensor(list(counts.values()), device=logits.device)
+        tokens, times = chooser.history(logits.device).counts(chooser.written)
         off = times * (how.frequency_penalty or 0.0) + (how.presence_penalty or 0.0)
-        logits[list(counts)] -= off.to(logits)
+        logits[tokens] -= off.to(logits)
 
 
 def _draw_openly(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
@@ -147,15 +152,22 @@ def _draw_openly(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Ten
 
 
 def _draw_among(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
-    """One token a row, of those that its top-k and top-p leave."""
+    """One token a row, of those that its top-k and top-p leave. Equals come in an order that depends
+    on how many are looked at, so that must not hang on company either."""
     probabilities, size = _warmed(scores, choosers), scores.shape[-1]
-    width = min(size, max(one.how.top_k or _WIDE for one in choosers))
-    kept, order = _kept(probabilities, width, choosers)
-    if kept is None:
-        kept, order = _kept(probabilities, size, choosers)
-    assert kept is not None
-    found = _look_up(kept, _numbers(choosers, scores.device))
-    return order.gather(1, found[:, None])[:, 0]
+    numbers = _numbers(choosers, scores.device)
+    tokens = scores.new_empty(len(choosers), dtype=torch.long)
+    todo: dict[int, list[int]] = {}
+    for at, one in enumerate(choosers):
+        todo.setdefault(min(size, one.how.top_k or _WIDE), []).append(at)
+    while todo:
+        width, rows = todo.popitem()
+        which = slice(None) if len(rows) == len(choosers) else rows  # a slice copies nothing
+        kept, order, short = _kept(probabilities[which], width, [choosers[at] for at in rows])
+        tokens[which] = order.gather(1, _look_up(kept, numbers[which])[:, None])[:, 0]
+        if short:
+            todo[size] = sorted([*todo.get(size, []), *(rows[at] for at in short)])
+    return tokens
 
 
 def _draw_warped(scores: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
@@ -198,9 +210,9 @@ def _is_open(how: Sampling) -> bool:
 
 def _kept(
     probabilities: torch.Tensor, width: int, choosers: Sequence[Chooser]
-) -> tuple[torch.Tensor | None, torch.Tensor]:
-    """The ``width`` best of each row, best first, with 0 for those that top-k and top-p leave
-    out; None where top-p needs more of them."""
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """The ``width`` best of each row, best first, with 0 for those that top-k and top-p leave out,
+    and their tokens; and the rows whose top-p needs more of them."""
     best, order = probabilities.topk(width)
     device, size = best.device, probabilities.shape[-1]
     ks = torch.tensor([one.how.top_k or size for one in choosers], device=device)
@@ -208,9 +220,11 @@ def _kept(
     best = best * (torch.arange(width, device=device) < ks[:, None])
     among = torch.where(ks[:, None] < size, best.sum(-1, keepdim=True), torch.ones_like(ps))
     before = best.cumsum(-1) - best
-    if width < size and bool(((best.sum(-1, keepdim=True) < ps * among) & (ps < 1)).any()):
-        return None, order
-    return best * (before < ps * among), order
+    short = []
+    if width < size:
+        needs_more = (best.sum(-1, keepdim=True) < ps * among) & (ps < 1)
+        short = [at for at, more in enumerate(needs_more[:, 0].tolist()) if more]
+    return best * (before < ps * among), order, short
 
 
 def _look_up(weights: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,9 @@
 """The keys and values of all rows in one place, so that rows join and leave between two steps.
 
 Each attention layer has one tensor (rows, heads, columns, width). Rows are right-aligned: all write
-their next token at the cursor, and a mask hides the columns before a row's own first one. A prompt
+their next token at the cursor, and a mask hides the columns before a row's own first one. Columns are
+numbered from where the first row began; a layer holds those from its ``begin`` on, and when they are
+used up, or a longer prompt comes, what is needed of them is copied to new tensors. A prompt
 is read in a cache of its own and copied in. Layers that keep a recurrent state instead of columns
 are joined and reordered as ordinary batches.
 """
@@ -21,9 +23,9 @@ from transformers.cache_utils import (
     LinearAttentionLayer,
 )
 
-_ROWS = 4
-_COLUMNS = 256
-FIRST_ROOM = (_ROWS, _COLUMNS)
+from modeldeploy.worker.generation import room
+from modeldeploy.worker.generation.room import BOUNDLESS, Room
+
 _STATES = ("conv_states", "recurrent_states")
 
 
@@ -49,6 +51,9 @@ class Running(Protocol):
     def leave(self, row: int) -> None:
         """Free a row."""
 
+    def keep_within(self, places: int) -> None:
+        """Hold no more than so many places from now on; those who join must not need more."""
+
     def step(self, tokens: list[int]) -> torch.Tensor:
         """Write one token of each row; the logits behind them, shape (rows, vocabulary)."""
 
@@ -61,31 +66,40 @@ class _Columns(CacheLayerMixin):  # type: ignore[misc]  # transformers is not fo
     """One attention layer's keys and values, in the slab's rows and columns."""
 
     is_sliding = False
+    keys: Any
+    values: Any
 
     def __init__(self, slab: Slab) -> None:
         super().__init__()
         self._slab = slab
+        self.begin = 0
 
     def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
         """Zeros, because what a mask hides must still be numbers."""
         rows, columns = self._slab.room
         for name, like in (("keys", key_states), ("values", value_states)):
             setattr(self, name, like.new_zeros(rows, like.shape[1], columns, like.shape[3]))
+        self.begin = self._slab.begin
         self.is_initialized = True
 
-    def grown(self, rows: int, columns: int) -> list[torch.Tensor]:
-        """Keys and values in tensors of that size."""
-        found = []
+    def move(self, to: Room, begin: int, rows: int, used: slice) -> None:
+        """Have tensors of that size from the column ``begin`` on, with what is used."""
+        moved = []
         for old in (self.keys, self.values):
-            new = old.new_zeros(rows, old.shape[1], columns, old.shape[3])
-            new[: old.shape[0], :, : old.shape[2]] = old
-            found.append(new)
-        return found
+            new = old.new_zeros(to[0], old.shape[1], to[1], old.shape[3])
+            new[:rows, :, _from(begin, used)] = old[:rows, :, _from(self.begin, used)]
+            moved.append(new)
+        self.keys, self.values = moved
+        self.begin = begin
+
+    def forget(self) -> None:
+        self.keys = self.values = None
+        self.is_initialized = False
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
         """Write one column of all rows at the cursor; all columns from the oldest row's on."""
         slab = self._slab
-        rows, at, first = slab.count, slab.cursor, slab.first
+        rows, at, first = slab.count, slab.cursor - self.begin, slab.first - self.begin
         self.keys[:rows, :, at : at + 1] = key_states
         self.values[:rows, :, at : at + 1] = value_states
         return self.keys[:rows, :, first : at + 1], self.values[:rows, :, first : at + 1]
@@ -100,23 +114,26 @@ class _Columns(CacheLayerMixin):  # type: ignore[misc]  # transformers is not fo
         return -1
 
     def put(self, row: int, start: int, keys: Any, values: Any) -> None:
-        self.keys[row, :, start : start + keys.shape[1]] = keys
-        self.values[row, :, start : start + values.shape[1]] = values
+        columns = _from(self.begin, slice(start, start + keys.shape[1]))
+        self.keys[row, :, columns] = keys
+        self.values[row, :, columns] = values
 
     def move_row(self, source: int, target: int, columns: slice) -> None:
+        own = _from(self.begin, columns)
         for tensor in (self.keys, self.values):
-            tensor[target, :, columns] = tensor[source, :, columns]
+            tensor[target, :, own] = tensor[source, :, own]
 
-    def shift(self, rows: int, columns: slice, by: int) -> None:
-        moved = slice(columns.start + by, columns.stop + by)
-        for tensor in (self.keys, self.values):
-            tensor[:rows, :, moved] = tensor[:rows, :, columns].clone()
+    def taken(self, row: int, columns: slice) -> list[torch.Tensor]:
+        """Views of one row's keys and values."""
+        own = _from(self.begin, columns)
+        return [one[row : row + 1, :, own] for one in (self.keys, self.values)]
 
 
 class Slab:
     """``count`` rows of one model, numbered from 0; a row that leaves is replaced by the last.
 
-    ``cursor`` is the column that the next step writes, ``first`` the oldest row's first column.
+    ``cursor`` is the column that the next step writes, ``first`` the oldest row's first column;
+    all layers have ``room``, from the column ``begin`` on.
     """
 
     def __init__(self, model: Any) -> None:
@@ -124,12 +141,14 @@ class Slab:
         self.count = 0
         self.cursor = 0
         self.first = 0
-        self.room = FIRST_ROOM
+        self.begin = 0
+        self.room = room.FIRST
+        self._most = BOUNDLESS
         self._positions = takes(model, "position_ids")
         self._short = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
         self._masked = not takes(model, "cache_params")  # Mamba's have no columns to hide
         self._cache_name = "past_key_values" if self._masked else "cache_params"
-        self._starts = torch.zeros(_ROWS, dtype=torch.long, device=model.device)
+        self._starts = torch.zeros(self.room[0], dtype=torch.long, device=model.device)
         self._cache = Cache(layers=[self._own(layer) for layer in self.empty().layers])
 
     def empty(self) -> Any:
@@ -163,13 +182,9 @@ class Slab:
     def join(self, cache: Any, length: int) -> None:
         """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
         if self.count == 0:
-            self._begin_anew()
-        elif self.cursor >= self.room[1]:
-            self._tidy()
-        self._make_room(self.count + 1, max(length, self.cursor) + 1)
-        if length > self.cursor:
-            self._move_cursor(length)
+            self.cursor = length
         start = self.cursor - length
+        self._have_room(self.count + 1, min([start, *self._oldest()]))
         for mine, other in zip(self._cache.layers, cache.layers, strict=True):
             if not isinstance(mine, _Columns):
                 _append_state(mine, other, first=self.count == 0)
@@ -192,6 +207,8 @@ class Slab:
                 layer.reorder_cache(torch.tensor(list(keep), device=self._model.device))
         self._starts[row] = self._starts[last]
         self.count = last
+        if last == 0:
+            self._begin_anew()
 
     def row(self, at: int) -> tuple[Any, int]:
         """A row's keys and values as a prompt's that was read, and how many tokens they are of: for
@@ -199,20 +216,17 @@ class Slab:
         start = int(self._starts[at])
         cache = self.empty()
         for mine, other in zip(self._cache.layers, cache.layers, strict=True):
-            fill(
-                other,
-                *(one[at : at + 1, :, start : self.cursor] for one in (mine.keys, mine.values)),
-            )
+            fill(other, *mine.taken(at, slice(start, self.cursor)))
         return cache, self.cursor - start
 
     # Steps
 
     def step(self, tokens: list[int]) -> torch.Tensor:
         """Write one token of each row; the logits behind them, shape (rows, vocabulary)."""
-        if self.cursor >= self.room[1]:
-            self._tidy()
         starts = self._starts[: self.count]
         self.first = int(starts.min())
+        if self.cursor >= self.begin + self.room[1]:
+            self._have_room(self.count, self.first)
         mask = None
         if self._masked and self.count > 1:
             columns = torch.arange(self.first, self.cursor + 1, device=starts.device)
@@ -237,49 +251,52 @@ class Slab:
 
     # Room
 
-    def _tidy(self) -> None:
-        """At the right edge: move to the left if that frees much, else grow."""
-        first = int(self._starts[: self.count].min())
-        if first >= self.room[1] // 4:
-            self._move_cursor(self.cursor - first)
+    def keep_within(self, places: int) -> None:
+        """Hold no more than so many places from now on; those who join must not need more."""
+        self._most = places
+        if self.count:
+            self._have_room(self.count, *self._oldest())
         else:
-            self._make_room(self.count, self.cursor + 1)
+            self._begin_anew()
 
-    def _make_room(self, rows: int, columns: int) -> None:
-        room = enlarged(self.room, rows, columns)
-        if room == self.room:
-            return
-        mine = [one for one in self._cache.layers if isinstance(one, _Columns)]
-        grown = [one.grown(*room) for one in mine if one.is_initialized]
-        # Nothing changes before there is room for all: what runs out of memory leaves us whole.
-        for layer, (keys, values) in zip(mine, grown, strict=False):
-            layer.keys, layer.values = keys, values
-        self.room = room
-        starts = self._starts.new_zeros(room[0])
-        starts[: len(self._starts)] = self._starts
-        self._starts = starts
+    def _oldest(self) -> list[int]:
+        """The oldest row's first column, if there are rows."""
+        return [int(self._starts[: self.count].min())] if self.count else []
+
+    def _have_room(self, rows: int, first: int) -> None:
+        """For so many rows, from the column ``first`` to the cursor. Room that suffices stays where
+        it is, unless it is far more than that."""
+        target = room.wanted(rows, self.cursor + 1 - first, self._most)
+        suffices = rows <= self.room[0] and self.begin <= first
+        suffices = suffices and self.cursor < self.begin + self.room[1]
+        is_far_more = room.is_far_more(self.room, target, self._most)
+        if not suffices or is_far_more:
+            stays = room.covers(self.room, target) and not is_far_more
+            self._move(self.room if stays else target, first)
+
+    def _move(self, to: Room, begin: int) -> None:
+        """Layer by layer: no more than one is held twice, and where there is no memory for the next
+        one, what both those that were moved and those that were not have is there to go on with."""
+        starts = self._starts.new_zeros(max(self.room[0], to[0]))
+        starts[: self.count] = self._starts[: self.count]
+        used = slice(min([self.cursor, *self._oldest()]), self.cursor)
+        end = min(self.begin + self.room[1], begin + to[1])
+        self._starts, self.begin = starts, max(self.begin, begin)
+        self.room = min(self.room[0], to[0]), end - self.begin
+        for layer in self._cache.layers:
+            if isinstance(layer, _Columns) and layer.is_initialized:
+                layer.move(to, begin, self.count, used)
+        self.room, self.begin = to, begin
 
     def _begin_anew(self) -> None:
         """Nobody is here: give back what a long prompt or many rows made it grow to."""
-        self.cursor = 0
-        if self.room != FIRST_ROOM:
-            self.room = FIRST_ROOM
-            self._starts = self._starts[:_ROWS].clone()
-            for layer in self._cache.layers:
-                if isinstance(layer, _Columns):
-                    layer.is_initialized = False
-                    layer.keys = layer.values = None
-
-    def _move_cursor(self, to: int) -> None:
-        """Shift every row's columns so that the cursor is at ``to``."""
-        if self.count:
-            by = to - self.cursor
-            columns = slice(int(self._starts[: self.count].min()), self.cursor)
-            for layer in self._cache.layers:
-                if isinstance(layer, _Columns):
-                    layer.shift(self.count, columns, by)
-            self._starts[: self.count] += by
-        self.cursor = to
+        first, self.cursor, self.begin = room.wanted(1, 1, self._most), 0, 0
+        for layer in self._cache.layers:
+            if isinstance(layer, _Columns):
+                layer.begin = 0
+                if self.room != first:
+                    layer.forget()
+        self.room, self._starts = first, self._starts.new_zeros(first[0])
 
 
 def takes(model: Any, name: str) -> bool:
@@ -303,18 +320,9 @@ def fill(layer: Any, keys: torch.Tensor, values: torch.Tensor) -> None:
     layer.keys, layer.values = keys, values
 
 
-def enlarged(room: tuple[int, int], rows: int, columns: int) -> tuple[int, int]:
-    """Room for so many: by an eighth more at a time, so that it seldom grows and yet stays near what
-    those who write were counted to take."""
-    least = FIRST_ROOM
-    return _enough(room[0], rows, least[0]), _enough(room[1], columns, least[1])
-
-
-def _enough(have: int, need: int, least: int) -> int:
-    if need <= have:
-        return have
-    step = max(least, have // 8)
-    return -(-need // step) * step
+def _from(begin: int, columns: slice) -> slice:
+    """Where columns are in tensors that hold those from ``begin`` on."""
+    return slice(columns.start - begin, columns.stop - begin)
 
 
 def _append_state(mine: Any, other: Any, *, first: bool) -> None:

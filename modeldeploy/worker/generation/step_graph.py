@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.compute.sessions import OnnxSession, Session
+
+log = logging.getLogger(__name__)
 
 # The inputs of the graph before the caches: tokens and their positions, (rows, tokens); the number of
 # each row's last token, (rows); the longest row's length.
@@ -49,11 +52,14 @@ class StepGraph:
         return self._session
 
     def use_threads(self, count: int) -> None:
-        """Compute with so many from now on. Not while a step runs. A session of each number is kept:
-        they share the weights."""
+        """Compute with so many from now on, or as before where the files are gone. Not while a step
+        runs. A session of each number is kept: they share the weights."""
         if count not in self._sessions:
-            self._sessions[count] = OnnxSession(self.stored.folder, count)
-        self._session = self._sessions[count]
+            try:
+                self._sessions[count] = OnnxSession(self.stored.folder, count)
+            except Exception as error:  # ONNX Runtime raises what it likes
+                log.warning("the graph runs on as it was opened, because it is gone: %s", error)
+        self._session = self._sessions.get(count, self._session)
 
     def run(
         self, tokens: torch.Tensor, lengths: torch.Tensor, caches: Sequence[torch.Tensor]

@@ -8,13 +8,15 @@ Decode = Callable[[list[int]], str]
 
 _CONTEXT = 6  # tokens of the prompt that decide how the first new one is decoded
 _UNFINISHED = "\ufffd"
+_MOST_HELD = 32  # tokens; what is no character by then never becomes one
 
 
 class Writer:
     """The text of one sequence. ``push`` and ``flush`` return what may be shown now.
 
     A token is decoded behind the ones before it (alone it may lose the space it begins with), and
-    held back while it ends within a character or may be the beginning of a stop string.
+    held back while it ends within a character or may be the beginning of a stop string. However long
+    the text, few are decoded again.
     """
 
     def __init__(self, decode: Decode, prompt: Sequence[int], stops: Sequence[str]) -> None:
@@ -36,8 +38,15 @@ class Writer:
         """Take one token; ``stopped`` is set once a stop string is complete."""
         self._ids.append(token)
         whole = self._decode(self._ids[self._from :])
-        if len(whole) <= len(self._before) or whole.endswith(_UNFINISHED):
-            return ""
+        is_shown = len(whole) > len(self._before)
+        if not is_shown or whole.endswith(_UNFINISHED):
+            if len(self._ids) - self._read < _MOST_HELD:
+                return ""
+            if (
+                not is_shown
+            ):  # the next is decoded behind what was shown, as if these were not there
+                del self._ids[self._read :]
+                return ""
         self._held += whole[len(self._before) :]
         self._from, self._read = self._read, len(self._ids)
         self._before = self._decode(self._ids[self._from :])

@@ -78,10 +78,10 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def kept_bytes(device: torch.device, memory: int | None = None) -> int:
-    """What the keys and values of texts that are being written may take together, where the worker may
-    take ``memory``."""
+    """What the keys and values of texts that are being written may take together, of what is free now,
+    where the worker may take ``memory``."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _SHARE_OF_GPU)
-    total = psutil.virtual_memory().total
-    return int(min(total, memory or total) * _SHARE)
+    available = psutil.virtual_memory().available
+    return int(min(available, memory or available) * _SHARE)

@@ -124,15 +124,16 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = min(rows, batching.max_size or rows)
         most = kept_bytes(self.device, self.memory)
-        self._most_places = most // self._place_bytes
-        places = min(self._most_places, batching.max_tokens or self._most_places)
         prefixes = most // _SHARE_OF_PREFIXES
+        self._most_places = (most - prefixes) // self._place_bytes
+        places = min(self._most_places, batching.max_tokens or self._most_places)
         self._engine = Engine(
             self._slab,
             self.text,
             self.ends,
             rows,
             places,
+            self._most_places,
             prefixes,
             max_queue,
             on_batch,
@@ -216,10 +217,11 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             rules=self.rules,
         )
         size = (len(ids) + new) * max(prompt.sequences, prompt.sampling.beams)
-        if self._most_places is not None and size > self._most_places:
+        held = size + len(ids)  # which are read apart
+        if self._most_places is not None and held > self._most_places:
             raise InputTooLong(
-                f"the prompt and {new} new tokens, of all sequences, are {size:,} tokens: there is "
-                f"memory for {self._most_places:,}",
+                f"the prompt while it is read, and with {new} new tokens in each sequence, is {held:,} "
+                f"tokens: there is memory for {self._most_places:,}",
                 hint="ask for fewer sequences or fewer new tokens, or deploy it with more --memory",
             )
         return [Item(prompt, size, self._key(prompt))]

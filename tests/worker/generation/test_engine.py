@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -160,6 +162,36 @@ def test_an_error_in_the_model_ends_whom_it_befell_and_nobody_else(adapter: Any)
     run(adapter, story)
 
 
+@pytest.mark.parametrize("what", ["its rules", "its reader"])
+def test_an_error_of_one_row_ends_that_one_alone(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def story(engine: Engine) -> None:
+        how = {"max_new_tokens": 12, "temperature": 2.0, "seed": 5}
+        expected = await written(engine, item(adapter, TEXTS[0], **how))
+        breaks, stays = item(adapter, TEXTS[1], max_new_tokens=12), item(adapter, TEXTS[0], **how)
+        calls: list[Any] = []
+
+        def third_fails(*args: Any) -> Any:
+            calls.append(args)
+            return args[-1] if len(calls) < 3 else _broken()
+
+        if what == "its rules":
+            rules: Any = SimpleNamespace(of=lambda *args: third_fails)
+            breaks.data = replace(breaks.data, rules=rules)
+        else:
+            breaks.sink = third_fails
+        found = await asyncio.gather(
+            *(engine.run([one]) for one in (stays, breaks)), return_exceptions=True
+        )
+        assert isinstance(found[1], PredictionFailed)
+        assert "it broke" in found[1].message
+        assert not isinstance(found[0], BaseException)
+        assert found[0].raws == [expected]
+
+    run(adapter, story)
+
+
 def _broken(*args: Any, **kwargs: Any) -> Any:
     raise RuntimeError("it broke")
 
@@ -260,7 +292,7 @@ def test_a_deployment_says_how_many_write_at_a_time(adapter: Any, fixed: dict[st
 def test_what_there_is_no_memory_for_is_refused_and_told_of(
     adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "memory", 4 * 500 * adapter._place_bytes)
+    monkeypatch.setattr(adapter, "memory", 4 * 572 * adapter._place_bytes)
 
     async def story(engine: Engine) -> None:
         assert "16 texts and 500 tokens" in engine.calls
@@ -270,4 +302,35 @@ def test_what_there_is_no_memory_for_is_refused_and_told_of(
             item(adapter, TEXTS[0], num_return_sequences=64, **few)
 
     run(adapter, story)
+    adapter._most_places = None
+
+
+def test_what_is_held_stays_within_the_memory_whoever_comes(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "memory", 4 * 343 * adapter._place_bytes)
+    peaks: list[int] = []
+
+    async def story(engine: Engine) -> None:
+        original = engine._slab.step
+
+        def seen(tokens: list[int]) -> Any:
+            logits = original(tokens)
+            rows, columns = engine._slab.room  # type: ignore[attr-defined]  # it is torch's
+            reading = engine._reading
+            peaks.append(rows * columns + (len(reading.prompt.ids) if reading else 0))
+            return logits
+
+        engine._slab.step = seen  # type: ignore[method-assign]
+        asked = [
+            item(adapter, text * times, max_new_tokens=new)
+            for text, times, new in zip(
+                TEXTS * 3, [1, 1, 2, 6] * 3, [50, 4, 30, 9] * 3, strict=True
+            )
+        ]
+        alone = [await written(engine, one) for one in asked[:4]]
+        assert await asyncio.gather(*(written(engine, one) for one in asked)) == alone * 3
+
+    run(adapter, story)
+    assert 150 < max(peaks) <= adapter._most_places == 300
     adapter._most_places = None

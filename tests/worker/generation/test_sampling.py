@@ -62,6 +62,19 @@ def test_a_rows_choice_does_not_depend_on_its_company() -> None:
     assert together == alone
 
 
+@pytest.mark.parametrize("other", [{"top_k": 90}, {"top_p": 0.999}])
+def test_equal_logits_are_ordered_the_same_in_any_company(other: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    equal, flat = torch.randn(5000), torch.randn(5000) / 100
+    equal[:200] = 8.0
+    for seed in range(20):
+        for how in ({"top_k": 50}, {"top_p": 0.5}):
+            ours: dict[str, Any] = {"seed": seed, "temperature": 1.0, **how}
+            (alone,) = choose(equal[None], [chooser(**ours)])
+            company = [chooser(**ours), chooser(1, temperature=1.0, **other)]
+            assert choose(torch.stack([equal, flat]), company)[0] == alone
+
+
 def test_penalties_push_down_what_was_written() -> None:
     one = chooser(frequency_penalty=0.6)
     one.written = [0, 0]

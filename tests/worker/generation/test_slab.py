@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+from modeldeploy.worker.generation import room
 from modeldeploy.worker.generation import slab as module
 from modeldeploy.worker.generation.check import fitting_slab
 from modeldeploy.worker.generation.slab import Running, Slab
@@ -71,7 +72,7 @@ def alone(model: Any, ids: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_write_what_they_would_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_ROOM", (4, 32))  # so that it must grow and move
+    monkeypatch.setattr(room, "FIRST", (2, 8))  # so that it must grow and move
     model, dice = random_model(name), random.Random(1)
     prompts = [
         [dice.randrange(3, VOCABULARY) for _ in range(dice.randrange(1, 40))] for _ in range(9)
@@ -133,26 +134,28 @@ def _filled(slab: Slab, *lengths: int) -> None:
 
 
 @torch.inference_mode()
-def test_where_there_is_no_memory_to_grow_the_slab_stays_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    slab = Slab(random_model("Llama"))
-    _filled(slab, 5)
-    room, grown, calls = slab.room, module._Columns.grown, []
+def test_where_there_is_no_memory_to_grow_the_rows_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = random_model("Llama"), [3, 5, 7]
+    expected, slab = alone(model, ids), Slab(model)
+    written = [_join(slab, ids)]
+    move, calls = module._Columns.move, []
 
-    def second_fails(layer: Any, rows: int, columns: int) -> Any:
+    def second_fails(layer: Any, *how: Any) -> None:
         calls.append(layer)
         if len(calls) == 2:
             raise MemoryError
-        return grown(layer, rows, columns)
+        move(layer, *how)
 
-    monkeypatch.setattr(module._Columns, "grown", second_fails)
+    monkeypatch.setattr(module._Columns, "move", second_fails)
     with pytest.raises(MemoryError):
-        _filled(slab, room[1] + 1)
-    assert slab.room == room
-    assert slab.step([3]).shape == (1, VOCABULARY)
-    _filled(slab, room[1] + 1)
-    assert slab.step([3, 3]).shape == (2, VOCABULARY)
+        _filled(slab, slab.room[1] + 1)
+    assert slab.count == 1
+    for _ in range(5):
+        written.append(int(slab.step([written[-1]])[0].argmax()))
+    _filled(slab, slab.room[1] + 1)
+    while len(written) < NEW:
+        written.append(int(slab.step([written[-1], 3])[0].argmax()))
+    assert written == expected
 
 
 @torch.inference_mode()
@@ -160,13 +163,90 @@ def test_what_it_grew_to_is_given_back_when_nobody_is_left() -> None:
     slab = Slab(random_model("Llama"))
     first = slab.room
     _filled(slab, *[5] * (first[0] + 1), first[1] + 1)
-    assert slab.room > first
+    assert _held(slab) > first
     while slab.count:
         slab.leave(0)
+    assert not _columns(slab).is_initialized
     _filled(slab, 5)
-    assert slab.room == first
-    layer = next(one for one in slab._cache.layers if isinstance(one, module._Columns))
-    assert (layer.keys.shape[0], layer.keys.shape[2]) == first
+    assert _held(slab) == first
+
+
+def _columns(slab: Slab) -> Any:
+    return next(one for one in slab._cache.layers if isinstance(one, module._Columns))
+
+
+def _held(slab: Slab) -> tuple[int, int]:
+    """Rows and columns of the tensors that there are."""
+    keys = _columns(slab).keys
+    return keys.shape[0], keys.shape[2]
+
+
+class _Silent(Slab):
+    """Whose model computes nothing once prompts were read."""
+
+    is_silent = False
+
+    def _forward(self, *args: Any) -> torch.Tensor:
+        return torch.zeros(self.count, VOCABULARY) if self.is_silent else super()._forward(*args)
+
+
+@torch.inference_mode()
+def test_what_is_held_does_not_grow_with_how_long_traffic_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Short rows that come and go without a pause, one of them before each step."""
+    slab, dice = _Silent(random_model("Llama")), random.Random(0)
+    cache = slab.empty()
+    slab.read(cache, [1] * 20, 0)
+    slab.is_silent = True
+    moves: list[Any] = []
+    move = module._Columns.move
+
+    def counted(layer: Any, *how: Any) -> None:
+        moves.append(layer)
+        move(layer, *how)
+
+    monkeypatch.setattr(module._Columns, "move", counted)
+    left: list[int] = []
+    for _ in range(5000):
+        if len(left) < 8:
+            slab.join(cache, 20)
+            left.append(dice.randrange(10, 41))
+        slab.step([1] * slab.count)
+        left = [one - 1 for one in left]
+        for row in reversed(range(len(left))):
+            if not left[row]:
+                slab.leave(row)
+                last = left.pop()
+                if row < len(left):
+                    left[row] = last
+        assert _held(slab)[0] * _held(slab)[1] <= 8 * 256
+    assert len(moves) < 2 * 5000 / 150, "of two layers"
+
+
+@torch.inference_mode()
+def test_what_a_long_row_took_is_given_back_while_others_go_on() -> None:
+    slab = Slab(random_model("Llama"))
+    _filled(slab, 5, 3000)
+    assert _held(slab)[1] > 3000
+    slab.leave(1)
+    _filled(slab, 5)
+    assert _held(slab) == room.FIRST
+
+
+@torch.inference_mode()
+def test_rows_and_columns_together_stay_within_the_places_there_are() -> None:
+    slab = Slab(random_model("Llama"))
+    slab.keep_within(7300)
+    _filled(slab, *[10] * 16)
+    assert _held(slab) == (16, 256)
+    for _ in range(15):
+        slab.leave(0)
+    _filled(slab, 3600)
+    assert _held(slab) == (2, 3650)
+    slab.keep_within(7210)  # a prompt is read
+    assert _held(slab) == (2, 3605)
+    assert slab.step([3, 3]).shape == (2, VOCABULARY)
 
 
 @torch.inference_mode()
@@ -176,23 +256,24 @@ def test_who_joins_at_the_right_edge_has_the_others_moved_instead_of_more_room()
     room, moved = slab.room, 0
     for _ in range(2 * room[1]):
         slab.step([3] * slab.count)
-        if slab.cursor % 16 == 0:  # the edge is such a column
+        edge, begin = slab.begin + room[1], slab.begin
+        if slab.cursor == edge or slab.cursor % 16 == 0:
             slab.leave(0)
-            at_edge = slab.cursor == room[1]
             _filled(slab, 5)
-            moved += at_edge and slab.cursor < room[1]
+            moved += slab.begin > begin
     assert moved >= 2
     assert slab.room == room
 
 
 @pytest.mark.parametrize("need", [(5, 257), (9, 1025), (16, 2049), (17, 30_000)])
-def test_room_is_little_more_than_what_those_who_write_were_counted_to_take(
-    need: tuple[int, int],
+@pytest.mark.parametrize("spare", [0.0, 0.1, 1.0])
+def test_room_is_little_more_than_what_is_needed_and_never_more_than_there_is(
+    need: tuple[int, int], spare: float
 ) -> None:
-    room = module.FIRST_ROOM
-    for columns in range(1, need[1] + 1, 7):
-        room = module.enlarged(room, need[0], columns)
-    room = module.enlarged(room, *need)
-    assert all(have >= some for have, some in zip(room, need, strict=True))
-    assert room[0] <= need[0] + 3
-    assert room[1] <= need[1] * 9 / 8 + 256
+    most = int(need[0] * need[1] * (1 + spare))
+    found = room.wanted(*need, most)
+    assert room.covers(found, need)
+    assert found[0] * found[1] <= most
+    assert found[0] <= need[0] + 3
+    assert spare < 1 or found[1] > need[1] * 9 / 8
+    assert spare < 1 or found[1] <= need[1] * 9 / 8 + 256

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from modeldeploy.schema.graph import Form, StoredGraph
 from modeldeploy.worker.compute import sessions
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.generation import engine, graph_slab, rounding, step_export
+from modeldeploy.worker.generation import engine, room, rounding, step_export
 from modeldeploy.worker.generation.graph_slab import GraphSlab, difference
 from modeldeploy.worker.generation.slab import Slab
 from modeldeploy.worker.generation.step_graph import StepGraph
@@ -49,7 +51,7 @@ def _llama(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_rows_write_what_they_would_alone(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph_slab, "FIRST_ROOM", (2, 32))  # so that it must grow
+    monkeypatch.setattr(room, "FIRST", (2, 8))  # so that it must grow
     model, dice = random_model(name), random.Random(1)
     stored = _made(model, tmp_path / "graph")
     assert stored.note.difference < 1e-5
@@ -133,6 +135,24 @@ def test_rows_go_on_where_they_are_moved_to(llama: Any) -> None:
 
 @pytest.mark.slow
 @torch.inference_mode()
+def test_a_graph_whose_files_are_gone_runs_on_with_other_threads(
+    llama: Any, tmp_path: Path
+) -> None:
+    model, stored = llama()
+    place = shutil.copytree(stored.folder, tmp_path / "graph")
+    graph = StepGraph(replace(stored, folder=place), 1)
+    slab = GraphSlab(model, graph)
+    expected = slab.read(slab.empty(), IDS, 0)
+    graph.use_threads(2)
+    shutil.rmtree(place)
+    for count in (3, 1, 2):
+        graph.use_threads(count)
+        assert torch.allclose(slab.read(slab.empty(), IDS, 0), expected, atol=1e-5)
+    assert graph.session.threads == 2
+
+
+@pytest.mark.slow
+@torch.inference_mode()
 def test_where_there_is_no_memory_to_grow_the_rows_stay_whole(
     llama: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,18 +165,21 @@ def test_where_there_is_no_memory_to_grow_the_rows_stay_whole(
     slab.join(cache, len(ids))
     zeros, calls = torch.Tensor.new_zeros, []
 
-    def second_fails(tensor: Any, *size: Any, **how: Any) -> Any:
+    def fourth_fails(tensor: Any, *size: Any, **how: Any) -> Any:
         calls.append(size)
-        if len(calls) == 2:
+        if len(calls) == 4:  # when some were moved
             raise MemoryError
         return zeros(tensor, *size, **how)
 
     with monkeypatch.context() as patched:
-        patched.setattr(torch.Tensor, "new_zeros", second_fails)
+        patched.setattr(torch.Tensor, "new_zeros", fourth_fails)
         with pytest.raises(MemoryError):
             slab.join(cache, 10_000)
     assert slab.count == 1
-    assert int(slab.step([first])[0].argmax()) == expected[1]
+    written = [first]
+    for _ in range(len(expected) - 1):
+        written.append(int(slab.step([written[-1]])[0].argmax()))
+    assert written == expected
 
 
 @pytest.mark.slow
@@ -204,3 +227,42 @@ def test_a_running_batch_moves_in_the_middle_of_its_streams(
     monkeypatch.setattr(text_generation, "difference", lambda model, graph, ids: 1.0)
     other: Any = loaded(tmp_path / "model", TASK, graph=stored)
     assert isinstance(other._slab, Slab), "it is not what the model gives"
+
+
+class _Silent:
+    """A graph that computes nothing."""
+
+    is_exact = True
+    shapes = ((2, 8), (2, 8))
+
+    def run(self, tokens: torch.Tensor, *caches: Any) -> torch.Tensor:
+        return torch.zeros(len(tokens), VOCABULARY)
+
+    def release(self) -> None: ...
+
+
+def test_what_is_held_is_bounded_and_given_back() -> None:
+    slab = GraphSlab(random_model("Llama"), _Silent())  # type: ignore[arg-type]  # as far as it is used
+
+    def joined(*lengths: int) -> tuple[int, int]:
+        for length in lengths:
+            cache = slab.empty()
+            slab.read(cache, [1] * length, 0)
+            slab.join(cache, length)
+        (held,) = {(one.shape[0], one.shape[2]) for one in slab._caches}
+        return held
+
+    slab.keep_within(7300)
+    assert joined(*[10] * 16) == (16, 256)
+    for _ in range(15):
+        slab.leave(0)
+    assert joined(3600) == (2, 3650)
+    slab.keep_within(7210)
+    assert joined() == (2, 3605)
+    assert slab.step([3, 3]).shape == (2, VOCABULARY)
+    slab.leave(1)
+    assert joined(5) == room.FIRST
+    joined(300)
+    for _ in range(3):
+        slab.leave(0)
+    assert joined() == room.FIRST

@@ -37,6 +37,22 @@ def test_what_never_becomes_a_character_is_shown_at_the_end() -> None:
     assert writer.flush() == "\ufffd"
 
 
+@pytest.mark.parametrize("tokens", [[0xE6], [0], [0xE6, 0, 0xE6], [0] * 70 + [65]])
+def test_few_tokens_are_decoded_at_a_time_whatever_they_are(tokens: list[int]) -> None:
+    """Bytes that are no character, and tokens that add nothing to the text."""
+    asked: list[int] = []
+
+    def decode(ids: list[int]) -> str:
+        asked.append(len(ids))
+        return _bytes([one for one in ids if one])
+
+    writer = Writer(decode, list(b"prompt"), ())
+    many = tokens * (2000 // len(tokens))
+    shown = [writer.push(token) for token in many] + [writer.flush()]
+    assert max(asked) <= 80
+    assert "".join(shown) == writer.text == _bytes([one for one in many if one])
+
+
 @pytest.mark.parametrize(
     ("text", "stops", "expected"),
     [

@@ -1,0 +1,43 @@
+"""How much room the keys and values of rows get. A place is one token of one row."""
+
+from __future__ import annotations
+
+import sys
+
+Room = tuple[int, int]  # rows and columns
+
+FIRST: Room = (4, 256)
+BOUNDLESS = sys.maxsize
+_FAR = 4  # times what is wanted: so much more is given back
+
+
+def wanted(rows: int, columns: int, most: int) -> Room:
+    """Room for so many within ``most`` places, with columns to spare, and rows where there are places
+    for them too: so that it is seldom made anew."""
+    spared = _up(columns + columns // 8, FIRST[1])
+    for room in ((_up(rows, FIRST[0]), spared), (rows, spared)):
+        if _places(room) <= most:
+            return room
+    return rows, max(columns, most // rows)
+
+
+def covers(room: Room, other: Room) -> bool:
+    return all(have >= need for have, need in zip(room, other, strict=True))
+
+
+def is_far_more(room: Room, target: Room, most: int) -> bool:
+    """Whether ``target`` is to be had in its place, though it suffices."""
+    return _places(room) > most or _places(room) >= _FAR * _places(target)
+
+
+def both(one: Room, other: Room) -> Room:
+    """What there is in either."""
+    return min(one[0], other[0]), min(one[1], other[1])
+
+
+def _places(room: Room) -> int:
+    return room[0] * room[1]
+
+
+def _up(count: int, step: int) -> int:
+    return -(-count // step) * step
