@@ -139,7 +139,7 @@ class Batcher(Front):
                 while not (has_jobs or chosen):
                     if self.closing.is_set() and not self._queue:
                         return
-                    self._some.wait((self._queue and self._patience()) or None)
+                    self._some.wait(self._patience())
                     has_jobs, chosen = self._turn()
                 self._is_wide, self._owes_a_call = True, has_jobs
             if (
@@ -203,10 +203,10 @@ class Batcher(Front):
                 return chosen
         return []
 
-    def _patience(self) -> float:
-        """Seconds for which what is queued may wait for company."""
-        if not self.batching.window or self.closing.is_set():
-            return 0.0
+    def _patience(self) -> float | None:
+        """Seconds for which what is queued may yet wait for company; None where nothing does."""
+        if not self.batching.window or self.closing.is_set() or not self._queue:
+            return None
         first = min(ticket.entered for ticket in self._queue)
         return max(0.0, first + self.batching.window - time.monotonic())
 
