@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -193,13 +192,10 @@ class Batcher(Front):
     def _take(self, limits: BatchLimits) -> list[Chosen]:
         """The next batch, taken off the queue; none where it waits for company. Called with the
         lock held."""
-        self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
         for lead in picking.leads(self._queue):
             chosen, is_full = picking.company(self._queue, lead, limits)
             if is_full or not self._patience():
-                picking.take(chosen)
-                self._queue.rotate(-1)
-                self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
+                self._turn_to(chosen)
                 return chosen
         return []
 
@@ -220,7 +216,7 @@ class Batcher(Front):
                 for (ticket, index), outcome in zip(chosen, outcomes, strict=True)
                 if ticket.settle(index, outcome)
             ]
-        self._settled(over)
+            self._settled(over)
 
     def _attempt(self, items: list[Item]) -> list[Any]:
         """An outcome for each item; a batch that fails is halved until the culprit is alone."""
