@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from modeldeploy.worker.batching import hanging
 from modeldeploy.worker.batching.batcher import Batcher
@@ -37,6 +39,30 @@ def test_calls_that_end_are_looked_at_one_by_one() -> None:
     watched = Hanging(10.0, clock=lambda: 1000.0, computing=float)
     assert not any(watched.look(float(call)) for call in range(50))
     assert not watched.look(None)
+
+
+def burn(seconds: float) -> None:
+    """So much CPU time, in this thread."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_the_loops_own_work_is_none_of_the_model_in_a_thread_that_was_not_the_first() -> None:
+    def in_loop() -> float:
+        before = hanging.computing_seconds()
+        burn(0.2)
+        return hanging.computing_seconds() - before
+
+    with ThreadPoolExecutor(1) as loop:  # as after a fork
+        assert loop.submit(in_loop).result() < 0.1
+
+
+def test_what_a_thread_has_computed_stays_counted_when_it_has_ended() -> None:
+    before = hanging.computing_seconds()
+    with ThreadPoolExecutor(1) as lane:
+        lane.submit(burn, 0.1).result()
+    assert hanging.computing_seconds() - before >= 0.1
 
 
 def test_a_batcher_tells_its_oldest_call() -> None:
