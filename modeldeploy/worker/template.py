@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ import msgspec
 
 from modeldeploy.schema.worker import ForkAnswer, ForkOrder
 from modeldeploy.worker import boot
+
+log = logging.getLogger(__name__)
 
 _TRANSFORMERS = (
     *("modeling_utils", "modeling_layers", "masking_utils", "pytorch_utils", "generation"),
@@ -75,9 +78,17 @@ def _import_all() -> None:
     modules += [f"transformers.models.{name}.modeling_{name}" for name in _MODELS]
     modules += [task.adapter.partition(":")[0] for task in TASKS.values()]
     modules.append("onnxruntime")  # its telemetry, which would be a second thread, is off
+    _import(*modules)
+
+
+def _import(*modules: str) -> None:
     for name in modules:
-        with contextlib.suppress(ImportError):  # another version may not have it
+        try:
             importlib.import_module(name)
+        except ImportError:  # another version may not have it
+            continue
+        except Exception:  # a broken package is the affair of the worker that needs it
+            log.exception("%s cannot be imported", name)
 
 
 def _unfit() -> str:
