@@ -82,7 +82,9 @@ class Batcher(Front):
             self._some.notify_all()  # one that waits for company may be full
 
     def _words(self, why: str) -> str:
-        window, fixed = self.batching.window, self.batching.fixed
+        window = self.batching.window
+        has_company = self._limits.items > 1 or self.batching.max_size == 1
+        fixed = self.batching.fixed if has_company else []
         set_by_user = f"set: {', '.join(fixed)}" if fixed else ""
         told = "; ".join(one for one in (set_by_user, why) if one)
         waits = f", waiting {window:g} s for company" if window else ""

@@ -14,7 +14,8 @@ from itertools import islice
 from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.batching.front import Ticket
 
-_REACH = 2048  # items that are looked at for one call, however many wait
+# For one call, however many wait, or as many as it may have where that is more:
+_REACH = 2048  # items that are looked at
 _LOOK_AHEAD = 256  # those of them that could be in it
 
 Chosen = tuple[Ticket, int]
@@ -34,13 +35,13 @@ def leads(queue: Iterable[Ticket]) -> Iterator[Item]:
 def company(queue: Iterable[Ticket], lead: Item, limits: BatchLimits) -> tuple[list[Chosen], bool]:
     """``lead`` and those that cost least beside it, and whether there is no room for more."""
     most = lead.size if limits.equal else math.inf
-    in_reach = islice(_in_turn(queue, most), _REACH)
+    in_reach = islice(_in_turn(queue, most), max(_REACH, limits.items))
     fitting = (
         (ticket, index)
         for ticket, index, one in in_reach
         if one.key == lead.key and (one.size == lead.size or not limits.equal)
     )
-    candidates = list(islice(fitting, _LOOK_AHEAD))
+    candidates = list(islice(fitting, max(_LOOK_AHEAD, limits.items)))
     if limits.padded:
         candidates.sort(key=lambda one: abs(one[0].items[one[1]].size - lead.size))
     return _within(limits, candidates)

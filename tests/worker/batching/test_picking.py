@@ -69,4 +69,17 @@ def test_who_is_out_of_reach_is_served_in_its_turn(monkeypatch: pytest.MonkeyPat
         model.gate.set()
         await asyncio.gather(first, *asked)
 
-    assert run(story).batches[1:] == [[0], [1], [2], [3], [4], [5], [6], [7]]
+    batches = run(story, BatchLimits(items=2)).batches
+    assert batches[1:] == [[0], [1], [2], [3], [4], [5], [6], [7]]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_call_that_may_have_thousands_of_inputs_has_them(padded: bool) -> None:
+    async def story(model: Model, batcher: Batcher) -> None:
+        first = await busy(model, batcher)
+        (asked,) = await asked_of(batcher, items(*range(5000)))
+        model.gate.set()
+        await asyncio.gather(first, asked)
+
+    batches = run(story, BatchLimits(items=8, size=8, padded=padded), max_size=4096).batches
+    assert [len(one) for one in batches] == [1, 4096, 904]
