@@ -94,7 +94,9 @@ MODEL is one of
     "fastest of torch and ONNX Runtime]",
 )
 @click.option(
-    "--max-batch-size", type=click.IntRange(1, 4096), help="At most so many inputs in one call."
+    "--max-batch-size",
+    type=click.IntRange(1, 4096),
+    help="At most so many inputs in one call.  [default: by the task, 4 to 64]",
 )
 @click.option(
     "--max-batch-tokens",

@@ -19,7 +19,7 @@ BatchWindow = Annotated[float, Meta(ge=0, le=10, description="Seconds to wait fo
 class Batching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is fixed of how inputs share a call of the model; None: what measures best.
 
-    ``max_size`` lowers what would be the most; ``max_tokens`` is for calls that are counted in
+    ``max_size`` is in place of the task's own most; ``max_tokens`` is for calls that are counted in
     tokens. ``window`` is how many seconds after the first a call waits for company when fewer than
     fit are there. Where texts are written, rows join a running batch: at most ``max_size`` of them,
     with ``max_tokens`` read and to be written in all, and none waits.

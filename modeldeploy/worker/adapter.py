@@ -63,12 +63,13 @@ class BatchLimits:
     unit: str = ""
 
     def within(self, batching: Batching) -> BatchLimits:
-        """These, or what a deployment fixes instead."""
-        return replace(
-            self,
-            items=min(self.items, batching.max_size or self.items),
-            size=batching.max_tokens or self.size,
-        )
+        """These, or what a deployment fixes instead: fewer inputs or more, but no company for what has
+        none. Where size is counted in something it stays, and bounds the memory of a call."""
+        items, size = self.items, self.size
+        if batching.max_size and items > 1:
+            items = batching.max_size
+            size = size if self.unit else max(size, items)
+        return replace(self, items=items, size=batching.max_tokens or size)
 
     def __str__(self) -> str:
         items = self.items if self.unit else min(self.items, self.size)

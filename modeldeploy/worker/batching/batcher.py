@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -83,7 +82,9 @@ class Batcher(Front):
             self._some.notify_all()  # one that waits for company may be full
 
     def _words(self, why: str) -> str:
-        window, fixed = self.batching.window, self.batching.fixed
+        window = self.batching.window
+        has_company = self._limits.items > 1 or self.batching.max_size == 1
+        fixed = self.batching.fixed if has_company else []
         set_by_user = f"set: {', '.join(fixed)}" if fixed else ""
         told = "; ".join(one for one in (set_by_user, why) if one)
         waits = f", waiting {window:g} s for company" if window else ""
@@ -135,13 +136,12 @@ class Batcher(Front):
     def _work(self) -> None:
         while True:
             with self._some:
-                # Read before the turn: what has run out by then is taken there.
-                patience, (has_jobs, chosen) = self._patience(), self._turn()
+                has_jobs, chosen = self._turn()
                 while not (has_jobs or chosen):
                     if self.closing.is_set() and not self._queue:
                         return
-                    self._some.wait(patience or None)
-                    patience, (has_jobs, chosen) = self._patience(), self._turn()
+                    self._some.wait(self._patience())
+                    has_jobs, chosen = self._turn()
                 self._is_wide, self._owes_a_call = True, has_jobs
             if (
                 self._lane_threads
@@ -194,20 +194,17 @@ class Batcher(Front):
     def _take(self, limits: BatchLimits) -> list[Chosen]:
         """The next batch, taken off the queue; none where it waits for company. Called with the
         lock held."""
-        self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
         for lead in picking.leads(self._queue):
             chosen, is_full = picking.company(self._queue, lead, limits)
             if is_full or not self._patience():
-                picking.take(chosen)
-                self._queue.rotate(-1)
-                self._queue = deque(ticket for ticket in self._queue if ticket.waiting)
+                self._turn_to(chosen)
                 return chosen
         return []
 
-    def _patience(self) -> float:
-        """Seconds for which what is queued may wait for company."""
-        if not self.batching.window or not self._queue or self.closing.is_set():
-            return 0.0
+    def _patience(self) -> float | None:
+        """Seconds for which what is queued may yet wait for company; None where nothing does."""
+        if not self.batching.window or self.closing.is_set() or not self._queue:
+            return None
         first = min(ticket.entered for ticket in self._queue)
         return max(0.0, first + self.batching.window - time.monotonic())
 
@@ -221,7 +218,7 @@ class Batcher(Front):
                 for (ticket, index), outcome in zip(chosen, outcomes, strict=True)
                 if ticket.settle(index, outcome)
             ]
-        self._settled(over)
+            self._settled(over)
 
     def _attempt(self, items: list[Item]) -> list[Any]:
         """An outcome for each item; a batch that fails is halved until the culprit is alone."""

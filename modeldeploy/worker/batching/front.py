@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -56,13 +56,19 @@ class Ticket:
 
     def __init__(self, items: Sequence[Item], done: asyncio.Future[None]) -> None:
         self.items = items
-        self.waiting = sorted(range(len(items)), key=lambda index: items[index].size)
+        by_size = sorted(range(len(items)), key=lambda index: items[index].size)
+        self.waiting: OrderedDict[int, None] = OrderedDict.fromkeys(by_size)
         self.raws: list[Any] = [None] * len(items)
         self.left = len(items)
         self.done = done
         self.error: ModelDeployError | None = None
         self.entered = time.monotonic()
         self.started = self.ended = 0.0
+
+    @property
+    def first(self) -> int:
+        """Of the items that wait, the next one."""
+        return next(iter(self.waiting))
 
     @property
     def queue_seconds(self) -> float:
@@ -97,7 +103,7 @@ class Ticket:
     def drop(self) -> None:
         """Nobody wants the rest any more."""
         self.ended = self.ended or time.monotonic()
-        self.waiting = []
+        self.waiting.clear()
         for item in self.items:
             item.dropped = True
 
@@ -112,7 +118,7 @@ class Front(ABC):
         self._max_queue = max_queue
         self._loop = asyncio.get_running_loop()
         self._some = threading.Condition()
-        self._queue: deque[Ticket] = deque()
+        self._queue: OrderedDict[Ticket, None] = OrderedDict()
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self.calls = ""  # what goes into one call, in words
         self._pace = Pace()
@@ -205,7 +211,7 @@ class Front(ABC):
         with self._some:
             if len(self._queue) >= self._max_queue:
                 raise self.full(len(self._queue), self._max_queue)
-            self._queue.append(ticket)
+            self._queue[ticket] = None
             self._pace.came(ticket)
             self._some.notify_all()
         queued(ticket)
@@ -225,10 +231,19 @@ class Front(ABC):
         with self._some:
             ticket.drop()
             self._pace.left(ticket, served=False)
-            with contextlib.suppress(ValueError):
-                self._queue.remove(ticket)
+            self._queue.pop(ticket, None)
 
     # In the inference thread.
+
+    def _turn_to(self, chosen: Sequence[tuple[Ticket, int]]) -> None:
+        """The model turns to these items: the first one's request goes to the end of the queue, and
+        those of which no more waits leave it. Called with the lock held."""
+        self._queue.move_to_end(chosen[0][0])
+        for ticket, index in chosen:
+            del ticket.waiting[index]
+            ticket.begin()
+            if not ticket.waiting:
+                del self._queue[ticket]
 
     def _live(self) -> None:
         self._work()
@@ -276,6 +291,7 @@ class Front(ABC):
         done = list(over)
         with self._some:
             for ticket in done:
+                self._queue.pop(ticket, None)
                 self._pace.left(ticket, served=True)
         if done:
             self._in_loop(_tell, done)

@@ -6,14 +6,17 @@ as there are: of each one, then of each the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
 from modeldeploy.worker.adapter import BatchLimits, Item
 from modeldeploy.worker.batching.front import Ticket
 
-_LOOK_AHEAD = 256
+# For one call, however many wait, or as many as it may have where that is more:
+_REACH = 2048  # items that are looked at
+_LOOK_AHEAD = 256  # those of them that could be in it
 
 Chosen = tuple[Ticket, int]
 
@@ -22,16 +25,23 @@ def leads(queue: Iterable[Ticket]) -> Iterator[Item]:
     """The first item in the queue, and of each other key the first: while one waits for company
     another's call may be full."""
     keys = set()
-    for ticket in queue:
-        item = ticket.items[ticket.waiting[0]]
+    for ticket in islice(queue, _REACH):
+        item = ticket.items[ticket.first]
         if item.key not in keys:
             keys.add(item.key)
             yield item
 
 
-def company(queue: Sequence[Ticket], lead: Item, limits: BatchLimits) -> tuple[list[Chosen], bool]:
+def company(queue: Iterable[Ticket], lead: Item, limits: BatchLimits) -> tuple[list[Chosen], bool]:
     """``lead`` and those that cost least beside it, and whether there is no room for more."""
-    candidates = list(islice(_beside(queue, lead, limits), _LOOK_AHEAD))
+    most = lead.size if limits.equal else math.inf
+    in_reach = islice(_in_turn(queue, most), max(_REACH, limits.items))
+    fitting = (
+        (ticket, index)
+        for ticket, index, one in in_reach
+        if one.key == lead.key and (one.size == lead.size or not limits.equal)
+    )
+    candidates = list(islice(fitting, max(_LOOK_AHEAD, limits.items)))
     if limits.padded:
         candidates.sort(key=lambda one: abs(one[0].items[one[1]].size - lead.size))
     return _within(limits, candidates)
@@ -47,29 +57,21 @@ def shared(limits: BatchLimits, queue: Iterable[Ticket], takers: int) -> BatchLi
     return replace(limits, items=max(1, -(-waiting // takers)))
 
 
-def take(chosen: Iterable[Chosen]) -> None:
-    """Off their tickets."""
-    taken: dict[Ticket, set[int]] = {}
-    for ticket, index in chosen:
-        taken.setdefault(ticket, set()).add(index)
-    for ticket, indices in taken.items():
-        ticket.waiting = [index for index in ticket.waiting if index not in indices]
-        ticket.begin()
-
-
-def _beside(queue: Iterable[Ticket], lead: Item, limits: BatchLimits) -> Iterator[Chosen]:
-    """What may share a call with ``lead``: of each request one, then of each the next."""
-    queues = [(ticket, iter(ticket.waiting)) for ticket in queue]
-    while queues:
+def _in_turn(queue: Iterable[Ticket], most: float) -> Iterator[tuple[Ticket, int, Item]]:
+    """Of each request one item, then of each the next, as long as they, which grow, are no larger than
+    ``most``."""
+    lines: Iterable[tuple[Ticket, Iterator[int]]]
+    lines = ((ticket, iter(ticket.waiting)) for ticket in queue)
+    while lines:
         left = []
-        for ticket, waiting in queues:
+        for ticket, waiting in lines:
             for index in waiting:
                 one = ticket.items[index]
-                if one.key == lead.key and (one.size == lead.size or not limits.equal):
-                    yield ticket, index
+                if one.size <= most:
+                    yield ticket, index, one
                     left.append((ticket, waiting))
-                    break
-        queues = left
+                break
+        lines = left
 
 
 def _within(limits: BatchLimits, candidates: list[Chosen]) -> tuple[list[Chosen], bool]:

@@ -118,16 +118,13 @@ class Engine(Front):
     def _next(self) -> Job | None:
         """The next item of the queue if it fits; waits for one where there is nothing to write."""
         with self._some:
-            while not (self.closing.is_set() or self._jobs or self._rows or self._waiting()):
+            while not (self.closing.is_set() or self._jobs or self._rows or self._queue):
                 self._some.wait()
-            ticket = self._waiting()
+            ticket = next(iter(self._queue), None)
             if ticket is None or not self._fits(ticket):
                 return None
-            index = ticket.waiting.pop(0)
-            ticket.begin()
-            self._queue.popleft()
-            if ticket.waiting:
-                self._queue.append(ticket)
+            index = ticket.first
+            self._turn_to([(ticket, index)])
             item = ticket.items[index]
         rows = [
             Row(item.data, number, self._decode, self._ends, item.sink)
@@ -136,13 +133,8 @@ class Engine(Front):
         cache, read = self._prefixes.start(item.data.ids, self._slab.empty)
         return Job(ticket, index, cache, rows, read)
 
-    def _waiting(self) -> Ticket | None:
-        while self._queue and not self._queue[0].waiting:
-            self._queue.popleft()
-        return self._queue[0] if self._queue else None
-
     def _fits(self, ticket: Ticket) -> bool:
-        prompt: Prompt = ticket.items[ticket.waiting[0]].data
+        prompt: Prompt = ticket.items[ticket.first].data
         rows = len(self._rows) + prompt.sequences
         longest = max((len(one.prompt.ids) + one.prompt.new for one, _ in self._rows), default=0)
         places = rows * max(longest, len(prompt.ids) + prompt.new)

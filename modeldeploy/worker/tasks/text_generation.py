@@ -122,7 +122,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if self._slab is None:
             return super().front(max_queue, on_batch, batching)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
-        rows = min(rows, batching.max_size or rows)
+        rows = batching.max_size or rows
         most = kept_bytes(self.device, self.memory)
         prefixes = most // _SHARE_OF_PREFIXES
         self._most_places = (most - prefixes) // self._place_bytes

@@ -269,6 +269,7 @@ def test_what_a_deployment_fixes_holds_whatever_the_limits() -> None:
 
     assert run(story, max_size=4).batches[1:] == [[0, 1, 2, 3], [4, 5]]
     assert run(story, max_tokens=20).batches[1:] == [[0, 1], [2, 3], [4, 5]]
+    assert run(story, max_size=64, max_tokens=20).batches[1:] == [[0, 1], [2, 3], [4, 5]]
     assert run(story).batches[1:] == [[0, 1, 2, 3, 4, 5]]
 
 

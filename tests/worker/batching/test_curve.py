@@ -206,7 +206,13 @@ def test_it_ends_with_the_front() -> None:
             {"max_size": 4},
             "of up to 4 inputs (set: max_batch_size)",
         ),
+        (
+            BatchLimits(items=8, size=8),
+            {"max_size": 300},
+            "of up to 300 inputs (set: max_batch_size)",
+        ),
         (BatchLimits(items=1, unit="tokens"), {}, "of up to 1 input"),
+        (BatchLimits(items=1, unit="tokens"), {"max_size": 64}, "of up to 1 input"),
     ],
 )
 def test_what_is_fixed_is_not_measured(
@@ -222,15 +228,16 @@ def test_what_is_fixed_is_not_measured(
     assert model.told == ["weighed"]
 
 
-def test_fewer_inputs_than_are_measured_stay_fewer() -> None:
+@pytest.mark.parametrize("most", [3, 4096])
+def test_fewer_or_more_inputs_than_a_task_has_by_itself_are_those_that_were_set(most: int) -> None:
     async def story(front: Batcher, measuring: Measuring) -> None:
         await _measured(front, measuring)
-        assert (front.limits.items, front.limits.size) == (3, 1000)
+        assert (front.limits.items, front.limits.size) == (most, 1000)
         assert front.calls.startswith(
-            "of up to 3 inputs and 1,000 tokens (set: max_batch_size; measured: 10: "
+            f"of up to {most} inputs and 1,000 tokens (set: max_batch_size; measured: 10: "
         )
 
-    run(Model(), story, max_size=3)
+    run(Model(), story, max_size=most)
 
 
 def test_calls_that_are_counted_in_inputs_have_no_more_than_they_may() -> None:

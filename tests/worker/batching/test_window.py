@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
 import pytest
 
 from modeldeploy.worker.adapter import BatchLimits
+from modeldeploy.worker.batching import batcher as batching
+from modeldeploy.worker.batching import front
 from modeldeploy.worker.batching.batcher import Batcher
 from tests.worker.batching.stories import Model, asked_of, items, run, until
 
@@ -99,15 +102,28 @@ def test_a_window_that_a_change_of_limits_fills_is_over() -> None:
     assert run(story, window=LONG).batches == [["one", "two"]]
 
 
-def test_a_window_that_ends_between_two_looks_at_the_clock_holds_nobody_up(
+class Clock:
+    """Requests come at 0; the inference thread's first look is just before a window's end, and all
+    others are after it."""
+
+    looks = 0
+
+    def monotonic(self) -> float:
+        if threading.current_thread().name != "inference":
+            return 0.0
+        self.looks += 1
+        return LONG + (1.0 if self.looks > 1 else -1e-6)
+
+
+def test_a_window_that_ends_between_two_looks_at_the_clock_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    readings = iter([0.05])
-    monkeypatch.setattr(
-        Batcher, "_patience", lambda self: next(readings, 0.0) if self._queue else 0.0
-    )
+    clock = Clock()
+    for module in (front, batching):
+        monkeypatch.setattr(module, "time", clock)
 
     async def story(model: Model, batcher: Batcher) -> None:
-        await batcher.run(items("alone"))
+        (asked,) = await asked_of(batcher, items("alone"))
+        await asyncio.wait_for(asked, LONG)
 
-    assert run(story, window=0.1).batches == [["alone"]]
+    assert run(story, window=LONG).batches == [["alone"]]

@@ -271,22 +271,33 @@ def test_threads_are_changed_where_the_model_computes_while_it_writes(adapter: A
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("fixed", [{"max_size": 2}, {"max_tokens": 40}])
-def test_a_deployment_says_how_many_write_at_a_time(adapter: Any, fixed: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("fixed", "new", "most"),
+    [
+        ({"max_size": 2}, 10, 2),
+        ({"max_tokens": 40}, 10, 2),
+        ({"max_size": 18}, 40, 18),
+        ({"max_size": 18, "max_tokens": 140}, 40, 3),
+    ],
+)
+def test_a_deployment_says_how_many_write_at_a_time(
+    adapter: Any, fixed: dict[str, int], new: int, most: int
+) -> None:
     rows: list[int] = []
 
     async def tell() -> None:
         engine = adapter.front(100, rows.append, Batching(**fixed, window=10.0))
         try:
-            one = len(item(adapter, TEXTS[0]).data.ids) + 10
-            assert 2 * one <= 40 < 3 * one
-            asked = [item(adapter, TEXTS[0], max_new_tokens=10) for _ in range(5)]
+            one = len(item(adapter, TEXTS[0]).data.ids) + new
+            tokens = fixed.get("max_tokens", most * one)
+            assert most * one <= tokens < (most + 1) * one
+            asked = [item(adapter, TEXTS[0], max_new_tokens=new) for _ in range(2 * most + 1)]
             await asyncio.wait_for(asyncio.gather(*(written(engine, one) for one in asked)), 9)
         finally:
             engine.close()
 
     asyncio.run(tell())
-    assert max(rows) == 2
+    assert max(rows) == most
 
 
 def test_what_there_is_no_memory_for_is_refused_and_told_of(
