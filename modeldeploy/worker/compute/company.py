@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from modeldeploy.worker.compute.likeness import gap
+from modeldeploy.worker.compute.likeness import gap, tensors_of
 from modeldeploy.worker.compute.unpadded import Unpadded
 
 log = logging.getLogger(__name__)
@@ -62,17 +62,21 @@ def texts(config: Any, lengths: Iterable[int]) -> list[list[int]]:
     return [[low + (7 * at + 3 * n) % max(1, size - low) for at in range(n)] for n in lengths]
 
 
-def _run(forward: Callable[..., Any], tensors: Tensors) -> list[torch.Tensor]:
-    """What is made of each text's tokens: (length, hidden) each."""
-    hidden = forward(**tensors).last_hidden_state
-    mask = tensors.get("attention_mask")
-    if mask is None or hidden.shape[:2] != mask.shape:
-        return list(hidden)
-    return [row[there.bool()] for row, there in zip(hidden, mask, strict=True)]
+def _run(forward: Callable[..., Any], tensors: Tensors) -> list[list[torch.Tensor]]:
+    """What is made of each text: its part of every tensor of the output, because a head may read any."""
+    found = [one for one in tensors_of(forward(**tensors)) if one.dim()]
+    shape, mask = tensors["input_ids"].shape, tensors.get("attention_mask")
+    if any(len(one) != shape[0] for one in found):
+        raise ValueError("its output has no row for each text")
+    places = [slice(None)] * shape[0] if mask is None else list(mask.bool())
+    return [
+        [one[row][places[row]] if one.shape[:2] == shape else one[row] for one in found]
+        for row in range(shape[0])
+    ]
 
 
 def _same(
-    encoder: Any, alone: list[torch.Tensor], forward: Callable[..., Any], tensors: Tensors
+    encoder: Any, alone: list[list[torch.Tensor]], forward: Callable[..., Any], tensors: Tensors
 ) -> bool:
     """Whether ``forward`` makes of texts together what was made of them alone."""
     try:
@@ -80,10 +84,12 @@ def _same(
     except Exception as error:  # whatever an exotic model raises: it has other ways
         log.info("a layout of batches is not for this model: %s: %s", type(error).__name__, error)
         return False
-    if any(one.shape != other.shape for one, other in zip(alone, together, strict=True)):
+    mine, theirs = ([[one.shape for one in text] for text in side] for side in (alone, together))
+    if mine != theirs:
         return False
-    return gap([_flat(alone)], [_flat(together)]) < _TOLERANCE[encoder.dtype]
+    return gap(_flat(alone), _flat(together)) < _TOLERANCE[encoder.dtype]
 
 
-def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([one.flatten() for one in tensors])
+def _flat(texts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+    """Each kind of output, of all texts."""
+    return [torch.cat([one.flatten() for one in kind]) for kind in zip(*texts, strict=True)]
