@@ -166,7 +166,12 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         that was asked for."""
 
     def unsettle(self) -> None:
-        """Undo what made it faster: it proved not to be equal."""
+        """Undo what made it faster: it proved not to be equal. ``settle`` comes next."""
+
+    def made_up(self, *, together: bool) -> list[Any]:
+        """What the model makes of inputs that are made up, each kind of output of all of them as a
+        tensor: of each by itself, or as they share a call; nothing where the task makes up none."""
+        return []
 
     def use_threads(self, count: int) -> None:  # there may be nothing that computes in several
         """Compute with so many CPU threads from now on. Called in the inference thread, between two

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from modeldeploy.worker.compute.likeness import gap
+from modeldeploy.worker.compute.likeness import gap, tensors_of
 from modeldeploy.worker.compute.unpadded import Unpadded
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ Layout = Literal["unpadded", "padded", "equal", "alone"]
 Tensors = dict[str, Any]
 Pad = Callable[[Sequence[list[int]]], Tensors]
 
-_LENGTHS = (5, 13, 9)
+LENGTHS = (5, 13, 9)  # tokens of texts that are compared
 _ROW = 19  # so that two of them share a row, and one is in a longer one alone
 # Largest difference over the outputs' standard deviation.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -32,9 +32,9 @@ _LOCAL = ("sliding_window", "local_attention", "attention_window")
 def find(encoder: Any, pad: Pad, unpadded: Sequence[Unpadded]) -> tuple[Layout, Unpadded | None]:
     """The best layout that leaves the encoder's results as they are, and which of the candidates
     ``unpadded`` does it. ``pad`` makes the tensors that ``encoder`` is called with."""
-    given = texts(encoder.config, _LENGTHS)
+    given = texts(encoder.config, LENGTHS)
     with torch.inference_mode():
-        alone = [_run(encoder.forward, pad([text]))[0] for text in given]
+        alone = [parts(encoder.forward, pad([text]))[0] for text in given]
         for candidate in unpadded:
             with candidate.rows_of(_ROW):
                 if _same(encoder, alone, candidate, pad(given)):
@@ -62,32 +62,34 @@ def texts(config: Any, lengths: Iterable[int]) -> list[list[int]]:
     return [[low + (7 * at + 3 * n) % max(1, size - low) for at in range(n)] for n in lengths]
 
 
-def _run(forward: Callable[..., Any], tensors: Tensors) -> list[torch.Tensor]:
-    """What is made of each text, flat: of its tokens, and of them pooled where the encoder does."""
-    found = forward(**tensors)
-    hidden, mask = found.last_hidden_state, tensors.get("attention_mask")
-    rows = list(hidden)
-    if mask is not None and hidden.shape[:2] == mask.shape:
-        rows = [row[there.bool()] for row, there in zip(hidden, mask, strict=True)]
-    pooled = getattr(found, "pooler_output", None)
-    if pooled is None:
-        return [row.flatten() for row in rows]
-    return [_flat(one) for one in zip(rows, pooled, strict=True)]
+def parts(forward: Callable[..., Any], tensors: Tensors) -> list[list[torch.Tensor]]:
+    """What is made of each text: its part of every tensor of the output, because a head may read any."""
+    found = [one for one in tensors_of(forward(**tensors)) if one.dim()]
+    shape, mask = tensors["input_ids"].shape, tensors.get("attention_mask")
+    if any(len(one) != shape[0] for one in found):
+        raise ValueError("its output has no row for each text")
+    places = [slice(None)] * shape[0] if mask is None else list(mask.bool())
+    return [
+        [one[row][places[row]] if one.shape[:2] == shape else one[row] for one in found]
+        for row in range(shape[0])
+    ]
 
 
 def _same(
-    encoder: Any, alone: list[torch.Tensor], forward: Callable[..., Any], tensors: Tensors
+    encoder: Any, alone: list[list[torch.Tensor]], forward: Callable[..., Any], tensors: Tensors
 ) -> bool:
     """Whether ``forward`` makes of texts together what was made of them alone."""
     try:
-        together = _run(forward, tensors)
+        together = parts(forward, tensors)
     except Exception as error:  # whatever an exotic model raises: it has other ways
         log.info("a layout of batches is not for this model: %s: %s", type(error).__name__, error)
         return False
-    if any(one.shape != other.shape for one, other in zip(alone, together, strict=True)):
+    mine, theirs = ([[one.shape for one in text] for text in side] for side in (alone, together))
+    if mine != theirs:
         return False
-    return gap([_flat(alone)], [_flat(together)]) < _TOLERANCE[encoder.dtype]
+    return gap(flat(alone), flat(together)) < _TOLERANCE[encoder.dtype]
 
 
-def _flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([one.flatten() for one in tensors])
+def flat(texts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+    """Each kind of output, of all texts."""
+    return [torch.cat([one.flatten() for one in kind]) for kind in zip(*texts, strict=True)]

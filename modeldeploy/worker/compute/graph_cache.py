@@ -24,7 +24,6 @@ from modeldeploy.worker import cpu
 _NOTE = "graph.json"
 _MAKERS = ("torch", "transformers", "onnxscript")
 _RUNTIMES: dict[Runtime, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
-_WEIGHTS = (".safetensors", ".bin", ".json", ".model", ".txt")
 
 
 def place(root: Path, snapshots: list[str], task: str, form: Form) -> Path:
@@ -53,12 +52,16 @@ def _version(package: str) -> str:
 
 
 def _files(snapshot: Path) -> Iterator[tuple[str, str]]:
-    """What a model is made of. In the Hub's cache a file is a link to one that is named by its
-    content; elsewhere size and time stand for the content."""
-    for path in sorted(snapshot.iterdir()):
-        if path.suffix in _WEIGHTS and path.is_file():
-            found = path.stat()
-            yield path.name, f"{path.resolve().name} {found.st_size} {found.st_mtime_ns}"
+    """What a model may be made of, its code and its folders included, but for what is hidden. In the
+    Hub's cache a file is a link to one that is named by its content; elsewhere size and time stand for
+    the content."""
+    for folder, folders, names in os.walk(snapshot):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            with contextlib.suppress(FileNotFoundError):  # a link to nothing
+                found = path.stat()
+                identity = f"{path.resolve().name} {found.st_size} {found.st_mtime_ns}"
+                yield str(path.relative_to(snapshot)), identity
 
 
 def find(folder: Path, form: Form) -> StoredGraph | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from modeldeploy.schema.graph import Precision
 EQUAL = 1e-4  # the largest gap of results that are the same
 CLOSE = 0.1  # how far off a result in a lower precision may be
 _LEAST_SPREAD = 1e-6
+_MASKED = 5e3  # in size: where nothing is to be seen models put -10,000, or their dtype's least
 
 Numbers = npt.NDArray[np.float32]
 
@@ -42,18 +44,32 @@ def allowed(precision: Precision) -> float:
 
 def gap(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> float:
     """The largest difference over the standard deviation of ``one``, of all their tensors; infinite
-    where shapes differ, and nothing where ``one`` has no numbers to compare with."""
+    where shapes differ, and nothing where ``one`` has no numbers to compare with. What masks is
+    compared, too, in its own size."""
     if [tensor.shape for tensor in one] != [tensor.shape for tensor in other]:
         return float("inf")
     return max((_gap(*pair) for pair in zip(one, other, strict=True)), default=0.0)
 
 
 def _gap(one: torch.Tensor, other: torch.Tensor) -> float:
-    if not one.numel() or not one.isfinite().all():
-        return 0.0
-    spread = one.float().std(correction=0).clamp(min=_LEAST_SPREAD)
-    found = float((one.float() - other.float()).abs().max() / spread)
-    return found if found == found else float("inf")  # not a number: nothing is alike
+    mine, theirs = (side.float().numpy(force=True) for side in (one, other))
+    return float(_far(mine, theirs, _spread([mine])).max(initial=0.0))
+
+
+def _far(one: Numbers, other: Numbers, spread: float) -> Numbers:
+    """How far each finite number of ``one`` is from the one in its place, in spreads, or what masks in
+    its own size; infinite where either has what is not finite and the other has not the same there."""
+    told = np.isfinite(one)
+    if not (
+        np.array_equal(told, np.isfinite(other))
+        and np.array_equal(one[~told], other[~told], equal_nan=True)
+    ):
+        return np.array([np.inf], np.float32)
+    one, other = one[told], other[told]
+    size = np.abs(one)
+    with np.errstate(over="ignore"):
+        found: Numbers = np.abs(one - other) / np.where(size < _MASKED, np.float32(spread), size)
+    return found
 
 
 def tensors_of(output: Any) -> Iterator[torch.Tensor]:
@@ -75,15 +91,27 @@ def off(one: Sequence[Any], other: Sequence[Any]) -> float:
     for kind in range(max(map(len, mine))):  # such as starts and ends of answers
         rows = [(a[kind], b[kind]) for a, b in zip(mine, theirs, strict=True) if len(a) > kind]
         spread = _spread([a for a, _ in rows])
-        worst += [float(np.sqrt(np.square(a - b).mean()) / spread) for a, b in rows if a.size]
-    return max(worst) if np.isfinite(worst).all() else float("inf")
+        worst += [_mean(_far(a, b, spread), _ordinary(a).size) for a, b in rows]
+    return max(worst)
+
+
+def _mean(distances: Numbers, count: int) -> float:
+    """The root of their mean square, if there are so many: those of what masks only add."""
+    return float(np.linalg.norm(distances)) / math.sqrt(max(1, count))
+
+
+def _ordinary(array: Numbers) -> Numbers:
+    """Its numbers, but for what is not finite or masks."""
+    found: Numbers = array[np.abs(array) < _MASKED]
+    return found
 
 
 def _spread(arrays: Sequence[Numbers]) -> float:
-    """Their standard deviation; a single number, such as a lone score, has its size, and at least 1."""
-    together = np.concatenate([one.ravel() for one in arrays])
+    """The standard deviation of what is ordinary; a single number, such as a lone score, has its size,
+    and at least 1."""
+    together = np.concatenate([_ordinary(one) for one in arrays])
     if together.size < 2:  # one has no spread
-        return max(1.0, *(abs(float(one)) for one in together))
+        return max([1.0, *(abs(float(one)) for one in together)])
     return max(float(together.std()), _LEAST_SPREAD)
 
 

@@ -158,7 +158,7 @@ class Unpadded:
         ]
         found.last_hidden_state = hidden
         if getattr(found, "pooler_output", None) is not None:  # made of the rows
-            found.pooler_output = self._encoder.pooler(hidden)
+            found.pooler_output = _pooled(self._encoder, hidden)
         return found
 
     def _is_ours(self, mask: torch.Tensor, more: dict[str, Any]) -> bool:
@@ -177,6 +177,17 @@ class Unpadded:
         dtype = self._encoder.dtype
         mask = torch.zeros(apart.shape, dtype=dtype).masked_fill_(apart, torch.finfo(dtype).min)
         return mask[:, None]
+
+
+def _pooled(encoder: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """What the encoder makes of texts' tokens. ALBERT's and BigBird's pooler is a bare layer: that it
+    reads the first token, and what comes behind it, is in their ``forward``."""
+    pooler: Callable[..., torch.Tensor] = encoder.pooler
+    if not isinstance(pooler, torch.nn.Linear):
+        return pooler(hidden)
+    activation: Callable[..., torch.Tensor]
+    activation = getattr(encoder, "pooler_activation", None) or encoder.activation
+    return activation(pooler(hidden[:, 0]))
 
 
 def _moved(padded: torch.Tensor, layout: Layout) -> torch.Tensor:

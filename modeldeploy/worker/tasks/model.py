@@ -82,6 +82,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def pack(self) -> None:
         """Lay the weights out for this CPU, if that is one and it pays."""
+        self.runs.pop("weights", None)
         if self.device.type == "cpu" and (count := packing.pack(self.model, self.typical_rows)):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
 
@@ -111,7 +112,6 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         self.run_on(None)
         packing.unpack(self.model)
         restore_padding(self.model.base_model)
-        self.settle(optimize="no")
         self.runs["weights"] = "plain: made faster, they gave other results"
 
     def arrange(self, *, optimize: bool, layout: str = "") -> None:

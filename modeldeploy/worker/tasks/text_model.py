@@ -50,6 +50,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
 
     def prepare(self, source: Source) -> None:
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config, left=self.left)
+        self._limits = self.batch
 
     def max_input_length(self) -> int | None:
         return self.tokens.window
@@ -59,6 +60,7 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
         self._unpadded = unpadded
         self._layout = kind
         self.runs["batches"] = _WORDS[kind]
+        self.batch = self._limits
         if unpadded is not None:
             self.model.base_model.forward = unpadded
             self.batch = _UNPADDED
@@ -145,15 +147,27 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
             self._read([*alike[1:], NARROW - 1])  # were all alike, they would not be laid out
 
     def _read(self, lengths: Sequence[int]) -> None:
-        """A call with texts of so many tokens each, which end as the model's texts do."""
+        """A call with texts of so many tokens each."""
+        with torch.inference_mode():
+            self.call(**self.tokens.pad(self._texts(lengths)))
+
+    def _texts(self, lengths: Sequence[int]) -> list[Encoded]:
+        """Texts of so many tokens each, which end as the model's texts do."""
         end = self.config.get_text_config().eos_token_id
         ends = [end] if isinstance(end, int) else []
-        texts = [
-            [*ids, *ends][-size:]
-            for ids, size in zip(company.texts(self.config, lengths), lengths, strict=True)
-        ]
+        texts = zip(company.texts(self.config, lengths), lengths, strict=True)
+        return [plain([*ids, *ends][-size:]) for ids, size in texts]
+
+    def made_up(self, *, together: bool) -> list[Any]:
+        window = self.tokens.window or max(company.LENGTHS)
+        texts = self._texts([min(window, size) for size in company.LENGTHS])
+        is_one = together and self._layout in {"unpadded", "padded"}
         with torch.inference_mode():
-            self.call(**self.tokens.pad([plain(ids) for ids in texts]))
+            calls = [
+                company.parts(self.call, self.tokens.pad(rows))
+                for rows in ([texts] if is_one else [[text] for text in texts])
+            ]
+        return company.flat([text for call in calls for text in call])
 
     def exercise(self, items: list[Item]) -> None:
         if self._unpadded is not None:

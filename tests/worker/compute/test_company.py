@@ -24,8 +24,9 @@ from transformers import (
 )
 from transformers import AutoModelForSequenceClassification as ForClasses
 
-from modeldeploy.worker.compute import unpadded
+from modeldeploy.worker.compute import company, unpadded
 from modeldeploy.worker.compute.unpadded import Unpadded
+from modeldeploy.worker.tasks.tokens import plain
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters, predict
 
@@ -59,12 +60,11 @@ def _config(kind: Any, **more: Any) -> Any:
 
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "bert": (lambda: BertForSequenceClassification(_config(BertConfig)), "unpadded"),
-    "roberta": (lambda: ForClasses.from_config(_config(RobertaConfig)), "unpadded"),
-    # What its pooler makes is not what the encoder tells as pooled.
     "albert": (
-        lambda: ForClasses.from_config(_config(AlbertConfig, embedding_size=32)),
-        "padded",
+        lambda: ForClasses.from_config(_config(AlbertConfig, embedding_size=16)),
+        "unpadded",
     ),
+    "roberta": (lambda: ForClasses.from_config(_config(RobertaConfig)), "unpadded"),
     "qwen3": (
         lambda: ForClasses.from_config(
             _config(Qwen3Config, num_key_value_heads=2, head_dim=16, pad_token_id=0)
@@ -189,3 +189,23 @@ def test_rows_that_were_given_a_width_have_it_and_all_others_their_own_length(
     with laid.rows_of(16):
         laid(**{name: tensor.long() for name, tensor in given.items()})
     assert shapes == [(4, 8), (2, 16)]
+
+
+class _Louder(torch.nn.Module):
+    """Makes more of a text in company."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden[:, 0] * len(hidden)
+
+
+def test_whatever_else_the_encoder_gives_must_be_what_it_gives_alone_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(_config(BertConfig)).eval()
+    model.bert.pooler = _Louder()
+    tokens = loaded(_saved(tmp_path, MODELS["bert"][0]()), "text-classification").tokens  # type: ignore[attr-defined]  # a text model's
+    laid = Unpadded(model.bert, 0, causal=False)
+
+    def pad(rows: Any) -> Any:
+        return tokens.pad([plain(ids) for ids in rows])
+
+    assert company.find(model.bert, pad, [laid]) == ("alone", None)

@@ -192,6 +192,32 @@ def test_other_weights_have_a_graph_of_their_own(tmp_path: Path) -> None:
     assert before != place()
 
 
+@pytest.mark.parametrize("name", ["modeling_own.py", "0_Transformer/pytorch_model.bin"])
+def test_other_code_has_a_graph_of_its_own_and_what_lies_deeper_too(
+    tmp_path: Path, name: str
+) -> None:
+    def place() -> Path:
+        return graph_cache.place(tmp_path, [str(tmp_path)], "text-classification", FORM)
+
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("one")
+    before = place()
+    file.write_text("another")
+    assert before != place()
+
+
+def test_what_is_hidden_or_gone_makes_no_other_graph(tmp_path: Path) -> None:
+    def place() -> Path:
+        return graph_cache.place(tmp_path, [str(tmp_path)], "text-classification", FORM)
+
+    before = place()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "index").touch()
+    (tmp_path / "README.md").symlink_to("nowhere")
+    assert before == place()
+
+
 @pytest.mark.slow
 def test_a_graph_whose_files_are_gone_runs_on_with_other_threads(tmp_path: Path) -> None:
     place = tmp_path / "graph"

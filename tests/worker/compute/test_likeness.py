@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from modeldeploy.worker.compute.likeness import off
+from modeldeploy.worker.compute.likeness import EQUAL, gap, off
 
 RANDOM = np.random.default_rng(0)
 ONE = RANDOM.normal(size=(4, 300)).astype(np.float32)
@@ -89,3 +89,34 @@ def test_one_item_may_have_more_than_another() -> None:
 )
 def test_what_cannot_be_compared_is_not_close(one: list[Any], other: list[Any]) -> None:
     assert off(one, other) == float("inf")
+
+
+LEAST = float(torch.finfo(torch.float32).min)
+MASKED = [float("-inf"), LEAST, -10_000.0]
+
+
+@pytest.mark.parametrize("masked", MASKED)
+def test_what_masks_hides_nothing_of_the_rest(masked: float) -> None:
+    one, other = torch.tensor([[0.3, -1.2, masked]]), torch.tensor([[99.0, -55.0, masked]])
+    assert gap([one], [one]) == 0.0
+    assert gap([one], [one + torch.tensor([0.0, 1e-5, 0.0])]) < EQUAL
+    assert gap([one], [other]) == pytest.approx(98.7 / 0.75)
+    assert off([one], [one]) == 0.0
+    assert off([one], [other]) > 1
+
+
+@pytest.mark.parametrize("masked", [*MASKED, float("nan")])
+def test_what_masks_must_be_there_itself(masked: float) -> None:
+    one, other = torch.tensor([0.3, -1.2, masked]), torch.tensor([0.3, -1.2, 7.0])
+    assert gap([one], [other]) > EQUAL
+    assert gap([other], [one]) > EQUAL
+    assert gap([one], [-one]) > EQUAL
+
+
+def test_nothing_but_infinities_has_nothing_to_compare() -> None:
+    one = torch.full((3,), float("nan"))
+    assert gap([one], [one]) == 0.0
+
+
+def test_a_lone_number_is_compared_in_its_own_size() -> None:
+    assert gap([torch.tensor([[5.0]])], [torch.tensor([[5.0005]])]) == pytest.approx(1e-4, rel=1e-2)
