@@ -1,6 +1,7 @@
 """The model's own limit in this process: the texts sorted by length, no HTTP, the best batch.
 
-``python -m bench.limit SNAPSHOT TASK {auto,plain}`` prints texts a second for each line on stdin.
+``python -m bench.limit SNAPSHOT TASK {auto,plain} GRAPHS DEVICE DTYPE`` prints texts a second for each line
+on stdin.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from bench import workload
 
-_BUDGETS = (128, 256, 512, 1024)
+_BUDGETS = (128, 256, 512, 1024)  # tokens
+_BUDGETS_ON_GPU = (4096, 16384, 65536)
 
 
-def main(snapshot: str, task: str, how: str, graphs: str) -> None:
+def main(snapshot: str, task: str, how: str, graphs: str, device: str, dtype: str) -> None:
     import torch
 
     from modeldeploy.schema.computing import Optimize
@@ -33,8 +35,8 @@ def main(snapshot: str, task: str, how: str, graphs: str) -> None:
     source = Source(
         snapshot=snapshot,
         task=TASKS[task],
-        device="cpu",
-        dtype="float32",
+        device=device,
+        dtype=dtype,
         threads=torch.get_num_threads(),
         trust_remote_code=False,
         allow_pickle=False,
@@ -59,7 +61,7 @@ def main(snapshot: str, task: str, how: str, graphs: str) -> None:
     print("ready", flush=True)
     for _ in sys.stdin:
         best = 0.0
-        for budget in _BUDGETS:
+        for budget in _BUDGETS if device == "cpu" else _BUDGETS_ON_GPU:
             begun, cost = time.perf_counter(), 0
             batch: list[Item] = []
             for item in items:

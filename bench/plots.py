@@ -39,13 +39,16 @@ _TITLES = {
     "many": ("all-MiniLM-L6-v2, many texts a request", "texts a second"),
     "noop": ("no model: what the server itself costs", "requests a second"),
     "image": ("ViT-small's shape, image classification", "images a second"),
-    "chat": ("SmolLM2-135M, streamed chat, float32", "tokens a second"),
+    "chat": ("SmolLM2-135M, streamed chat", "tokens a second"),
 }
 
 
 def peers(found: Mapping[str, Any]) -> Figure:
     """A panel for each number of clients, a bar for each server that was measured."""
     title, unit = _TITLES[found["workload"]]
+    dtype, gpu = found.get("dtype", "float32"), found["machine"].get("gpu")
+    if found["workload"] != "noop":
+        title += f", {dtype} on an {gpu}" if gpu else f", {dtype}"
     servers = {name: one for name, one in found["servers"].items() if one["rates"]}
     cases = list(dict.fromkeys(case for one in servers.values() for case in one["rates"]))
     figure, panels = _panels(1, len(cases), 0.9 + 0.3 * len(servers), sharey=True)

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,10 +35,21 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "instructions": [flag for flag in _FLAGS if flag in _cpu_flags()],
+        "gpu": _gpu_name(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def _gpu_name() -> str:
+    """Empty without one."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return ""
+    names = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(names, capture_output=True, text=True, check=False)
+    return done.stdout.strip().replace("\n", ", ") if not done.returncode else ""
 
 
 def _cpu_info(key: str) -> str:

@@ -1,6 +1,6 @@
 """Throughput over HTTP against the model's own limit, interleaved in one run.
 
-``python -m bench.serving [embeddings] [classification] [--rounds N]``
+``python -m bench.serving [embeddings] [classification] [--rounds N] [--device cuda --dtype float16]``
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ async def _mixed(port: int, kind: str) -> float:
     return one.quantile(0.99) / statistics.mean([*one.latencies, *others.latencies])
 
 
-def measure(kind: str, folder: Path, rounds: int) -> None:
+def measure(kind: str, folder: Path, rounds: int, device: str, dtype: str) -> None:
     make, task = workload.MODELS[kind]
+    where = ["--device", device, "--dtype", dtype]
     snapshot = make(folder / kind)
     instance = Instance(folder / f"home-{kind}", MODELDEPLOY_WARM_START="true")
     limits: dict[str, Aside] = {}
     try:
-        shown = instance.deploy(str(snapshot), "--name", "m", "--task", task)
+        shown = instance.deploy(str(snapshot), "--name", "m", "--task", task, *where)
         port = int(shown["port"])
         texts = workload.texts()
         wire = requests(port, kind, [[text] for text in texts])
@@ -49,7 +50,7 @@ def measure(kind: str, folder: Path, rounds: int) -> None:
         runs = get(f"{shown['url']}/info")[1]["runs"]
         graphs = Path(shown["spec"]["cache_dir"]) / ".modeldeploy-graphs"
         limits = {
-            how: Aside(["-m", "bench.limit", str(snapshot), task, how, str(graphs)])
+            how: Aside(["-m", "bench.limit", str(snapshot), task, how, str(graphs), device, dtype])
             for how in ("auto", "plain")
         }
         taken: dict[str, list[float]] = {}
@@ -85,10 +86,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="*", default=list(workload.MODELS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for kind in asked.kinds:
-            measure(kind, Path(folder), asked.rounds)
+            measure(kind, Path(folder), asked.rounds, asked.device, asked.dtype)
 
 
 if __name__ == "__main__":

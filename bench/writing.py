@@ -1,6 +1,6 @@
 """Streaming chat over HTTP against ``model.generate`` in this process, interleaved in one run.
 
-``python -m bench.writing [--rounds N] [--dtype float32] [--options --optimize]``
+``python -m bench.writing [--rounds N] [--device cuda] [--dtype float32] [--options --optimize]``
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _SYSTEM = "You answer in whole sentences, you are kind, and you never make thing
 _COMING = 15.0  # seconds of clients that come and go
 _FEWEST, _MOST = 16, 96  # tokens that each of these asks for
 _STREAMS = 7  # that go on while a long prompt is read
-_DECODING = 120
+# How many tokens these have, and how many seconds before it comes.
+_AROUND = {"cpu": (120, 3.5), "cuda": (1500, 1.0)}
 
 
 def _user(text: str, system: str = "") -> list[dict[str, str]]:
@@ -78,14 +79,15 @@ async def _coming_and_going(port: int, count: int) -> float:
     return sum(await asyncio.gather(*map(client, range(count)))) / _COMING
 
 
-async def _gap(port: int, turn: int) -> float:
+async def _gap(port: int, turn: int, device: str) -> float:
     """The longest time between two tokens of streams while a stranger's long prompt is read, over
     their median one."""
+    tokens, seconds = _AROUND[device]
     others = [
-        asyncio.create_task(_stream(port, _user(f"{PROMPT} {turn} {n}"), _DECODING))
+        asyncio.create_task(_stream(port, _user(f"{PROMPT} {turn} {n}"), tokens))
         for n in range(_STREAMS)
     ]
-    await asyncio.sleep(_STREAMS * 0.5)
+    await asyncio.sleep(seconds)
     stranger = await _stream(port, _user(PROMPT, f"{turn}. {_SYSTEM}"), 2)
     gaps: list[float] = []
     for one in await asyncio.gather(*others):
@@ -100,13 +102,14 @@ async def _first(port: int, messages: list[dict[str, str]]) -> float:
     return (await _stream(port, messages, 2)).first * 1000
 
 
-def limit(snapshot: str, dtype: str) -> None:
+def limit(snapshot: str, device: str, dtype: str) -> None:
     """``generate``: for each line "batch tokens" on stdin, prints the seconds that it takes."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(snapshot, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(snapshot, dtype=getattr(torch, dtype)).eval()
+    model.to(device)
     print("ready", flush=True)
     for line in sys.stdin:
         batch, new = map(int, line.split())
@@ -118,12 +121,14 @@ def limit(snapshot: str, dtype: str) -> None:
         ]
         begun = time.perf_counter()
         given = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        given = given.to(device)
         with torch.inference_mode():
-            model.generate(**given, do_sample=False, min_new_tokens=new, max_new_tokens=new)
+            found = model.generate(**given, do_sample=False, min_new_tokens=new, max_new_tokens=new)
+            found.cpu()
         print(f"{time.perf_counter() - begun:.4f}", flush=True)
 
 
-def _round(generate: Aside, port: int, turn: int) -> dict[str, float]:
+def _round(generate: Aside, port: int, turn: int, device: str) -> dict[str, float]:
     taken: dict[str, float] = {}
     for count in CLIENTS:
         taken[f"generate, batch {count}"] = count * NEW / generate.ask(count, NEW)
@@ -135,7 +140,7 @@ def _round(generate: Aside, port: int, turn: int) -> dict[str, float]:
     )
     taken["generate, first token ms"] = generate.ask(1, 1) * 1000
     taken["first token ms"] = asyncio.run(_first(port, _user(f"{turn} {PROMPT}")))
-    taken["a long prompt joins: longest gap over step"] = asyncio.run(_gap(port, turn))
+    taken["a long prompt joins: longest gap over step"] = asyncio.run(_gap(port, turn, device))
     told = _user(PROMPT, f"Round {turn}. {_SYSTEM}")
     for what in ("new", "seen"):
         taken[f"long system prompt, {what}, ms"] = asyncio.run(_first(port, told))
@@ -146,6 +151,7 @@ def main() -> None:
     ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--snapshot", type=Path)
     parser.add_argument("--options", default="", help="of our deploy, such as --optimize")
@@ -153,20 +159,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         snapshot = asked.snapshot or smollm2.convert(folder / "m")
-        script = f"import bench.writing as b; b.limit({str(snapshot)!r}, {asked.dtype!r})"
+        where = [asked.device, asked.dtype]
+        script = f"import bench.writing as b; b.limit(*{[str(snapshot), *where]!r})"
         generate = Aside(["-c", script])
         instance = Instance(folder / "home", MODELDEPLOY_WARM_START="true")
         try:
-            options = ["--name", "m", "--dtype", asked.dtype, *asked.options.split()]
+            options = ["--name", "m", "--device", where[0], "--dtype", where[1]]
+            options += asked.options.split()
             port = int(instance.deploy(str(snapshot), *options)["port"])
             wire = _body(_user(PROMPT), NEW, stream=False)
             route = ("/v1/chat/completions", wire, "application/json")
             deployed.settle(port, [load.post("127.0.0.1", port, *route)])
-            rounds = [_round(generate, port, turn) for turn in range(asked.rounds)]
+            rounds = [_round(generate, port, turn, asked.device) for turn in range(asked.rounds)]
         finally:
             generate.close()
             instance.close()
-    print(f"SmolLM2-135M, {asked.dtype} {asked.options} ({asked.rounds} rounds, medians)")
+    print(
+        f"SmolLM2-135M, {asked.device}, {asked.dtype} {asked.options} ({asked.rounds} rounds, medians)"
+    )
     for title in rounds[0]:
         print(f"  {title:<44} {statistics.median(one[title] for one in rounds):9.1f}")
 

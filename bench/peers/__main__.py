@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import ending, results, workload
@@ -57,6 +58,8 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=2)
     add("--seconds", type=float, default=6.0, help="of each measurement (default: %(default)s)")
     add("--json", type=Path, help="where to write (default: bench/results/peers-WORKLOAD.json)")
+    add("--device", default="cpu", help="of all servers (default: %(default)s)")
+    add("--dtype", default="float32", help="of their weights (default: %(default)s)")
     add("--lock", type=Path, help="a file to lock while a server is measured")
     add("--options", default="", help="more options for our deploy, such as --no-optimize")
     return parser.parse_args()
@@ -89,7 +92,8 @@ def measure(kind: str, asked: argparse.Namespace, folder: Path) -> dict[str, obj
     finally:
         for server in servers.values():
             server.close()
-    return report.as_json(kind, asked.seconds, taken, versions)
+    where = {"device": asked.device, "dtype": asked.dtype}
+    return report.as_json(kind, asked.seconds, taken, versions) | where
 
 
 def _servers(
@@ -98,10 +102,11 @@ def _servers(
     servers: dict[str, Server] = {}
     taken: dict[str, Taken] = {}
     versions: dict[str, str] = {}
+    where = [] if kind == "noop" else ["--device", asked.device, "--dtype", asked.dtype]
     names = asked.peers or [OURS, *(name for name, peer in PEERS.items() if peer.usual)]
     for name in names:
         if name in _OURS:
-            options = [*asked.options.split(), *_OURS[name]]
+            options = [*where, *asked.options.split(), *_OURS[name]]
             servers[name] = Ours(kind, snapshot, folder / name.replace(" ", ""), options)
             taken[name] = Taken()
         elif kind in PEERS[name].workloads:
@@ -109,6 +114,7 @@ def _servers(
             taken[name] = Taken(problem="" if python else "not installed")
             if python:
                 job = Job(kind, snapshot, folder / name, models, free_port(), python)
+                job = replace(job, device=asked.device, dtype=asked.dtype)
                 servers[name] = Theirs(PEERS[name], job)
                 versions |= install.versions(name, python)
     return servers, taken, versions

@@ -33,6 +33,7 @@ class Job:
     models: Path
     port: int
     python: str
+    device: str = "cpu"
     dtype: str = "float32"
 
     def environment(self) -> dict[str, str]:
@@ -40,6 +41,8 @@ class Job:
             "BENCH_WORKLOAD": self.workload,
             "BENCH_SNAPSHOT": str(self.snapshot or ""),
             "BENCH_PORT": str(self.port),
+            "BENCH_DEVICE": self.device,
+            "BENCH_DTYPE": self.dtype,
         }
 
 
@@ -96,7 +99,7 @@ def _infinity(engine: str) -> Command:
             "--model-id": snapshot,
             "--served-model-name": asking.MODEL,
             "--engine": engine,
-            "--device": "cpu",
+            "--device": job.device,
             "--dtype": job.dtype,
             "--host": "127.0.0.1",
             "--port": str(job.port),
@@ -128,7 +131,7 @@ def _with_onnx(job: Job) -> str:
 
 def _transformers(*more: str) -> Command:
     def command(job: Job) -> list[str]:
-        options = ["--host", "127.0.0.1", "--port", str(job.port), "--device", "cpu"]
+        options = ["--host", "127.0.0.1", "--port", str(job.port), "--device", job.device]
         options += ["--dtype", job.dtype, *more]
         program = "from transformers.cli.transformers import main; main()"
         # It answers for the name that it was started with only.

@@ -29,7 +29,6 @@ _BATCHES = 6  # that a graph is tried on
 _ROUNDS = 3  # of which the fastest counts
 _STEP_ROWS = (1, 4, 8)  # texts that are written together
 _STEP_LENGTHS = (16, 400)  # tokens before
-_STEPS = 2
 
 
 class Traffic:
@@ -113,7 +112,7 @@ class StepTrial:
 
     def note(self, graph: Any) -> GraphNote:
         """The graph's note, with what was found of it."""
-        from modeldeploy.worker.generation import graph_slab
+        from modeldeploy.worker.generation import check, graph_slab
         from modeldeploy.worker.generation.slab import Slab
 
         model = self._adapter.model
@@ -125,12 +124,12 @@ class StepTrial:
             graph.use_threads(self._adapter.threads)
             return graph_slab.GraphSlab(model, graph)
 
+        def seconds(made: Callable[[], Running], rows: int, length: int) -> float:
+            return self._front.between(partial(check.seconds, made, rows, length)).result()
+
         slow = fast = 0.0
         for shape in product(_STEP_ROWS, self._lengths()):
-            turns = [
-                (self._seconds(on_torch, *shape), self._seconds(on_graph, *shape))
-                for _ in range(_ROUNDS)
-            ]
+            turns = [(seconds(on_torch, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
         graph.release()
@@ -139,34 +138,10 @@ class StepTrial:
 
     def _lengths(self) -> set[int]:
         """Of the texts, as far as the model takes them."""
-        most = (self._adapter.max_input_length() or sys.maxsize) - 1 - _STEPS
+        from modeldeploy.worker.generation.check import STEPS
+
+        most = (self._adapter.max_input_length() or sys.maxsize) - 1 - STEPS
         return {max(1, min(length, most)) for length in _STEP_LENGTHS}
-
-    def _seconds(self, made: Callable[[], Running], rows: int, length: int) -> float:
-        return self._front.between(partial(_stepped, made, rows, length)).result()
-
-
-def _stepped(made: Callable[[], Running], rows: int, length: int) -> float:
-    """Seconds of some steps of so many rows, behind the first. Nobody waits while their prompts are
-    read: one token's keys and values stand for all."""
-    import torch
-
-    from modeldeploy.worker.generation.slab import fill
-
-    slab = made()
-    with torch.inference_mode():
-        cache = slab.empty()
-        slab.read(cache, [1], 0)
-        for layer in cache.layers:
-            whole = (one.expand(-1, -1, length, -1) for one in (layer.keys, layer.values))
-            fill(layer, *whole)
-        for _ in range(rows):
-            slab.join(cache, length)
-        slab.step([1] * rows)
-        begun = time.perf_counter()
-        for _ in range(_STEPS):
-            slab.step([1] * rows)
-        return time.perf_counter() - begun
 
 
 def _judged(graph: AnyGraph, apart: float, speed: float, most: float) -> GraphNote:

@@ -12,6 +12,7 @@ import torch
 
 from modeldeploy.schema.graph import Form, GraphNote
 from modeldeploy.worker import trying
+from modeldeploy.worker.generation import check
 from modeldeploy.worker.generation.slab import Slab
 from tests.worker.generation.test_slab import random_model
 
@@ -33,7 +34,7 @@ def _tried(
         shapes.add((rows, length))
         return seconds(made.__name__ == "on_graph", length)
 
-    monkeypatch.setattr(trying, "_stepped", stepped)
+    monkeypatch.setattr(check, "seconds", stepped)
     adapter: Any = SimpleNamespace(model=None, max_input_length=lambda: window)
     stored = SimpleNamespace(note=GraphNote(), form=Form("onnx"))
     graph = SimpleNamespace(stored=stored, is_exact=True, release=lambda: None)
@@ -70,5 +71,5 @@ def test_steps_that_are_timed_are_of_rows_so_long() -> None:
         return step(tokens)
 
     slab.step = seen  # type: ignore[method-assign]
-    assert trying._stepped(lambda: slab, 2, 125) > 0
+    assert check.seconds(lambda: slab, 2, 125) > 0
     assert lengths == [[125, 125], [126, 126], [127, 127]]

@@ -17,6 +17,10 @@ def load() -> Predict:
     return _LOADERS[os.environ["BENCH_WORKLOAD"]](os.environ.get("BENCH_SNAPSHOT", ""))
 
 
+def _where() -> dict[str, str]:
+    return {"device": os.environ["BENCH_DEVICE"], "dtype": os.environ["BENCH_DTYPE"]}
+
+
 def _noop(snapshot: str) -> Predict:
     return lambda texts: [{"text": text} for text in texts]
 
@@ -24,14 +28,17 @@ def _noop(snapshot: str) -> Predict:
 def _classification(snapshot: str) -> Predict:
     from transformers import pipeline
 
-    classify = pipeline("text-classification", model=snapshot, device="cpu")
+    classify = pipeline("text-classification", model=snapshot, **_where())
     return lambda texts: list(classify(texts, batch_size=len(texts)))
 
 
 def _embeddings(snapshot: str) -> Predict:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(snapshot, device="cpu")
+    where = _where()
+    model = SentenceTransformer(
+        snapshot, device=where["device"], model_kwargs={"dtype": where["dtype"]}
+    )
     return lambda texts: list(model.encode(texts, show_progress_bar=False).tolist())
 
 
@@ -39,7 +46,7 @@ def _image(snapshot: str) -> Predict:
     from PIL import Image
     from transformers import pipeline
 
-    classify = pipeline("image-classification", model=snapshot, device="cpu")
+    classify = pipeline("image-classification", model=snapshot, **_where())
 
     def predict(images: list[str]) -> list[Any]:
         decoded = [Image.open(io.BytesIO(base64.b64decode(image))) for image in images]

@@ -6,15 +6,18 @@ Not a list of names decides, but a comparison on the model itself.
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 
-from modeldeploy.worker.generation.slab import Running, Slab, Unfit
+from modeldeploy.worker.generation.slab import Running, Slab, Unfit, fill
 from modeldeploy.worker.tasks.tokens import matrix
 
 log = logging.getLogger(__name__)
 
+STEPS = 2  # that are timed
 _STEPS = 4
 _LENGTHS = (9, 3, 17)
 _TOLERANCE = 0.2  # of the logits' standard deviation: bfloat16 in company moves it by 0.06
@@ -116,3 +119,22 @@ def _run(slab: Running, size: int, count: int) -> list[torch.Tensor]:
             slab.leave(1)
         found.append(slab.step([token] * slab.count).float())
     return found
+
+
+def seconds(made: Callable[[], Running], rows: int, length: int) -> float:
+    """That a step of so many rows takes, behind the first. Nobody waits while their prompts are
+    read: one token's keys and values stand for all."""
+    slab = made()
+    with torch.inference_mode():
+        cache = slab.empty()
+        slab.read(cache, [1], 0)
+        for layer in cache.layers:
+            whole = (one.expand(-1, -1, length, -1) for one in (layer.keys, layer.values))
+            fill(layer, *whole)
+        for _ in range(rows):
+            slab.join(cache, length)
+        slab.step([1] * rows).tolist()
+        begun = time.perf_counter()
+        for _ in range(STEPS):
+            slab.step([1] * rows).argmax(1).tolist()  # a GPU is done when it has told
+        return (time.perf_counter() - begun) / STEPS

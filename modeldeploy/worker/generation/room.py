@@ -11,11 +11,12 @@ BOUNDLESS = sys.maxsize
 _FAR = 4  # times what is wanted: so much more is given back
 
 
-def wanted(rows: int, columns: int, most: int) -> Room:
+def wanted(rows: int, columns: int, most: int, grain: Room | None = None) -> Room:
     """Room for so many within ``most`` places, with columns to spare, and rows where there are places
-    for them too: so that it is seldom made anew."""
-    spared = _up(columns + columns // 8, FIRST[1])
-    for room in ((_up(rows, FIRST[0]), spared), (rows, spared)):
+    for them too: so that it is seldom made anew. It is a multiple of ``grain`` (:data:`FIRST`)."""
+    grain = grain or FIRST
+    spared = _up(columns + columns // 8, grain[1])
+    for room in ((_up(rows, grain[0]), spared), (rows, spared)):
         if _places(room) <= most:
             return room
     return rows, max(columns, most // rows)

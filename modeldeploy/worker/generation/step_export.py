@@ -16,22 +16,22 @@ from typing import Any
 
 import torch
 from msgspec.structs import replace
-from transformers.cache_utils import DynamicLayer
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.worker.compute import export, quantizing
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.compute.likeness import EQUAL, gap
-from modeldeploy.worker.generation.graph_slab import FEW, GraphSlab, allowed, difference
-from modeldeploy.worker.generation.slab import Slab, takes
+from modeldeploy.worker.generation import own_attention
+from modeldeploy.worker.generation.graph_slab import (
+    FEW,
+    allowed,
+    difference,
+    looks_back_as_far,
+)
+from modeldeploy.worker.generation.slab import Unfit, takes
 from modeldeploy.worker.generation.step_graph import INPUTS, LOGITS, StepGraph, cache_names
 
-_OURS = "modeldeploy-step"
 _OPERATOR = "com.microsoft::GroupQueryAttention"
 _OPSET = 20
-_LONGEST_TRIED = 4096  # tokens
 _EXAMPLE = (2, 3, 64)  # rows, tokens, columns of the traced call
 
 
@@ -56,42 +56,16 @@ def make(model: Any, folder: Path, form: Form, threads: int, ids: Sequence[int])
             found = max(found, difference(model, graph, ids[:FEW]))
         if not found <= allowed(graph):
             raise NotExportable(f"its results would differ by {found:.1e} {note.unit}")
-        if not _looks_back_as_far(model, graph, windows):
+        if graph.is_exact and not looks_back_as_far(model, graph, windows):
             raise NotExportable("its attention would look back too far, or not far enough")
         return replace(note, difference=found)
 
 
 def _shapes(model: Any) -> list[tuple[int, int]]:
-    """Heads and width of each layer's keys, which its values have as well."""
-    if not takes(model, "position_ids"):
-        raise NotExportable("it counts positions by itself")
-    if getattr(model.config.get_text_config(), "attention_chunk_size", None):
-        raise NotExportable("its attention is in chunks")
-    cache = Slab(model).empty()
-    with torch.inference_mode():
-        Slab(model).read(cache, [1], 0)
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
-        raise NotExportable("not all that it keeps of a text are keys and values")
-    if any(layer.keys.shape != layer.values.shape for layer in cache.layers):
-        raise NotExportable("its keys and its values differ in width")
-    return [(layer.keys.shape[1], layer.keys.shape[3]) for layer in cache.layers]
-
-
-def _looks_back_as_far(model: Any, graph: StepGraph, windows: set[int]) -> bool:
-    """Whether the graph equals the model behind the end of each of its windows, as far as that can be
-    tried."""
-    size = int(model.config.get_text_config().vocab_size)
-    with torch.inference_mode():
-        for window in windows - {0}:
-            if window > _LONGEST_TRIED or not graph.is_exact:
-                continue
-            ids = [(7 * at + 3) % size for at in range(window + 2)]
-            one, other = (
-                slab.read(slab.empty(), ids, 0) for slab in (Slab(model), GraphSlab(model, graph))
-            )
-            if not gap([one], [other]) <= EQUAL:
-                return False
-    return True
+    try:
+        return own_attention.shapes(model)
+    except Unfit as error:
+        raise NotExportable(str(error)) from error
 
 
 def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> set[int]:
@@ -108,25 +82,18 @@ def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> set[int
     )
     free = torch.export.Dim.DYNAMIC
     sizes = [{0: free, 2: free} for _ in caches]
-    before = model.config._attn_implementation  # noqa: SLF001  # transformers' own name for it
-    ALL_ATTENTION_FUNCTIONS.register(_OURS, _attend)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(_OURS, _window)
-    model.config._attn_implementation = _OURS  # noqa: SLF001  # as above
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                step,
-                given,
-                input_names=[*INPUTS, *cache_names(len(shapes))],
-                output_names=[LOGITS, *(f"new.{name}" for name in cache_names(len(shapes)))],
-                dynamo=True,
-                opset_version=_OPSET,
-                dynamic_shapes=({0: free, 1: free}, {0: free, 1: free}, {0: free}, {}, sizes),
-                verbose=False,
-            )
-    finally:
-        model.config._attn_implementation = before  # noqa: SLF001  # as above
+    with own_attention.in_place(model, _attend), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            step,
+            given,
+            input_names=[*INPUTS, *cache_names(len(shapes))],
+            output_names=[LOGITS, *(f"new.{name}" for name in cache_names(len(shapes)))],
+            dynamo=True,
+            opset_version=_OPSET,
+            dynamic_shapes=({0: free, 1: free}, {0: free, 1: free}, {0: free}, {}, sizes),
+            verbose=False,
+        )
     assert program is not None
     program.save(str(file), external_data=True)
     return step.windows
@@ -159,13 +126,6 @@ class _Step(torch.nn.Module):
         return [output.logits[:, -1], *new]
 
 
-def _window(
-    *args: Any, local_size: int | None = None, **kwargs: Any
-) -> torch.Tensor:  # transformers names what it gives
-    """In place of a mask: its first size is how far a token looks back, 0 to the beginning."""
-    return torch.empty(local_size or 0, 0)
-
-
 def _attend(
     module: Any,
     query: torch.Tensor,
@@ -182,7 +142,7 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     step, layer = _Step.now, module.layer_idx
     rows, heads, count, width = query.shape
-    window = attention_mask.shape[0] if attention_mask is not None else sliding_window or 0
+    window = own_attention.window(attention_mask, sliding_window)
     step.windows.add(window)
     given = [_flat(query), _flat(key), _flat(value), *step.caches[2 * layer : 2 * layer + 2]]
     given += [step.last, step.longest]

@@ -11,6 +11,8 @@ import torch
 
 from modeldeploy.schema.graph import StoredGraph
 from modeldeploy.worker.compute.sessions import OnnxSession, Session
+from modeldeploy.worker.generation.room import Room
+from modeldeploy.worker.generation.slab import fill
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 # each row's last token, (rows); the longest row's length.
 INPUTS = ("tokens", "positions", "last", "longest")
 LOGITS = "logits"
+_PART = 256  # tokens of a prompt that are read at once: attention may take memory for each pair
 _KINDS = {torch.float32: np.float32, torch.int64: np.int64, torch.int32: np.int32}
 
 
@@ -26,8 +29,10 @@ def cache_names(layers: int) -> list[str]:
 
 
 class StepGraph:
-    """A stored graph of a step. ``shapes`` are heads and width of the keys, and of the values, of
-    each layer."""
+    """A stored graph of a step, as a :class:`~modeldeploy.worker.generation.graph_slab.Step`."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+    grain: Room | None = None
 
     def __init__(self, stored: StoredGraph, threads: int) -> None:
         self.stored = stored
@@ -39,7 +44,7 @@ class StepGraph:
         shapes = [sizes[f"keys.{layer}"] for layer in range(layers)]
         self.shapes = [(heads or 0, width or 0) for _, heads, _, width in shapes]
         self._vocabulary = self._session.outputs[LOGITS][1] or 0
-        self._bound: tuple[OnnxSession, Sequence[torch.Tensor], Any] | None = None
+        self._bound: tuple[OnnxSession, Sequence[torch.Tensor], int, Any] | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -64,16 +69,9 @@ class StepGraph:
     def run(
         self, tokens: torch.Tensor, lengths: torch.Tensor, caches: Sequence[torch.Tensor]
     ) -> torch.Tensor:
-        """The logits behind the last of ``tokens`` (rows, count), shape (rows, vocabulary).
-
-        Args:
-            lengths: how many tokens each row had before, (rows).
-            caches: the layers' keys and values in turn, each (rows, heads, columns, width) and
-                contiguous; those of ``tokens`` are written behind the row's.
-        """
         rows, count = tokens.shape
         after = lengths + count
-        binding = self._binding(caches)
+        binding = self._binding(caches, rows)
         inputs = (
             tokens,
             lengths[:, None] + torch.arange(count),
@@ -87,20 +85,38 @@ class StepGraph:
         self._session.run_bound(binding)
         return logits
 
+    def read(self, cache: Any, ids: list[int], done: int) -> torch.Tensor:
+        made = []
+        for layer, (heads, width) in zip(cache.layers, self.shapes, strict=True):
+            for name in ("keys", "values"):
+                grown = torch.empty(1, heads, done + len(ids), width)
+                if done:
+                    grown[:, :, :done] = getattr(layer, name)
+                made.append(grown)
+        for begun in range(0, len(ids), _PART):
+            part = torch.tensor([ids[begun : begun + _PART]])
+            logits = self.run(part, torch.tensor([done + begun]), made)
+        for at, layer in enumerate(cache.layers):
+            fill(layer, *made[2 * at : 2 * at + 2])
+        return logits[0]
+
     def release(self) -> None:
-        """Hold on to no caches: nothing runs on those of the last call any more."""
         self._bound = None
 
-    def _binding(self, caches: Sequence[torch.Tensor]) -> Any:
-        """What binds these caches, and has bound them before if they are the same list."""
+    def _binding(self, caches: Sequence[torch.Tensor], rows: int) -> Any:
+        """What binds so many rows of these caches, and has bound them before if they are the same
+        list."""
         if self._bound and self._bound[0] is self._session and self._bound[1] is caches:
-            return self._bound[2]
+            _, _, bound_rows, binding = self._bound
+            if bound_rows == rows:
+                return binding
         binding = self._session.binding()
         for name, tensor in zip(self._names, caches, strict=True):
-            assert tensor.is_contiguous()
-            binding.bind_input(name, *_place(tensor))
-            binding.bind_output(f"new.{name}", *_place(tensor))
-        self._bound = (self._session, caches, binding)
+            own = tensor[:rows]  # contiguous, as the first of its rows are
+            assert own.is_contiguous()
+            binding.bind_input(name, *_place(own))
+            binding.bind_output(f"new.{name}", *_place(own))
+        self._bound = (self._session, caches, rows, binding)
         return binding
 
 

@@ -131,6 +131,7 @@ def load_model(source: Source, auto_class: str, config: Any, unused: tuple[str, 
     torch.set_num_threads(source.threads)
     torch.seed()  # torch starts every process with the same one
     device = devices.choose_device(source.device)
+    devices.prepare(device)
     stored = getattr(config, "dtype", None)
     dtype = devices.choose_dtype(
         source.dtype,

@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
-from modeldeploy.schema.computing import Batching
+from modeldeploy.schema.computing import Batching, Optimize
 from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.schema.tasks.generation import (
     Conversation,
@@ -27,14 +27,14 @@ from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.adapter import BatchLimits, Item, ModelInfo, Source
 from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.failures import one_line
-from modeldeploy.worker.generation import beams, fallback, rounding
+from modeldeploy.worker.generation import beams, captured, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.graph_slab import FEW, GraphSlab, allowed, difference
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice
-from modeldeploy.worker.generation.slab import Running, Slab
+from modeldeploy.worker.generation.slab import Running, Slab, Unfit
 from modeldeploy.worker.generation.step_graph import StepGraph
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import kept_bytes
@@ -109,6 +109,17 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             self.runs["steps"] = rounding.round_weights(self.model, self._text_ids())
         except Exception as error:  # a model that reads more than tokens
             log.info("no int8 weights: %s: %s", type(error).__name__, error)
+
+    def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
+        super().settle(optimize=optimize, graph=graph)
+        if self._slab is None or self.device.type != "cuda" or optimize == "no":
+            return
+        try:
+            self._slab, self.runs["steps"] = captured.faster_slab(self.model)
+        except Exception as error:  # whatever an exotic model, or a GPU that is full, raises
+            why = str(error) if isinstance(error, Unfit) else one_line(error)
+            log.info("no step is captured of this model: %s", why)
+            self.runs["steps"] = f"launched kernel by kernel: {why}"
 
     def _fitting_slab(self) -> Slab | None:
         return None if self.rules.beams > 1 else fitting_slab(self.model)
