@@ -85,7 +85,8 @@ MODEL is one of
     "--no-optimize",
     "optimize",
     flag_value="no",
-    help="Run the model as transformers does, not faster with equal results.",
+    help="The model's own forward in plain torch: nothing packed, captured or made a graph of. "
+    "Requests share calls all the same.",
 )
 @click.option(
     "--backend",

@@ -4,7 +4,7 @@ A larger call is cheaper for each of its tokens, up to a size that differs from 
 holds up whoever comes meanwhile for longer. So calls of growing sizes are timed, and the smallest that
 is nearly as cheap as the cheapest is chosen; then the same with several calls at once, each with a part of
 the threads. It is done beside the requests, in calls that go between theirs: each of them waits for one
-at most.
+at most, and while there are any they have three times as much time as it takes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ T = TypeVar("T")
 _ROUNDS = 2  # of which the faster counts: whatever disturbs makes it slower
 _LONG = 0.25  # seconds that a call may hold up others for what it saves
 _GAIN = 1.04  # times the best rate: where sizes bring less it grows no further
+_YIELDED = (
+    3  # times what a call took: so long requests, if there are any, have the model to themselves
+)
 _IN_VAIN = 2  # one alone may have been disturbed
 _NEAR = 0.97  # of the best rate
 _WORTH = (
@@ -125,9 +128,11 @@ class Measuring:
         example: list[Item],
         wanted: Callable[[], bool],
         clock: Callable[[], float] = time.perf_counter,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         self._adapter, self._front, self._example = adapter, front, example
         self._wanted, self._clock = wanted, clock
+        self._wait = wait or front.closing.wait
 
     def run(self) -> Found | None:
         """Find what is best and have the front use it. Not in the inference thread.
@@ -198,7 +203,11 @@ class Measuring:
         """Those of the call, made between two of others."""
         taken = math.inf
         for _ in range(_ROUNDS):
-            taken = min(taken, self._between(partial(self._timed, call)))
+            busy = self._front.busy_seconds
+            seconds = self._between(partial(self._timed, call))
+            if self._front.busy_seconds != busy:
+                self._wait(_YIELDED * seconds)
+            taken = min(taken, seconds)
             if taken > _LONG:
                 break
         return taken

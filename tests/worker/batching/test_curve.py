@@ -117,6 +117,22 @@ def test_the_front_uses_what_was_found_and_tells_it() -> None:
     assert model.told == ["weighed", 10, 10, 100, 100, 1000, 1000]
 
 
+def test_while_somebody_asks_requests_have_three_times_as_long_as_a_call_takes() -> None:
+    model, waits = Model(), list[float]()
+
+    async def story(front: Batcher, measuring: Measuring) -> None:
+        busy = iter([0.0, 0.0, 1.0, 1.5])  # before and after each of the first two calls
+        seen = property(lambda self: next(busy, 2.0))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Batcher, "busy_seconds", seen)
+            await asyncio.to_thread(
+                Measuring(model, front, [], lambda: True, model.clock, waits.append).run
+            )
+
+    run(model, story)
+    assert waits == pytest.approx([3 * 0.0011])
+
+
 def test_the_faster_of_two_calls_counts() -> None:
     class Disturbed(Model):
         def trial(self, size: int, example: list[Item]) -> None:
