@@ -2,8 +2,8 @@
 
 Whenever the model is free what is queued is taken, up to the limits, which may change between two calls
 (:mod:`modeldeploy.worker.batching.picking`); a call waits for company only where a deployment says for
-how long. The request at the head of the queue is always served and then goes to its end, so a long list
-does not hold up a short question, and nobody starves.
+how long. The request at the head of the queue is always served and then goes behind those that were not yet
+(:mod:`modeldeploy.worker.batching.line`), so long lists do not hold up a short question, and nobody starves.
 
 A lone item's call has all threads. Where several wait, and the model was seen to get through more of
 them so, calls are made in lanes: at the same time, with a part of the threads each, which then wait less

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from modeldeploy.errors import ModelDeployError, PredictionFailed, QueueFull
 from modeldeploy.schema.problem import Crowd
 from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.batching.line import Line
 from modeldeploy.worker.batching.pace import Pace
 from modeldeploy.worker.failures import one_line
 
@@ -118,7 +119,7 @@ class Front(ABC):
         self._max_queue = max_queue
         self._loop = asyncio.get_running_loop()
         self._some = threading.Condition()
-        self._queue: OrderedDict[Ticket, None] = OrderedDict()
+        self._queue: Line[Ticket] = Line()
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self.calls = ""  # what goes into one call, in words
         self._pace = Pace()
@@ -211,7 +212,7 @@ class Front(ABC):
         with self._some:
             if len(self._queue) >= self._max_queue:
                 raise self.full(len(self._queue), self._max_queue)
-            self._queue[ticket] = None
+            self._queue.add(ticket)
             self._pace.came(ticket)
             self._some.notify_all()
         queued(ticket)
@@ -231,19 +232,19 @@ class Front(ABC):
         with self._some:
             ticket.drop()
             self._pace.left(ticket, served=False)
-            self._queue.pop(ticket, None)
+            self._queue.remove(ticket)
 
     # In the inference thread.
 
     def _turn_to(self, chosen: Sequence[tuple[Ticket, int]]) -> None:
-        """The model turns to these items: the first one's request goes to the end of the queue, and
-        those of which no more waits leave it. Called with the lock held."""
-        self._queue.move_to_end(chosen[0][0])
+        """The model turns to these items, which is a turn of the first one's request; those of which
+        no more waits leave the queue. Called with the lock held."""
+        self._queue.turned_to(chosen[0][0])
         for ticket, index in chosen:
             del ticket.waiting[index]
             ticket.begin()
             if not ticket.waiting:
-                del self._queue[ticket]
+                self._queue.remove(ticket)
 
     def _live(self) -> None:
         self._work()
@@ -291,7 +292,7 @@ class Front(ABC):
         done = list(over)
         with self._some:
             for ticket in done:
-                self._queue.pop(ticket, None)
+                self._queue.remove(ticket)
                 self._pace.left(ticket, served=True)
         if done:
             self._in_loop(_tell, done)

@@ -1,5 +1,5 @@
-"""A short text among long ones waits no longer than three times what all wait on average, nor than a call
-of everybody takes, however many texts others have. The time is what the model has computed, so it is the
+"""A short text among long ones waits no longer than three times what all wait on average, nor, but for
+when all come at once, than two calls take, however many texts others have. The time is what the model has computed, so it is the
 same on every machine."""
 
 from __future__ import annotations
@@ -83,5 +83,7 @@ def test_a_short_text_waits_no_longer_than_three_times_its_share(
 ) -> None:
     found = waits(BatchLimits(size=size, unit="tokens", **how), texts)
     call = LONG if how.get("items") == 1 else max(LONG, size)
-    assert max(found[SHORT]) <= (OTHERS + 1) * call
+    if texts * LONG > 4 * call:  # else all have their turns one after the other
+        assert statistics.median(found[SHORT]) <= 2 * call
+    assert max(found[SHORT]) <= 4 / 3 * (OTHERS + 1) * call
     assert max(found[SHORT]) <= BOUND * statistics.mean(found[SHORT] + found[LONG])
