@@ -23,16 +23,17 @@ def requests(port: int, kind: str, inputs: Sequence[Sequence[str]]) -> list[byte
 
 
 def settle(port: int, wire: Sequence[bytes]) -> None:
-    """Ask until the model's graph is made and tried, or it is clear that there will be none: it is kept,
+    """Ask until the model's graphs are made and tried, or it is clear that there will be none: it is kept,
     and what a deployment does in its first minute is not what is measured."""
     begun = time.monotonic()
     while (waited := time.monotonic() - begun) < _SETTLED_SECONDS:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/info") as answer:
-            graph = json.load(answer)["runs"].get("graph")
-        if (graph is None and waited > _BEGUN_SECONDS) or (graph and "being made" not in graph):
+            runs = json.load(answer)["runs"]
+        is_made = any("being made" in told for told in runs.values())
+        if not is_made and ("graph" in runs or waited > _BEGUN_SECONDS):
             time.sleep(_CALLS_SECONDS)
             return
-        if graph:
+        if is_made:
             time.sleep(0.5)  # it is made faster by a machine that has nothing else to do
         else:
             asyncio.run(load.measure("127.0.0.1", port, wire, 4, seconds=1.0))

@@ -46,7 +46,8 @@ _TITLES = {
 def peers(found: Mapping[str, Any]) -> Figure:
     """A panel for each number of clients, a bar for each server that was measured."""
     title, unit = _TITLES[found["workload"]]
-    dtype, gpu = found.get("dtype", "float32"), found["machine"].get("gpu")
+    dtype = found.get("dtype", "float32")
+    gpu = found["machine"].get("gpu") if found.get("device", "cpu") != "cpu" else ""
     if found["workload"] != "noop":
         title += f", {dtype} on an {gpu}" if gpu else f", {dtype}"
     servers = {name: one for name, one in found["servers"].items() if one["rates"]}

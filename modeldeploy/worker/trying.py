@@ -4,7 +4,6 @@ its own."""
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -128,20 +127,14 @@ class StepTrial:
             return self._front.between(partial(check.seconds, made, rows, length)).result()
 
         slow = fast = 0.0
-        for shape in product(_STEP_ROWS, self._lengths()):
+        lengths = check.within(self._adapter.max_input_length(), _STEP_LENGTHS)
+        for shape in product(_STEP_ROWS, lengths):
             turns = [(seconds(on_torch, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
         graph.release()
         apart = graph.stored.note.difference  # found by whoever made it
         return _judged(graph, apart, slow / fast, graph_slab.allowed(graph))
-
-    def _lengths(self) -> set[int]:
-        """Of the texts, as far as the model takes them."""
-        from modeldeploy.worker.generation.check import STEPS
-
-        most = (self._adapter.max_input_length() or sys.maxsize) - 1 - STEPS
-        return {max(1, min(length, most)) for length in _STEP_LENGTHS}
 
 
 def _judged(graph: AnyGraph, apart: float, speed: float, most: float) -> GraphNote:

@@ -194,9 +194,10 @@ class Batcher(Front):
     def _take(self, limits: BatchLimits) -> list[Chosen]:
         """The next batch, taken off the queue; none where it waits for company. Called with the
         lock held."""
+        patience = self._patience()
         for lead in picking.leads(self._queue):
             chosen, is_full = picking.company(self._queue, lead, limits)
-            if is_full or not self._patience():
+            if is_full or not patience:
                 self._turn_to(chosen)
                 return chosen
         return []

@@ -6,8 +6,9 @@ Not a list of names decides, but a comparison on the model itself.
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -119,6 +120,12 @@ def _run(slab: Running, size: int, count: int) -> list[torch.Tensor]:
             slab.leave(1)
         found.append(slab.step([token] * slab.count).float())
     return found
+
+
+def within(window: int | None, lengths: Iterable[int]) -> list[int]:
+    """Lengths of texts that are timed, as far as a model takes them that sees so many tokens."""
+    most = (window or sys.maxsize) - 1 - STEPS
+    return sorted({max(1, min(length, most)) for length in lengths})
 
 
 def seconds(made: Callable[[], Running], rows: int, length: int) -> float:

@@ -14,7 +14,7 @@ import torch
 from modeldeploy.worker.compute.likeness import EQUAL, gap
 from modeldeploy.worker.generation import check, room, rounding
 from modeldeploy.worker.generation.room import BOUNDLESS, Room
-from modeldeploy.worker.generation.slab import Slab, empty_cache, fill
+from modeldeploy.worker.generation.slab import Running, Slab, empty_cache, fill
 
 FEW = 24  # tokens of a text that a graph of rounded weights is tried on when it is opened
 _LONGEST_TRIED = 4096  # tokens
@@ -23,12 +23,14 @@ _LONGEST_TRIED = 4096  # tokens
 class Step(Protocol):
     """A model's step on keys and values that stay where they are, in tensors of ``device`` and ``dtype``.
     ``shapes`` are heads and width of the keys, and of the values, of each layer; ``grain`` is what room
-    for them is best a multiple of."""
+    for them is best a multiple of. Where its calls ``is_captured`` on these very tensors, and a mask hides what is
+    behind a row's end, room is best kept, and what is hidden must be numbers."""
 
     shapes: list[tuple[int, int]]
     device: torch.device
     dtype: torch.dtype
     grain: Room | None
+    is_captured: bool
 
     @property
     def is_exact(self) -> bool:
@@ -65,8 +67,16 @@ class GraphSlab:
         self._room: Room = (0, 0)
         self._most = BOUNDLESS
         self._lengths = torch.empty(0, dtype=torch.long)
-        self._caches: list[torch.Tensor] = []
-        self._begin_anew()
+        self._caches = [
+            torch.empty(0, heads, 0, width, device=graph.device, dtype=graph.dtype)
+            for heads, width in graph.shapes
+            for _ in range(2)
+        ]
+
+    @property
+    def held(self) -> int:
+        """Places that there is room for now."""
+        return room.places(self._room)
 
     def empty(self) -> Any:
         """A cache for one prompt."""
@@ -82,25 +92,25 @@ class GraphSlab:
     def join(self, cache: Any, length: int) -> None:
         """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
         self._have_room(self.count + 1, max(length, self._longest()) + 1)
-        for at, layer in enumerate(cache.layers):
-            for mine, other in zip(
-                self._caches[2 * at :], (layer.keys, layer.values), strict=False
-            ):
-                mine[self.count, :, :length] = other[0]
+        theirs = [one for layer in cache.layers for one in (layer.keys, layer.values)]
+        for mine, other in zip(self._caches, theirs, strict=True):
+            mine[self.count, :, :length] = other[0]
         self._lengths[self.count] = length
         self.count += 1
 
     def leave(self, row: int) -> None:
         """Free a row; the last one takes its number."""
         last = self.count - 1
+        self._clear(row)
         if row != last:
             length = int(self._lengths[last])
             for one in self._caches:
                 one[row, :, :length] = one[last, :, :length]
             self._lengths[row] = length
+            self._clear(last)
         self.count = last
         if last == 0:
-            self._begin_anew()
+            self._give_back()
 
     def row(self, at: int) -> tuple[Any, int]:
         """A row's keys and values as a prompt's that was read, and how many tokens they are of."""
@@ -129,7 +139,7 @@ class GraphSlab:
         if self.count:
             self._have_room(self.count, self._longest() + 1)
         else:
-            self._begin_anew()
+            self._give_back()
 
     def _longest(self) -> int:
         return int(self._lengths[: self.count].max()) if self.count else 0
@@ -138,7 +148,8 @@ class GraphSlab:
         """For so many, unless it is far more than that."""
         target = room.wanted(rows, columns, self._most, self._graph.grain)
         suffices = room.covers(self._room, (rows, columns))
-        if not suffices or room.is_far_more(self._room, target, self._most):
+        is_far_more = room.is_far_more(self._room, target, self._most)
+        if not suffices or (is_far_more and not self._keeps_room):
             self._move(target)
 
     def _move(self, to: Room) -> None:
@@ -155,22 +166,23 @@ class GraphSlab:
             self._caches[at] = new
         self._room = to
 
-    def _begin_anew(self) -> None:
-        """Nobody is here: give back what a long prompt or many rows made it grow to."""
+    def _give_back(self) -> None:
+        """Nobody is here: what a long prompt or many rows made it grow to. Allocates nothing."""
         first = room.wanted(1, 1, self._most, self._graph.grain)
-        if self._room == first:
-            return
-        self._room = first
-        rows, columns = first
-        self._lengths = torch.zeros(rows, dtype=torch.long)
-        self._graph.release()
-        self._caches = []
-        device, dtype = self._graph.device, self._graph.dtype
-        self._caches = [
-            torch.zeros(rows, heads, columns, width, device=device, dtype=dtype)
-            for heads, width in self._graph.shapes
-            for _ in range(2)
-        ]
+        if self._room != first and not self._keeps_room:
+            self._graph.release()
+            self._caches = [one.new_empty(0, one.shape[1], 0, one.shape[3]) for one in self._caches]
+            self._room = (0, 0)
+
+    @property
+    def _keeps_room(self) -> bool:
+        """Though less would do: what is captured goes with it."""
+        return self._graph.is_captured and self.held <= self._most
+
+    def _clear(self, row: int) -> None:
+        if self._graph.is_captured:
+            for one in self._caches:
+                one[row].zero_()
 
 
 def difference(model: Any, graph: Step, ids: Sequence[int]) -> float:
@@ -197,17 +209,22 @@ def allowed(graph: Step) -> float:
 
 
 def looks_back_as_far(model: Any, graph: Step, windows: set[int], most: float = EQUAL) -> bool:
-    """Whether the graph equals the model behind the end of each of its windows, as far as that can be
-    tried."""
+    """Whether the graph equals the model behind the end of each of its windows, reading and writing, as
+    far as that can be tried."""
     size = int(model.config.get_text_config().vocab_size)
+
+    def found(slab: Running, ids: list[int]) -> torch.Tensor:
+        cache = slab.empty()
+        read = slab.read(cache, ids, 0)
+        slab.join(cache, len(ids))
+        return torch.stack([read, *(slab.step([token])[0] for token in ids[:2])])
+
     with torch.inference_mode():
         for window in windows - {0}:
             if window > _LONGEST_TRIED:
                 continue
-            ids = [(7 * at + 3) % size for at in range(window + 2)]
-            one, other = (
-                slab.read(slab.empty(), ids, 0) for slab in (Slab(model), GraphSlab(model, graph))
-            )
+            ids = [(7 * at + 3) % size for at in range(window + 1)]
+            one, other = (found(slab, ids) for slab in (Slab(model), GraphSlab(model, graph)))
             if not gap([one], [other]) <= most:
                 return False
     return True

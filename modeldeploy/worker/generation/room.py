@@ -17,7 +17,7 @@ def wanted(rows: int, columns: int, most: int, grain: Room | None = None) -> Roo
     grain = grain or FIRST
     spared = _up(columns + columns // 8, grain[1])
     for room in ((_up(rows, grain[0]), spared), (rows, spared)):
-        if _places(room) <= most:
+        if places(room) <= most:
             return room
     return rows, max(columns, most // rows)
 
@@ -28,7 +28,7 @@ def covers(room: Room, other: Room) -> bool:
 
 def is_far_more(room: Room, target: Room, most: int) -> bool:
     """Whether ``target`` is to be had in its place, though it suffices."""
-    return _places(room) > most or _places(room) >= _FAR * _places(target)
+    return places(room) > most or places(room) >= _FAR * places(target)
 
 
 def both(one: Room, other: Room) -> Room:
@@ -36,7 +36,7 @@ def both(one: Room, other: Room) -> Room:
     return min(one[0], other[0]), min(one[1], other[1])
 
 
-def _places(room: Room) -> int:
+def places(room: Room) -> int:
     return room[0] * room[1]
 
 

@@ -33,6 +33,7 @@ class StepGraph:
 
     device, dtype = torch.device("cpu"), torch.float32
     grain: Room | None = None
+    is_captured = False
 
     def __init__(self, stored: StoredGraph, threads: int) -> None:
         self.stored = stored

@@ -88,6 +88,7 @@ def kept_bytes(device: torch.device, memory: int | None = None) -> int:
     """What the keys and values of texts that are being written may take together, of what is free now,
     where the worker may take ``memory``."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps of what was freed is free
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _SHARE_OF_GPU)
     available = psutil.virtual_memory().available

@@ -112,14 +112,21 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
 
     def settle(self, *, optimize: Optimize, graph: StoredGraph | None = None) -> None:
         super().settle(optimize=optimize, graph=graph)
-        if self._slab is None or self.device.type != "cuda" or optimize == "no":
+        if self._slab is None or self.device.type != "cuda":
             return
+        self.runs.pop("steps", None)
+        if optimize == "no":
+            return
+        places = kept_bytes(self.device, self.memory) // self._place_bytes
         try:
-            self._slab, self.runs["steps"] = captured.faster_slab(self.model)
+            slab, told = captured.faster_slab(self.model, places, self.max_input_length())
         except Exception as error:  # whatever an exotic model, or a GPU that is full, raises
             why = str(error) if isinstance(error, Unfit) else one_line(error)
             log.info("no step is captured of this model: %s", why)
-            self.runs["steps"] = f"launched kernel by kernel: {why}"
+            told = f"launched kernel by kernel: {why}"
+        else:
+            self._slab = slab
+        self.runs["steps"] = told
 
     def _fitting_slab(self) -> Slab | None:
         return None if self.rules.beams > 1 else fitting_slab(self.model)
@@ -135,6 +142,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = batching.max_size or rows
         most = kept_bytes(self.device, self.memory)
+        if isinstance(self._slab, GraphSlab):
+            most += self._slab.held * self._place_bytes
         prefixes = most // _SHARE_OF_PREFIXES
         self._most_places = (most - prefixes) // self._place_bytes
         places = min(self._most_places, batching.max_tokens or self._most_places)
