@@ -65,7 +65,8 @@ def _is_fit(
     if getattr(adapter, "predicts_less", False):
         return off(before.raws, after.raws) <= CLOSE
     together = _made_up(adapter, together=True) if alone else []
-    most = EQUAL if getattr(adapter, "graph", None) else None
+    is_graph = getattr(adapter, "graph", None) and not getattr(adapter, "steps", False)
+    most = EQUAL if is_graph else None  # a step's is judged when it is opened
     return _equal([*before.first, *alone], [*after.first, *together], most)
 
 

@@ -15,6 +15,7 @@ from modeldeploy.worker.adapter import BatchLimits
 from modeldeploy.worker.compute import settling
 from modeldeploy.worker.compute.graphs import original
 from modeldeploy.worker.tasks.model import ModelAdapter
+from modeldeploy.worker.tasks.text_generation import TextGeneration
 from tests.models import tiny
 from tests.worker.adapters import loaded
 
@@ -89,3 +90,15 @@ def test_a_model_that_runs_as_it_is_has_the_limits_of_such_a_one(
     assert adapter.layout == "padded"
     assert adapter.batch == BatchLimits(unit="tokens")
     assert adapter.runs["weights"].startswith("plain")
+
+
+def test_packed_weights_are_not_taken_for_what_a_graph_of_a_step_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Predictions of whole calls are torch's there."""
+    graph = _Graph(torch.nn.Identity(), _as_it_is)
+    for name, value in {"graph_of": graph, "is_like": True, "stand_in": None}.items():
+        monkeypatch.setattr(TextGeneration, name, lambda *given, value=value: value)
+    monkeypatch.setattr(settling, "gap", lambda one, other: 2e-4)
+    adapter: Any = loaded(tiny.llama(tmp_path / "model"), "text-generation", graph=STORED)
+    assert adapter.graph is graph
