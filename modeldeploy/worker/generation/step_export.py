@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.worker.compute import export, quantizing
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.generation import own_attention
+from modeldeploy.worker.generation import fusing, own_attention
 from modeldeploy.worker.generation.graph_slab import (
     FEW,
     allowed,
@@ -82,7 +82,8 @@ def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> set[int
     )
     free = torch.export.Dim.DYNAMIC
     sizes = [{0: free, 2: free} for _ in caches]
-    with own_attention.in_place(model, _attend), torch.no_grad(), warnings.catch_warnings():
+    ours = own_attention.in_place(model, _attend)
+    with ours, fusing.fused(model), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             step,
