@@ -38,6 +38,9 @@ _STREAMS = 7  # that go on while a long prompt is read
 _AROUND = {"cpu": (120, 3.5), "cuda": (1500, 1.0)}
 
 
+_NUMBERS = itertools.count()
+
+
 def _user(text: str, system: str = "") -> list[dict[str, str]]:
     told = [{"role": "system", "content": system}] if system else []
     return [*told, {"role": "user", "content": text}]
@@ -55,7 +58,7 @@ async def _stream(port: int, messages: list[dict[str, str]], new: int = NEW) -> 
 async def _clients(port: int, count: int) -> tuple[float, float]:
     """Tokens a second of all, and the median time to the first token, in milliseconds."""
     begun = time.perf_counter()
-    told = [_user(f"{PROMPT} {n}") for n in range(count)]
+    told = [_user(f"{next(_NUMBERS)}. {PROMPT}") for _ in range(count)]  # they do not begin alike
     found = await asyncio.gather(*(_stream(port, one) for one in told))
     seconds = max(one.pieces[-1][0] for one in found) - begun
     tokens = sum(len(one.pieces) for one in found)
@@ -71,7 +74,7 @@ async def _coming_and_going(port: int, count: int) -> float:
         tokens = asked = 0
         while time.perf_counter() - begun < _COMING:
             asked += 1
-            told = _user(f"{PROMPT} {number} {asked}")
+            told = _user(f"{number} {asked}. {PROMPT}")
             found = await _stream(port, told, lengths.randint(_FEWEST, _MOST))
             tokens += sum(at < begun + _COMING for at, _ in found.pieces)
         return tokens
@@ -84,7 +87,7 @@ async def _gap(port: int, turn: int, device: str) -> float:
     their median one."""
     tokens, seconds = _AROUND[device]
     others = [
-        asyncio.create_task(_stream(port, _user(f"{PROMPT} {turn} {n}"), tokens))
+        asyncio.create_task(_stream(port, _user(f"{turn} {n}. {PROMPT}"), tokens))
         for n in range(_STREAMS)
     ]
     await asyncio.sleep(seconds)

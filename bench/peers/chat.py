@@ -27,7 +27,7 @@ def turn(
 
     assert snapshot is not None
     tokenizer = Tokenizer.from_file(str(snapshot / "tokenizer.json"))
-    prompts = (f"{_PROMPT} {n}" for n in itertools.count())
+    prompts = (f"{n}. {_PROMPT}" for n in itertools.count())  # they do not begin alike
     try:
         taken.ready_s.append(server.start([next(prompts)]))
         for count in counts:

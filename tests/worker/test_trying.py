@@ -18,6 +18,8 @@ from tests.worker.generation.test_slab import random_model
 
 
 class _Front:
+    busy_seconds = 0.0
+
     def between(self, run: Callable[[], Any]) -> Future[Any]:
         done: Future[Any] = Future()
         done.set_result(run())

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-_CHANGING = {"dynamic", "longrope"}  # rotary embeddings that longer texts change
+from modeldeploy.worker.compute import rotations
 
 
 def leaves_as_is(model: torch.nn.Module, calls: Callable[[], Any]) -> bool:
     """Whether no module has another attribute or buffer after ``calls`` of it."""
-    if any(getattr(one, "rope_type", None) in _CHANGING for one in model.modules()):
+    if any(map(rotations.changes, model.modules())):
         return False
     before = _state(model)
     calls()

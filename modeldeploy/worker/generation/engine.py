@@ -7,9 +7,11 @@ a stranger's long prompt.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -25,6 +27,8 @@ from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
 
 _CHUNK = 64  # tokens of a prompt read between two steps of others
+_LOOK_AHEAD = 8  # requests, of which one may fit where the first does not
+_MOST_PASS = 16
 _WHOLE = 2048  # and when nobody writes: between two looks at who has left
 
 
@@ -52,7 +56,8 @@ class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
     keys and values of a token together (a request for more is written alone). Never held are more than
     ``held_places``, a prompt that is being read among them; those of prompts that were read are
-    kept besides for others that begin alike, within ``prefix_bytes``.
+    kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
+    ``longest_beside`` would change what others get, and is written alone.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -70,6 +75,7 @@ class Engine(Front):
         max_queue: int,
         on_batch: Callable[[int], None] = lambda rows: None,
         on_step: Callable[[float], None] = lambda seconds: None,
+        longest_beside: int | None = None,
     ) -> None:
         super().__init__(max_queue)
         self._slab = slab
@@ -78,6 +84,8 @@ class Engine(Front):
         self._most_rows = most_rows
         self._most_places = most_places
         self._held_places = held_places
+        self._longest_beside = longest_beside or sys.maxsize
+        self._passed = 0  # by those that fit, since the first that waits did not
         self.calls = (
             f"steps of up to {most_rows} texts and {most_places:,} tokens, read and to be written, which "
             "join and leave between two"
@@ -116,13 +124,18 @@ class Engine(Front):
                     self._guarded([job for job, _ in self._rows], self._step)
 
     def _next(self) -> Job | None:
-        """The next item of the queue if it fits; waits for one where there is nothing to write."""
+        """The next item of the queue that fits; waits for one where there is nothing to write. Who is first
+        and does not fit is passed by some, and then by nobody until there is room."""
         with self._some:
             while not (self.closing.is_set() or self._jobs or self._rows or self._queue):
                 self._some.wait()
-            ticket = next(iter(self._queue), None)
-            if ticket is None or not self._fits(ticket):
+            few = islice(self._queue, 1 if self._passed == _MOST_PASS else _LOOK_AHEAD)
+            at, ticket = next(
+                ((at, one) for at, one in enumerate(few) if self._fits(one)), (0, None)
+            )
+            if ticket is None:
                 return None
+            self._passed = self._passed + 1 if at else 0
             index = ticket.first
             self._turn_to([(ticket, index)])
             item = ticket.items[index]
@@ -136,10 +149,14 @@ class Engine(Front):
     def _fits(self, ticket: Ticket) -> bool:
         prompt: Prompt = ticket.items[ticket.first].data
         rows = len(self._rows) + prompt.sequences
-        longest = max((len(one.prompt.ids) + one.prompt.new for one, _ in self._rows), default=0)
-        places = rows * max(longest, len(prompt.ids) + prompt.new)
+        longest = max(
+            len(one.ids) + one.new for one in (prompt, *(job.prompt for job, _ in self._rows))
+        )
+        places = rows * longest
         held = places + len(prompt.ids) <= self._held_places
-        return not self._rows or (held and rows <= self._most_rows and places <= self._most_places)
+        beside = longest <= self._longest_beside
+        few = rows <= self._most_rows and places <= self._most_places
+        return not self._rows or (held and beside and few)
 
     def _left(self, job: Job | None) -> int:
         """Places for rows beside the prompt that is being read."""

@@ -6,7 +6,7 @@ chooses the tokens and a stopping criterion of ours ends the rows. Requests cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ def write(
             logits_processor=LogitsProcessorList([chooser]),
             stopping_criteria=StoppingCriteriaList([_Ended(rows, chooser.failed)]),
         )
-    except Exception as error:
+    except BaseException as error:  # a Rust panic is no Exception
         if not any(item.sink and row.chooser.written for item, row in rows):
             raise  # the items are tried apart
         return [Failure(error)] * len(items)
@@ -75,17 +75,18 @@ def write(
 
 
 def _outcome(rows: list[Row], chooser: _Chooser) -> list[Written] | Failure:
-    if chooser.failed.intersection(rows):
-        return Failure(not_numbers("logits"))
+    failures = [chooser.failed[row] for row in rows if row in chooser.failed]
+    if failures:
+        return failures[0]
     return [row.written or _UNWANTED for row in rows]
 
 
 class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not followed by mypy
     """Leaves one token of each row possible: the one that we choose. ``failed`` are the rows for which
-    there is none."""
+    there is none, or whose text cannot be told."""
 
     def __init__(self, rows: list[Row], pad_id: int) -> None:
-        self.failed: set[Row] = set()
+        self.failed: dict[Row, Failure] = {}
         self._rows = rows
         self._pad_id = pad_id
 
@@ -99,16 +100,19 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not fo
         if row.written or row in self.failed:
             return self._pad_id
         if choice is None:
-            self.failed.add(row)
+            self.failed[row] = Failure(not_numbers("logits"))
             return self._pad_id
-        row.push(choice)
+        try:
+            row.push(choice)
+        except BaseException as error:  # as above, and not the others'
+            self.failed[row] = Failure(error)
         return choice.token
 
 
 class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy
     """Ends each row when it is written or has failed, or when nobody wants it any more."""
 
-    def __init__(self, rows: list[tuple[Item, Row]], failed: Set[Row]) -> None:
+    def __init__(self, rows: list[tuple[Item, Row]], failed: Collection[Row]) -> None:
         self._rows = rows
         self._failed = failed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from modeldeploy.schema.tasks.generation import (
 from modeldeploy.schema.tasks.text import Text
 from modeldeploy.worker.adapter import BatchLimits, Item, ModelInfo, Source
 from modeldeploy.worker.batching.front import Front
+from modeldeploy.worker.compute import rotations
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.generation import beams, captured, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab
@@ -90,6 +92,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self._slab: Running | None = self._fitting_slab()
         self._engine: Engine | None = None
         self._most_places: int | None = None  # keys and values that there is memory for
+        self._longest_beside = rotations.longest(self.model)
         self.exports = self._slab is not None
         self._by_length = False
         if isinstance(self._slab, Slab):
@@ -158,6 +161,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             max_queue,
             on_batch,
             self._on_step,
+            self._longest_beside,
         )
         return self._engine
 
@@ -250,6 +254,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if prompt.sampling.beams > 1:
             key: Hashable = beams.key(prompt)
             return key
+        if len(prompt.ids) + prompt.new > (self._longest_beside or sys.maxsize):
+            return object()  # equal to nobody's
         return len(prompt.ids) if self._by_length else None
 
     def _own_way(self, inputs: Asked) -> Defaults:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from modeldeploy.worker.adapter import BatchLimits, Inputs, Item, Parameters, Source
-from modeldeploy.worker.compute import company
+from modeldeploy.worker.compute import company, rotations
 from modeldeploy.worker.compute.company import Layout, looks_far
 from modeldeploy.worker.compute.graphs import AnyGraph, original
 from modeldeploy.worker.compute.unpadded import NARROW, WIDE, Unpadded
@@ -82,7 +83,8 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
         return kind, self._candidate(causal=kind != layout) if is_unpadded else None
 
     def _found(self, *, optimize: bool) -> tuple[Layout, Unpadded | None]:
-        if self.tokens.pad_id is None:
+        longest = rotations.longest(self.model) or sys.maxsize
+        if self.tokens.pad_id is None or longest < (self.tokens.window or sys.maxsize):
             return "alone", None
         candidates = []
         if optimize and self.device.type == "cpu" and looks_far(self.config):

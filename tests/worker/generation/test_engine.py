@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from modeldeploy.errors import InputTooLong, PredictionFailed, QueueFull
 from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.generation import engine as engine_module
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Piece, Written
@@ -345,3 +346,27 @@ def test_what_is_held_stays_within_the_memory_whoever_comes(
     run(adapter, story)
     assert 150 < max(peaks) <= adapter._most_places == 300
     adapter._most_places = None
+
+
+def test_who_fits_passes_one_who_does_not_but_not_for_ever(adapter: Any) -> None:
+    order: list[str] = []
+
+    async def ask(engine: Engine, name: str, new: int, **how: Any) -> None:
+        await written(engine, item(adapter, TEXTS[1], max_new_tokens=new, **how))
+        order.append(name)
+
+    async def tell() -> None:
+        engine = adapter.front(100, lambda rows: None, Batching(max_size=2))
+        try:
+            asked = [asyncio.create_task(ask(engine, "long", 60))]
+            await asyncio.sleep(0)
+            asked.append(asyncio.create_task(ask(engine, "two", 2, num_return_sequences=2)))
+            await asyncio.sleep(0)
+            asked += [asyncio.create_task(ask(engine, "short", 2)) for _ in range(30)]
+            await asyncio.wait_for(asyncio.gather(*asked), 60)
+        finally:
+            engine.close()
+
+    asyncio.run(tell())
+    passed = order[: order.index("two")].count("short")
+    assert 0 < passed <= engine_module._MOST_PASS + 1  # one may have gone in with the long one

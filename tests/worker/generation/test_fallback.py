@@ -71,3 +71,19 @@ def test_what_was_told_is_not_written_again() -> None:
     assert len(told) == 4
     with pytest.raises(RuntimeError):  # nobody has heard of it: who is to blame is found out
         _write(_Model(breaks_at=0), _items([], [1], [2]))
+
+
+def test_who_cannot_be_told_fails_alone() -> None:
+    class Panic(BaseException):
+        pass
+
+    def tell(piece: Piece) -> None:
+        raise Panic
+
+    told: list[Piece] = []
+    items = _items(told, [1], [2])
+    items[0].sink = tell
+    bad, good = _write(_Model(), items)
+    assert isinstance(bad, Failure)
+    assert good[0].text == "xxx"
+    assert len(told) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -123,6 +124,16 @@ def test_a_model_that_fits_is_found_to_fit_and_a_broken_one_is_not() -> None:
         return forward(*args, attention_mask=None, **kwargs)  # sees the columns of others
 
     model.forward = confused
+    assert fitting_slab(model) is None
+
+    @wraps(forward)
+    def moved(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        if len(output.logits) > 1:  # by a twentieth of their spread
+            output.logits = output.logits + 0.05 * output.logits.std()
+        return output
+
+    model.forward = moved
     assert fitting_slab(model) is None
 
 
