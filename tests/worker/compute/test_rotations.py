@@ -56,7 +56,11 @@ def test_a_short_text_is_what_it_is_alone_whoever_else_is_long(tmp_path: Path) -
     folder = tiny.llama(tmp_path / "model")
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "rope_parameters": LONG}))
-    adapter: Any = loaded(folder, "text-generation")
+    adapter: Any = loaded(folder, "text-generation", optimize="no")
+    with torch.no_grad():
+        for layer in adapter.model.model.layers:  # positions must weigh in what is written
+            layer.self_attn.q_proj.weight *= 30
+            layer.self_attn.o_proj.weight *= 30
 
     async def tell() -> None:
         engine = adapter.front(10, lambda rows: None)
