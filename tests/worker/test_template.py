@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -31,3 +33,21 @@ def test_a_package_that_cannot_be_imported_leaves_all_others_warm(
     template._import("torch_of_tomorrow", "onnxruntime")
     assert warm == ["onnxruntime"]
     assert caplog.messages == told
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("", ""),
+        (
+            "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "2 threads are running after the imports",
+        ),
+    ],
+)
+def test_a_process_with_a_second_thread_does_not_fork(before: str, told: str) -> None:
+    script = f"from modeldeploy.worker import template\n{before}\nprint(template._unfit())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == told
