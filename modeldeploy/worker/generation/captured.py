@@ -73,7 +73,7 @@ class CapturedStep:
         ]
         self._stream: torch.cuda.Stream | None = None
         if self.device.type == "cuda":
-            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch's
         self._prompt = _Sizes(model, caches, self.windows, self._stream)
 
     def run(

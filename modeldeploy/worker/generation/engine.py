@@ -85,7 +85,8 @@ class Engine(Front):
         self._most_places = most_places
         self._held_places = held_places
         self._longest_beside = longest_beside or sys.maxsize
-        self._passed = 0  # by those that fit, since the first that waits did not
+        self._barred: Ticket | None = None  # did not fit
+        self._passed = 0  # by so many since then
         self.calls = (
             f"steps of up to {most_rows} texts and {most_places:,} tokens, read and to be written, which "
             "join and leave between two"
@@ -124,18 +125,13 @@ class Engine(Front):
                     self._guarded([job for job, _ in self._rows], self._step)
 
     def _next(self) -> Job | None:
-        """The next item of the queue that fits; waits for one where there is nothing to write. Who is first
-        and does not fit is passed by some, and then by nobody until there is room."""
+        """The next item of the queue that fits; waits for one where there is nothing to write."""
         with self._some:
             while not (self.closing.is_set() or self._jobs or self._rows or self._queue):
                 self._some.wait()
-            few = islice(self._queue, 1 if self._passed == _MOST_PASS else _LOOK_AHEAD)
-            at, ticket = next(
-                ((at, one) for at, one in enumerate(few) if self._fits(one)), (0, None)
-            )
+            ticket = self._fitting()
             if ticket is None:
                 return None
-            self._passed = self._passed + 1 if at else 0
             index = ticket.first
             self._turn_to([(ticket, index)])
             item = ticket.items[index]
@@ -145,6 +141,27 @@ class Engine(Front):
         ]
         cache, read = self._prefixes.start(item.data.ids, self._slab.empty)
         return Job(ticket, index, cache, rows, read)
+
+    def _fitting(self) -> Ticket | None:
+        """The first that fits. Who does not is passed by some, and then by nobody until there is room."""
+        if self._barred and not self._barred.waiting:
+            self._barred = None
+        if self._barred and self._passed >= _MOST_PASS:
+            few = [self._barred]
+        else:
+            few = list(islice(self._queue, _LOOK_AHEAD))
+        found = None
+        for one in few:
+            if self._fits(one):
+                found = one
+                break
+            if self._barred is None:
+                self._barred, self._passed = one, 0
+        if found is self._barred:
+            self._barred = None
+        elif found:
+            self._passed += 1
+        return found
 
     def _fits(self, ticket: Ticket) -> bool:
         prompt: Prompt = ticket.items[ticket.first].data

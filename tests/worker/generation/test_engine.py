@@ -370,3 +370,31 @@ def test_who_fits_passes_one_who_does_not_but_not_for_ever(adapter: Any) -> None
     asyncio.run(tell())
     passed = order[: order.index("two")].count("short")
     assert 0 < passed <= engine_module._MOST_PASS + 1  # one may have gone in with the long one
+
+
+def test_one_long_list_does_not_pass_one_who_does_not_fit_for_ever(adapter: Any) -> None:
+    order: list[str] = []
+
+    def asked(name: str, new: int, **how: Any) -> Item:
+        one = item(adapter, TEXTS[1], max_new_tokens=new, **how)
+        one.sink = lambda piece: order.append(name)
+        return one
+
+    async def tell() -> None:
+        engine = adapter.front(100, lambda rows: None, Batching(max_size=2))
+        try:
+            running = [asyncio.create_task(engine.run([asked("long", 60)]))]
+            await asyncio.sleep(0)
+            running.append(
+                asyncio.create_task(engine.run([asked("two", 2, num_return_sequences=2)]))
+            )
+            await asyncio.sleep(0)
+            many = [asked("one of many", 1) for _ in range(60)]
+            running.append(asyncio.create_task(engine.run(many)))
+            await asyncio.wait_for(asyncio.gather(*running), 60)
+        finally:
+            engine.close()
+
+    asyncio.run(tell())
+    passed = order[: order.index("two")].count("one of many")
+    assert 0 < passed <= engine_module._MOST_PASS + 1
