@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -41,9 +42,12 @@ class Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        state, loop = self.server_state, asyncio.get_running_loop()
+        until = loop.time() + _FIRST_WORDS_SECONDS
+        while _somebody_waits(sockets or []) and loop.time() < until:  # noqa: ASYNC110  # the kernel tells of none
+            await asyncio.sleep(0)  # libuv accepts one at each turn of the loop
         for server in self.servers:
             server.close()
-        state, loop = self.server_state, asyncio.get_running_loop()
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
         ends = loop.time() + self._moving_seconds
         await asyncio.sleep(_LAST_WORDS_SECONDS)
@@ -59,6 +63,14 @@ class Server(uvicorn.Server):
             isinstance(connection, Connection) and not connection.has_spoken
             for connection in self.server_state.connections
         )
+
+
+def _somebody_waits(listeners: list[socket.socket]) -> bool:
+    """Whether a client has connected to one of them that nobody has accepted yet."""
+    queues = select.poll()
+    for listener in listeners:
+        queues.register(listener, select.POLLIN)
+    return bool(queues.poll(0))
 
 
 def server(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import uvloop
 
 from modeldeploy.web import connections, servers
 
@@ -245,3 +246,29 @@ def test_who_reads_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
         return size
 
     assert asyncio.run(story()) > LARGE
+
+
+@pytest.mark.promise(5, fault="a starved server is told to end with connections in its queue")
+def test_who_waits_in_the_queue_of_a_server_that_ends_is_answered() -> None:
+    async def scenario() -> list[bytes]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        with listener.dup() as held:  # as the supervisor does, who closes it last
+            server = servers.server(App(), 1)
+            serving = asyncio.ensure_future(server.serve([listener]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.11)
+            server.should_exit = True
+            clients = [socket.create_connection(held.getsockname(), timeout=5) for _ in range(40)]
+            for client in clients:
+                client.sendall(GET)
+            time.sleep(0.2)  # the loop is not given its turn
+            await serving
+        answers = []
+        for client in clients:
+            with client, contextlib.suppress(ConnectionError):
+                answers.append(client.recv(1024))
+        return answers
+
+    answers = uvloop.run(scenario())  # as workers do
+    assert [answer[:15] for answer in answers] == [b"HTTP/1.1 200 OK"] * 40
