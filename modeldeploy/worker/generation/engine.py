@@ -19,6 +19,7 @@ import torch
 from modeldeploy.errors import QueueFull
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
+from modeldeploy.worker.generation.chunks import Chunks
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Prompt, Row
 from modeldeploy.worker.generation.sampling import Choice, Chooser, choose
@@ -26,7 +27,6 @@ from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
 from modeldeploy.worker.tasks.scores import not_numbers
 
-_CHUNK = 64  # tokens of a prompt read between two steps of others
 _LOOK_AHEAD = 8  # requests, of which one may fit where the first does not
 _MOST_PASS = 16
 _WHOLE = 2048  # and when nobody writes: between two looks at who has left
@@ -92,6 +92,7 @@ class Engine(Front):
             "join and leave between two"
         )
         self._prefixes = Prefixes(prefix_bytes)
+        self._chunks = Chunks()
         self._on_batch, self._on_step = on_batch, on_step
         self._reading: Job | None = None
         self._rows: list[tuple[Job, Row]] = []
@@ -194,8 +195,11 @@ class Engine(Front):
         assert job is not None
         ids = job.prompt.ids
         self._slab.keep_within(self._left(job))
-        chunk = ids[job.read : job.read + (_CHUNK if self._rows else _WHOLE)]
+        chunk = ids[job.read : job.read + (self._chunks.size if self._rows else _WHOLE)]
+        begun = time.perf_counter()
         logits = self._slab.read(job.cache, chunk, job.read)
+        float(logits[0])  # so that a GPU is through with it
+        self._chunks.read(len(chunk), time.perf_counter() - begun)
         job.read += len(chunk)
         if job.read < len(ids):
             return
@@ -218,7 +222,9 @@ class Engine(Front):
         for (job, row), choice in zip(self._rows, choices, strict=True):
             self._push(job, row, choice)
         self._end()
-        self._on_step(time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        self._chunks.stepped(seconds)
+        self._on_step(seconds)
 
     def _push(self, job: Job, row: Row, choice: Choice | Failure) -> None:
         if job.item.dropped:

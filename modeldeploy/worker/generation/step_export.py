@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.worker.compute import export, quantizing
 from modeldeploy.worker.compute.export import NotExportable
-from modeldeploy.worker.generation import fusing, own_attention
+from modeldeploy.worker.generation import fusing, own_attention, shortening
 from modeldeploy.worker.generation.graph_slab import (
     FEW,
     allowed,
@@ -44,7 +44,7 @@ def make(model: Any, folder: Path, form: Form, threads: int, ids: Sequence[int])
     """
     with export.all_or_nothing(folder):
         file = export.traced(folder, form)
-        windows = _trace(model, _shapes(model), file)
+        windows = _trace(model, _shapes(model), file, form)
         note = GraphNote()
         if form.precision == "int8":
             note = GraphNote(unit="nats a token")
@@ -68,7 +68,7 @@ def _shapes(model: Any) -> list[tuple[int, int]]:
         raise NotExportable(str(error)) from error
 
 
-def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> set[int]:
+def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path, form: Form) -> set[int]:
     """Write the graph; how far back its layers look, 0 for to the beginning."""
     rows, count, columns = _EXAMPLE
     step = _Step(model, len(shapes)).eval()
@@ -96,6 +96,9 @@ def _trace(model: Any, shapes: Sequence[tuple[int, int]], file: Path) -> set[int
             verbose=False,
         )
     assert program is not None
+    shortening.shorten(program.model.graph)
+    if form.precision == "int8":  # where weights come fast, waking threads is what counts
+        shortening.join_products(program.model.graph)
     program.save(str(file), external_data=True)
     return step.windows
 

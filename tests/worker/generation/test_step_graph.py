@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,18 @@ def test_a_model_whose_step_is_no_such_graph_is_refused_in_words(
     with pytest.raises(NotExportable, match=why):
         step_export.make(random_model(name), tmp_path, ONNX, 1, IDS)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.slow
+def test_all_products_are_rounded(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = random_model("Gemma2")  # whose last product is with the embedding
+    assert model.config.tie_word_embeddings
+    stored = _made(model, tmp_path / "graph", INT8)
+    graph = onnx.load(stored.folder / sessions.FILE, load_external_data=False).graph
+    kinds = Counter(node.op_type for node in graph.node)
+    assert not kinds["MatMul"]
+    assert kinds["MatMulNBits"] == 4 * model.config.num_hidden_layers + 1
 
 
 @pytest.mark.slow

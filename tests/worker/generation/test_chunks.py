@@ -1,0 +1,56 @@
+"""How much of a prompt is read between two steps of others. Times are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from modeldeploy.worker.generation.chunks import Chunks
+
+
+def settled(step: float, reading: Callable[[int], float]) -> int:
+    """What it comes to where a step takes so many seconds, and reading what it says."""
+    chunks = Chunks()
+    for _ in range(60):
+        chunks.stepped(step)
+        chunks.read(chunks.size, reading(chunks.size))
+    return chunks.size
+
+
+def test_a_chunk_takes_a_few_steps() -> None:
+    size = settled(0.05, lambda tokens: 0.03 + 0.0015 * tokens)
+    assert 2.0 <= (0.03 + 0.0015 * size) / 0.05 <= 3.0
+
+
+def test_where_reading_is_slow_a_chunk_is_not_so_small_that_the_prompt_never_ends() -> None:
+    assert settled(0.01, lambda tokens: 0.01 * tokens) == 32
+
+
+def test_a_gpu_reads_much_at_once() -> None:
+    assert settled(0.0035, lambda tokens: 0.0045 + 2e-6 * tokens) == 2048
+
+
+def test_nothing_is_made_of_figures_that_there_are_not() -> None:
+    chunks = Chunks()
+    first = chunks.size
+    chunks.stepped(1.0)
+    assert chunks.size == first
+    chunks.read(5, 1.0)  # a short prompt
+    assert chunks.size == first
+    chunks.read(100, 0.1)
+    assert chunks.size == 2048
+
+
+@pytest.mark.parametrize("odd", [1.0, 30.0])
+def test_one_odd_figure_is_not_believed_at_once(odd: float) -> None:
+    chunks = Chunks()
+    for _ in range(20):
+        chunks.stepped(0.05)
+        chunks.read(64, 0.1)
+    before = chunks.size
+    chunks.read(64, odd)
+    for _ in range(20):
+        chunks.stepped(0.05)
+        chunks.read(64, 0.1)
+    assert chunks.size >= before - 32
