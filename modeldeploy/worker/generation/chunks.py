@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 _FIRST = 64  # tokens, before anything was timed
 _FEWEST, _MOST = 32, 2048
-_STEPS = 3.0  # that reading may take as long as
+_STEPS = 2.5  # that reading is to take as long as, or half as much more
 _NEWEST = 0.25  # the share of the newest figure in their mean
 
 
@@ -24,13 +26,15 @@ class Chunks:
         if tokens >= _FEWEST:  # fewer cost nearly as much, and say nothing of one
             self._token = _mean(self._token, seconds / tokens)
 
-    @property
-    def size(self) -> int:
-        """Tokens to read next, a multiple of a few."""
+    def next(self, left: int) -> int:
+        """How many of the tokens that are left to read next: as many as later, so that no small rest
+        is read by itself, which costs nearly as much."""
+        return math.ceil(left / max(1, round(left / self._size())))
+
+    def _size(self) -> int:
         if not (self._step and self._token):
             return _FIRST
-        tokens = int(_STEPS * self._step / self._token)
-        return max(_FEWEST, min(tokens - tokens % _FEWEST, _MOST))
+        return max(_FEWEST, min(int(_STEPS * self._step / self._token), _MOST))
 
 
 def _mean(before: float, newest: float) -> float:

@@ -195,7 +195,8 @@ class Engine(Front):
         assert job is not None
         ids = job.prompt.ids
         self._slab.keep_within(self._left(job))
-        chunk = ids[job.read : job.read + (self._chunks.size if self._rows else _WHOLE)]
+        most = self._chunks.next(len(ids) - job.read) if self._rows else _WHOLE
+        chunk = ids[job.read : job.read + most]
         begun = time.perf_counter()
         logits = self._slab.read(job.cache, chunk, job.read)
         float(logits[0])  # so that a GPU is through with it

@@ -61,8 +61,6 @@ class GraphSlab:
     def __init__(self, model: Any, graph: Step) -> None:
         self._config = model.config
         self._graph = graph
-        # Many tokens at once are no faster on rounded weights, and torch's are not rounded.
-        self._reader: Slab | Step = graph if graph.is_exact else Slab(model)
         self.count = 0
         self._room: Room = (0, 0)
         self._most = BOUNDLESS
@@ -87,7 +85,7 @@ class GraphSlab:
     def read(self, cache: Any, ids: list[int], done: int) -> torch.Tensor:
         """Read the next tokens of a prompt, of which ``done`` are in ``cache``; the logits behind
         the last, shape (vocabulary)."""
-        return self._reader.read(cache, ids, done)
+        return self._graph.read(cache, ids, done)
 
     def join(self, cache: Any, length: int) -> None:
         """A new last row, of a prompt of ``length`` tokens that was read into ``cache``."""
@@ -195,12 +193,12 @@ def difference(model: Any, graph: Step, ids: Sequence[int]) -> float:
             graph.release()
             return found_apart
         expected = model(torch.tensor([ids]), use_cache=False).logits[0]
-        cache = slab.empty()
-        found = [slab.read(cache, [ids[0]], 0)]
-        slab.join(cache, 1)
-        found += [slab.step([token])[0] for token in ids[1:]]
+        cache, half = slab.empty(), len(ids) // 2
+        found = [slab.read(cache, list(ids[:half]), 0)]
+        slab.join(cache, half)
+        found += [slab.step([token])[0] for token in ids[half:]]
         graph.release()
-        return rounding.nats(expected, torch.stack(found))
+        return rounding.nats(expected[half - 1 :], torch.stack(found))
 
 
 def allowed(graph: Step) -> float:

@@ -194,8 +194,6 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if self._slab is None:
             return
         slab = GraphSlab(self.model, graph) if graph else Slab(self.model)
-        if graph and not graph.is_exact:
-            self.pack()  # prompts are read by torch
         if self._engine:
             self._engine.move_to(slab)
         self._slab = slab

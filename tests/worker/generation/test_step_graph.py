@@ -100,7 +100,7 @@ def test_a_graph_of_another_model_is_told_apart(llama: Any) -> None:
 
 
 @pytest.mark.slow
-def test_on_rounded_weights_a_model_says_nearly_the_same_and_reads_as_before(
+def test_on_rounded_weights_a_model_reads_and_says_nearly_the_same(
     llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, exact = llama()
@@ -111,8 +111,9 @@ def test_on_rounded_weights_a_model_says_nearly_the_same_and_reads_as_before(
     assert sizes[0] < 0.6 * sizes[1]
     slab = GraphSlab(model, StepGraph(stored, 1))
     with torch.inference_mode():
-        expected = model(torch.tensor([IDS])).logits[0, -1]
-        assert torch.allclose(slab.read(slab.empty(), IDS, 0), expected, atol=1e-5)
+        expected = model(torch.tensor([IDS])).logits[0, -1:]
+        read = slab.read(slab.empty(), IDS, 0)[None]
+    assert 0 < rounding.nats(expected, read) <= rounding.MOST
     monkeypatch.setattr(rounding, "MOST", 0.0)
     with pytest.raises(NotExportable, match="nats a token"):
         _made(model, tmp_path / "other", INT8)
