@@ -139,6 +139,28 @@ class Unpadded:
     ) -> Any:
         if input_ids is None or attention_mask is None or not self._is_ours(attention_mask, more):
             return self.forward(input_ids=input_ids, attention_mask=attention_mask, **more)
+        found = self._together(input_ids, attention_mask, more)
+        if len(input_ids) > 1 and not bool(_sum(found.last_hidden_state).isfinite()):
+            self._redo_alone(found, input_ids, attention_mask, more)
+        return found
+
+    def _redo_alone(
+        self, found: Any, input_ids: torch.Tensor, mask: torch.Tensor, more: dict[str, Any]
+    ) -> None:
+        """Put into ``found`` what each text gets in a call of its own. In a row what is masked counts
+        nothing times, which is not nothing if it is not finite: one text would spoil the others."""
+        hidden = found.last_hidden_state
+        for text, own in enumerate(mask.bool()):
+            one = {
+                name: value[text, own][None] if isinstance(value, torch.Tensor) else value
+                for name, value in {"input_ids": input_ids, "attention_mask": mask, **more}.items()
+            }
+            hidden[text, own] = self(**one).last_hidden_state[0]
+        self._pool(found)
+
+    def _together(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, more: dict[str, Any]
+    ) -> Any:
         lengths = attention_mask.sum(dim=1).tolist()
         rows = fill(lengths, self._width) if self._width else cheapest(lengths, self.attention)
         layout = lay(attention_mask, lengths, rows)
@@ -157,9 +179,13 @@ class Unpadded:
             layout.target
         ]
         found.last_hidden_state = hidden
-        if getattr(found, "pooler_output", None) is not None:  # made of the rows
-            found.pooler_output = _pooled(self._encoder, hidden)
+        self._pool(found)
         return found
+
+    def _pool(self, found: Any) -> None:
+        """What was pooled was made of the rows: make it of the texts."""
+        if getattr(found, "pooler_output", None) is not None:
+            found.pooler_output = _pooled(self._encoder, found.last_hidden_state)
 
     def _is_ours(self, mask: torch.Tensor, more: dict[str, Any]) -> bool:
         """Whether it is a plain batch, of texts of different lengths."""
@@ -188,6 +214,11 @@ def _pooled(encoder: Any, hidden: torch.Tensor) -> torch.Tensor:
     activation: Callable[..., torch.Tensor]
     activation = getattr(encoder, "pooler_activation", None) or encoder.activation
     return activation(pooler(hidden[:, 0]))
+
+
+def _sum(hidden: torch.Tensor) -> torch.Tensor:
+    """That of float16 would not be finite soon."""
+    return hidden.sum(dtype=torch.float32)
 
 
 def _moved(padded: torch.Tensor, layout: Layout) -> torch.Tensor:
