@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from modeldeploy.worker.compute.graphs import is_long
+
 # Widths of rows that are tried, in longest texts: more of them pack better, and pay more for attention.
 _WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
 _USUAL = 512  # hidden sizes
@@ -99,7 +101,8 @@ class Unpadded:
     a token sees those before it only.
 
     ``forward`` is what computes the rows; with ``always`` it is given texts that need no padding
-    in the same form, as one that knows no other (a graph) must be. ``attention`` is what
+    in the same form, as one that knows no other (a graph) must be, but for a lone text that is too
+    long for a graph. ``attention`` is what
     :func:`cheapest` says: until it is measured, by the multiplications of a layer, which are 12 times
     the hidden size's square for a token, and twice the hidden size for a token and each of its row.
     """
@@ -192,7 +195,9 @@ class Unpadded:
         others = (value for value in more.values() if isinstance(value, torch.Tensor))
         if mask.dim() != 2 or any(value.shape != mask.shape for value in others):
             return False
-        return self.always or (len(mask) > 1 and not bool(mask.all()))
+        if len(mask) == 1:
+            return self.always and not is_long(self._encoder.config, *mask.shape)
+        return self.always or not bool(mask.all())
 
     def _mask(self, layout: Layout) -> torch.Tensor:
         """What is added to the attention's logits, of shape (rows, 1, width, width)."""

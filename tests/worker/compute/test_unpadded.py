@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification as ForClasses
 from transformers import BertConfig, Qwen3Config
 
+from modeldeploy.worker.compute import graphs
 from tests.models import tiny
 from tests.models.common import save
 from tests.worker.adapters import inputs, loaded, parameters
@@ -73,3 +74,23 @@ def test_texts_that_are_all_well_are_computed_once(tmp_path: Path) -> None:
     adapter.holder.forward = counting
     adapter.core(_items(adapter, TEXTS))
     assert len(calls) == 1
+
+
+def test_a_lone_text_that_is_too_long_for_a_graph_has_no_mask_of_its_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "_MOST_WEIGHTS", 2 * 6**2 * 4)  # two heads, six tokens
+    adapter = _adapter(tmp_path, BertConfig)
+    adapter.holder.always = True
+    masks: list[int] = []
+    forward = adapter.holder.forward
+
+    def seen(**given: Any) -> Any:
+        masks.append(given["attention_mask"].dim())
+        return forward(**given)
+
+    adapter.holder.forward = seen
+    for length in (6, 7):
+        ids = torch.full((1, length), 20)
+        adapter.holder(input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert masks == [4, 2]
