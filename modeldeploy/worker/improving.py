@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 
+from modeldeploy import machine
 from modeldeploy.schema import tasks
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
@@ -249,7 +250,7 @@ class _Improvement:
         weights = 4 * (self._adapter.info().parameters or 0)
         needed = _COPIES * weights + _BESIDES
         takes = f"making one takes {needed >> 20} MB of memory"
-        if psutil.virtual_memory().available < needed:
+        if machine.memory_available() < needed:
             return f"{takes}, and there is less"
         # Whatever a worker starts counts with it, and it would be ended for it.
         if self._spec.memory and self._spec.memory - _own_bytes() < needed:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from modeldeploy import machine
 from modeldeploy.errors import UnsupportedTask
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
@@ -206,6 +207,15 @@ def test_no_graph_is_made_where_memory_would_have_the_worker_ended_for_it(model:
     _served(spec, adapter, lambda: "--memory" in adapter.runs.get("graph", ""))
     assert adapter.runs["graph"].startswith("torch: making one takes")
     assert forms.known(spec, adapter) == [], "one with more memory makes it"
+
+
+def test_no_graph_is_made_where_the_container_has_too_little_memory_for_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 400_000_000)
+    adapter: Any = loaded(model, TASK)
+    _served(_spec(model), adapter, lambda: "there is less" in adapter.runs.get("graph", ""))
+    assert adapter.runs["graph"].startswith("torch: making one takes")
 
 
 def test_what_befalls_the_process_that_makes_a_graph_is_not_kept(model: Path) -> None:
