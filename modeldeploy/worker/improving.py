@@ -122,9 +122,11 @@ class _Improvement:
     def _recall(self) -> None:
         """What is known of before; without a graph that the model should run on and does not: it
         could not be opened, or the first prediction differed."""
-        from modeldeploy.worker.compute import graph_cache
+        from modeldeploy.worker.compute import graph_cache, pruning
 
         found = forms.known(self._spec, self._adapter)
+        assert self._spec.graphs is not None
+        pruning.prune(Path(self._spec.graphs))
         best = forms.best(self._spec, found)
         if best and self._adapter.graph is None:
             graph_cache.forget(best.folder)
