@@ -5,11 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import psutil
-
+from modeldeploy import machine
 from modeldeploy.errors import DiskFull, ModelTooLarge
-
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def human(size: float) -> str:
@@ -23,22 +20,13 @@ def human(size: float) -> str:
     return f"{size / 1000:.1f} TB"
 
 
-def memory_total() -> int:
-    """Bytes of memory this process may ever have: the machine's, or its container's if less."""
-    total = psutil.virtual_memory().total
-    try:
-        return min(total, int(_CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):  # no control group, or "max"
-        return total
-
-
 def check_memory(weights_bytes: int, device: str) -> None:
     """Raises ModelTooLarge where the weights alone exceed all the memory there is.
 
     Conservative: it refuses only what can never run. A graphics card has its own memory, and
     weights are not read into the host's on their way there.
     """
-    total = memory_total()
+    total = machine.memory_total()
     if weights_bytes > total and not device.startswith("cuda"):
         raise ModelTooLarge(
             f"its weights take {human(weights_bytes)}, this machine has {human(total)} of memory",

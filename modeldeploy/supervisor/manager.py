@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 
 import msgspec
 
-from modeldeploy import __version__, certificates, modelids, paths
+from modeldeploy import __version__, certificates, machine, modelids, paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.errors import (
     ApiKeyNeeded,
@@ -50,7 +50,7 @@ from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record, StoredKey
 from modeldeploy.supervisor.store import Store
-from modeldeploy.supervisor.surroundings import Surroundings, cores
+from modeldeploy.supervisor.surroundings import Surroundings
 from modeldeploy.supervisor.view import deployment_view
 from modeldeploy.supervisor.watching import Watch
 from modeldeploy.transport import is_loopback
@@ -86,7 +86,7 @@ class Manager:
             ports=PortPool(*settings.port_range),
             engine=engine,
             clock=clock,
-            budget=Budget(cores()),
+            budget=Budget(machine.cores()),
             policy=Policy(
                 start_timeout=settings.start_timeout,
                 drain_timeout=settings.drain_timeout,

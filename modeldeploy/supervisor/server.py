@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from modeldeploy import lockfile, paths
+from modeldeploy import lockfile, machine, paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.engines.local import LocalEngine
 from modeldeploy.engines.template import TemplateEngine
@@ -26,7 +26,6 @@ from modeldeploy.supervisor.door import Door
 from modeldeploy.supervisor.manager import Manager
 from modeldeploy.supervisor.orphans import Orphans
 from modeldeploy.supervisor.store import Store
-from modeldeploy.supervisor.surroundings import cores
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def _flock(fd: int) -> None:
 def _engine(settings: Settings, on_ready: Callable[[], None]) -> Engine:
     if settings.warm_start and sys.platform == "linux":
         log_file = settings.paths.supervisor_log
-        return TemplateEngine(settings.environment, cores(), log_file, on_ready)
+        return TemplateEngine(settings.environment, machine.cores(), log_file, on_ready)
     return LocalEngine(settings.environment)
 
 

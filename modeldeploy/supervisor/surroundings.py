@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +90,3 @@ def worker_spec(
         companion=record.model.companion,
         gguf=record.model.gguf,
     )
-
-
-def cores() -> int:
-    """How many this process, and so its workers, may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1

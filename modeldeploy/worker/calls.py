@@ -130,7 +130,10 @@ class Calls:
 
 def _read(file: Path) -> Found | None:
     with contextlib.suppress(OSError, msgspec.DecodeError):  # of which ValidationError is one
-        return msgspec.json.decode(file.read_bytes(), type=Found)
+        found = msgspec.json.decode(file.read_bytes(), type=Found)
+        with contextlib.suppress(OSError):  # a cache that may only be read
+            os.utime(file)  # what is not read for long is removed
+        return found
     return None
 
 

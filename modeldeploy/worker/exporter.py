@@ -21,7 +21,7 @@ from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.graph import Form, GraphNote
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import examples, forms, loader
-from modeldeploy.worker.compute import graph_cache
+from modeldeploy.worker.compute import graph_cache, pruning
 
 _NICEST = 19
 
@@ -36,7 +36,10 @@ def main(arguments: list[str]) -> NoReturn:
     _, place, *form = arguments
     with graph_cache.being_made(Path(place)) as folder:
         if folder is not None:
-            graph_cache.write_note(folder, _made(spec, folder, msgspec.convert(form, Form)))
+            made = _made(spec, folder, msgspec.convert(form, Form))
+            pruning.write_origin(folder, _origin(spec, msgspec.convert(form, Form)))
+            graph_cache.write_note(folder, made)
+    pruning.prune(Path(place).parent)
     os._exit(0)  # the thread that reads holds on to standard input
 
 
@@ -50,6 +53,11 @@ def _step_back() -> None:
 def _end_with_the_worker() -> None:
     sys.stdin.buffer.read()
     os._exit(1)
+
+
+def _origin(spec: WorkerSpec, form: Form) -> pruning.Origin:
+    snapshots = [one for one in (spec.snapshot, spec.companion) if one]
+    return pruning.Origin(snapshots, spec.task, form)
 
 
 def _made(spec: WorkerSpec, folder: Path, form: Form) -> GraphNote:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 
+from modeldeploy import machine
 from modeldeploy.schema import tasks
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
@@ -121,9 +122,11 @@ class _Improvement:
     def _recall(self) -> None:
         """What is known of before; without a graph that the model should run on and does not: it
         could not be opened, or the first prediction differed."""
-        from modeldeploy.worker.compute import graph_cache
+        from modeldeploy.worker.compute import graph_cache, pruning
 
         found = forms.known(self._spec, self._adapter)
+        assert self._spec.graphs is not None
+        pruning.prune(Path(self._spec.graphs))
         best = forms.best(self._spec, found)
         if best and self._adapter.graph is None:
             graph_cache.forget(best.folder)
@@ -249,7 +252,7 @@ class _Improvement:
         weights = 4 * (self._adapter.info().parameters or 0)
         needed = _COPIES * weights + _BESIDES
         takes = f"making one takes {needed >> 20} MB of memory"
-        if psutil.virtual_memory().available < needed:
+        if machine.memory_available() < needed:
             return f"{takes}, and there is less"
         # Whatever a worker starts counts with it, and it would be ended for it.
         if self._spec.memory and self._spec.memory - _own_bytes() < needed:

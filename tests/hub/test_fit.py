@@ -6,11 +6,11 @@ import errno
 import shutil
 from collections import namedtuple
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modeldeploy import machine
 from modeldeploy.errors import DiskFull, ModelTooLarge
 from modeldeploy.hub import environment, fit
 from modeldeploy.hub.limits import MIB
@@ -95,22 +95,12 @@ def test_more_weights_than_memory_are_refused_before_the_download(
     fake_hub: FakeHub, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_hub.add("org/model", files(size=400_000))
-    monkeypatch.setattr(fit, "memory_total", lambda: 399_000)
+    monkeypatch.setattr(machine, "memory_total", lambda: 399_000)
     with pytest.raises(ModelTooLarge) as caught:
         fetch(fetcher)
     assert "400.0 kB" in caught.value.message
     assert "399.0 kB" in caught.value.message
     assert fake_hub.sent("*.safetensors") == 0
-
-
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(fit, "_CGROUP_LIMIT", limit)
-    machine = fit.memory_total()
-    limit.write_text("max\n")
-    assert fit.memory_total() == machine
-    limit.write_text("1000\n")
-    assert fit.memory_total() == 1000
 
 
 @pytest.mark.parametrize(

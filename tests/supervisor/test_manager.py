@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from modeldeploy import settings
+from modeldeploy import machine, settings
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.deployment import NAME_PATTERN, DeployRequest, Spec
 from modeldeploy.schema.states import Desired
@@ -37,6 +38,14 @@ def manager_of(folder: Path, **actors: Any) -> Manager:
     made._actors.update(actors)
     made.watch._views = list  # what is told does not matter here
     return made
+
+
+def test_workers_share_the_cores_that_the_supervisor_may_keep_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_shares", lambda: iter([1.2]))  # as of docker --cpus 1.2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert manager_of(tmp_path)._around.budget.cores == 2
 
 
 def request(replace: bool = True, name: str = "old", **spec: Any) -> DeployRequest:

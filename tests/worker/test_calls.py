@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,6 +188,18 @@ def test_a_damaged_file_counts_as_none(
     file.write_bytes(damage)
     tell(spec, _settle)
     assert measured == [2, 2]
+
+
+def test_what_is_read_is_not_taken_for_what_nobody_reads(
+    spec: WorkerSpec, measured: list[int]
+) -> None:
+    tell(spec, _settle)
+    assert spec.graphs is not None
+    (file,) = Path(spec.graphs).glob("calls-*.json")
+    os.utime(file, (0, 0))
+    tell(spec, _settle)
+    assert measured == [2]
+    assert file.stat().st_mtime > 0
 
 
 def test_where_nothing_may_be_kept_it_is_measured_each_time(

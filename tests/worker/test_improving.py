@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,22 @@ import msgspec
 import numpy as np
 import pytest
 
+from modeldeploy import machine
 from modeldeploy.errors import UnsupportedTask
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.schema.worker import WorkerSpec
 from modeldeploy.worker import exporter, forms, improving, loader, trying
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.calls import Calls
-from modeldeploy.worker.compute import export, graph_cache, graphs, likeness, sessions, settling
+from modeldeploy.worker.compute import (
+    export,
+    graph_cache,
+    graphs,
+    likeness,
+    pruning,
+    sessions,
+    settling,
+)
 from modeldeploy.worker.state import WorkerState
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters
@@ -114,6 +124,10 @@ def test_a_deployment_finds_out_by_itself_how_to_run(model: Path) -> None:
     assert adapter.runs["graph"].startswith("ONNX Runtime" if is_graph else "torch")
     assert (_best(spec, adapter) is not None) == is_graph
 
+    origin = msgspec.json.decode((place / "origin.json").read_bytes(), type=pruning.Origin)
+    assert origin == pruning.Origin([spec.snapshot], TASK, ONNX)
+    assert graph_cache.place(place.parent, origin.snapshots, TASK, ONNX) == place
+
     graph_cache.write_note(place, msgspec.structs.replace(stored.note, speed=2.0))
     again: Any = loaded(model, TASK, graph=_best(spec, adapter))
     assert isinstance(again.holder.forward, graphs.Graph)
@@ -206,6 +220,25 @@ def test_no_graph_is_made_where_memory_would_have_the_worker_ended_for_it(model:
     _served(spec, adapter, lambda: "--memory" in adapter.runs.get("graph", ""))
     assert adapter.runs["graph"].startswith("torch: making one takes")
     assert forms.known(spec, adapter) == [], "one with more memory makes it"
+
+
+def test_no_graph_is_made_where_the_container_has_too_little_memory_for_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 400_000_000)
+    adapter: Any = loaded(model, TASK)
+    _served(_spec(model), adapter, lambda: "there is less" in adapter.runs.get("graph", ""))
+    assert adapter.runs["graph"].startswith("torch: making one takes")
+
+
+def test_whoever_looks_for_graphs_has_those_removed_that_nobody_opens(model: Path) -> None:
+    adapter: Any = loaded(model, TASK)
+    spec = _spec(model, optimize_after=1e9)
+    old = model.parent / "graphs" / ("a" * 32)
+    old.mkdir(parents=True)
+    graph_cache.write_note(old, GraphNote())
+    os.utime(old / "graph.json", (0, 0))
+    _served(spec, adapter, lambda: not old.exists(), asked=False)
 
 
 def test_what_befalls_the_process_that_makes_a_graph_is_not_kept(model: Path) -> None:

@@ -22,6 +22,8 @@ from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.worker import cpu
 
 _NOTE = "graph.json"
+_USED = "used"  # locked by whoever has the graph open; its time says when it was last opened
+_held: dict[Path, int] = {}  # what this process has locked, until it ends
 _MAKERS = ("torch", "transformers", "onnxscript")
 _RUNTIMES: dict[Runtime, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
@@ -65,9 +67,58 @@ def _files(snapshot: Path) -> Iterator[tuple[str, str]]:
 
 
 def find(folder: Path, form: Form) -> StoredGraph | None:
-    """The graph in the folder, made for that form, or what is known of there being none."""
+    """The graph in the folder, made for that form, or what is known of there being none. Nobody removes
+    it while this process runs."""
     note = _note(folder)
-    return StoredGraph(folder, note, form) if note else None
+    return StoredGraph(folder, note, form) if note and _hold(folder) else None
+
+
+def _hold(folder: Path) -> bool:
+    """Whether it is still there."""
+    with contextlib.suppress(OSError):  # a cache that may only be read, or without locks
+        fd = _opened(folder)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        _release(folder)
+        _held[folder] = fd
+        os.utime(fd)
+    return (folder / _NOTE).exists()
+
+
+def _opened(folder: Path) -> int:
+    return os.open(folder / _USED, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _release(folder: Path) -> None:
+    if (fd := _held.pop(folder, None)) is not None:
+        os.close(fd)
+
+
+def last_opened(folder: Path) -> float:
+    """When it was, in the system's time; or made, if it was not."""
+    files = (folder / name for name in (_USED, _NOTE))
+    return next((one for one in files if one.exists()), folder).stat().st_mtime
+
+
+def remove(folder: Path) -> None:
+    """Remove the graph, unless a process has it open: then it counts as opened now.
+
+    Raises:
+        OSError: it cannot be removed, or locked.
+    """
+    fd = _opened(folder)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        going = folder.with_name(f"{folder.name}-{os.getpid()}.partial")
+        folder.rename(going)  # what is left of it is no graph
+        shutil.rmtree(going, ignore_errors=True)
+    except BlockingIOError:
+        os.utime(fd)
+    finally:
+        os.close(fd)
 
 
 def _note(folder: Path) -> GraphNote | None:
@@ -86,6 +137,7 @@ def write_note(folder: Path, note: GraphNote) -> None:
 
 def forget(folder: Path) -> None:
     """Whoever runs on the graph goes on; the next one makes it anew."""
+    _release(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -23,6 +23,9 @@ from modeldeploy.worker.compute import sessions
 
 log = logging.getLogger(__name__)
 
+_MOST_WEIGHTS = 64 * 1024**2  # bytes that a layer's attention may take
+_HEADS = 12  # where the config does not tell
+
 
 class AnyGraph(Protocol):
     """An opened graph, whatever of its model it stands for."""
@@ -49,10 +52,11 @@ class Graph:
         self._kind = _kind(self._note.kind)
         self._torch: Callable[..., Any] = original(module)
         self._signature = inspect.signature(self._torch)
+        self._config = getattr(module, "config", None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors, plain = sorted_out(self._signature, args, kwargs)
-        if plain != self._note.plain or not self._takes(tensors):
+        if plain != self._note.plain or not self._takes(tensors) or self._is_long(tensors):
             return self._torch(*args, **kwargs)
         found = self._mine().run({name: tensor.numpy() for name, tensor in tensors.items()})
         outputs = zip(self._note.outputs, map(_tensor, found), strict=True)
@@ -89,6 +93,10 @@ class Graph:
             self._single = self._single or self._another(1)
         return self._single
 
+    def _is_long(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        ids = tensors.get("input_ids")
+        return ids is not None and is_long(self._config, *ids.shape[:2])
+
     def _takes(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         inputs = self.session.inputs
         return tensors.keys() == inputs.keys() and all(
@@ -99,6 +107,14 @@ class Graph:
             )
             for name, tensor in tensors.items()
         )
+
+
+def is_long(config: Any, rows: int, width: int) -> bool:
+    """Whether texts in so many rows are torch's: a graph computes how each token attends to each other as
+    a whole, in memory by the square of a row's width that it keeps; torch does not, and is faster."""
+    heads = getattr(config, "num_attention_heads", None)
+    heads = heads if isinstance(heads, int) else _HEADS
+    return rows * heads * width**2 * torch.float32.itemsize > _MOST_WEIGHTS
 
 
 def kind_of(output: Any) -> str:

@@ -7,7 +7,6 @@ layer is compared with what it was, and stays as it was where it differs or the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
@@ -131,7 +130,7 @@ def _is_faster(layers: Sequence[Linear], rows: Sequence[int]) -> bool:
     if not pairs:
         return False
     plain, packed = zip(*pairs, strict=True)
-    return math.prod(timing.gain(plain, plain, packed, count) for count in rows) > _WORTH
+    return timing.exceeds(plain, plain, packed, rows, _WORTH)
 
 
 def _equal(layer: Linear, packed: Callable[[torch.Tensor], Any]) -> bool:

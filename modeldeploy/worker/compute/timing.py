@@ -5,6 +5,8 @@ them is not seen.
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +17,11 @@ from torch.nn import Linear
 Forward = Callable[[torch.Tensor], Any]
 
 _SAMPLE = 48 * 1024**2  # bytes of weights that are timed: more than caches hold
-_ROUNDS = 3
+_ROUNDS, _MOST_ROUNDS = 3, 12
+_NOISE = (
+    0.2  # the standard deviation of the logarithm of what one round says, measured with company
+)
+_SURE = 3  # times that of all rounds: so far from the bar more rounds would say the same
 
 
 def sample(layers: Sequence[Linear]) -> list[Linear]:
@@ -38,6 +44,30 @@ def gain(
     given = [torch.ones(rows, one.in_features, dtype=one.weight.dtype) for one in layers]
     turns = [(seconds(before, given), seconds(after, given)) for _ in range(_ROUNDS)]
     return min(one for one, _ in turns) / min(other for _, other in turns)
+
+
+def exceeds(
+    layers: Sequence[Linear],
+    before: Sequence[Forward],
+    after: Sequence[Forward],
+    rows: Sequence[int],
+    bar: float,
+) -> bool:
+    """Whether the product of how many times faster ``after`` computes calls of each size is more than
+    ``bar``. The two take turns, the median of what the turns say counts, and near the bar they take more, so
+    that what disturbs decides seldom."""
+    sizes = [
+        [torch.ones(count, one.in_features, dtype=one.weight.dtype) for one in layers]
+        for count in rows
+    ]
+    turns: list[list[float]] = [[] for _ in rows]
+    while True:
+        for given, found in zip(sizes, turns, strict=True):
+            found += [seconds(before, given) / seconds(after, given) for _ in range(_ROUNDS)]
+        far = math.log(math.prod(map(statistics.median, turns)) / bar)
+        count = len(turns[0])
+        if count >= _MOST_ROUNDS or abs(far) > _SURE * _NOISE / math.sqrt(count):
+            return far > 0
 
 
 def seconds(forwards: Sequence[Forward], given: Sequence[torch.Tensor]) -> float:

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from modeldeploy.worker.compute.graphs import is_long
+
 # Widths of rows that are tried, in longest texts: more of them pack better, and pay more for attention.
 _WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
 _USUAL = 512  # hidden sizes
@@ -99,7 +101,8 @@ class Unpadded:
     a token sees those before it only.
 
     ``forward`` is what computes the rows; with ``always`` it is given texts that need no padding
-    in the same form, as one that knows no other (a graph) must be. ``attention`` is what
+    in the same form, as one that knows no other (a graph) must be, but for a lone text that is too
+    long for a graph. ``attention`` is what
     :func:`cheapest` says: until it is measured, by the multiplications of a layer, which are 12 times
     the hidden size's square for a token, and twice the hidden size for a token and each of its row.
     """
@@ -139,6 +142,28 @@ class Unpadded:
     ) -> Any:
         if input_ids is None or attention_mask is None or not self._is_ours(attention_mask, more):
             return self.forward(input_ids=input_ids, attention_mask=attention_mask, **more)
+        found = self._together(input_ids, attention_mask, more)
+        if len(input_ids) > 1 and not bool(_sum(found.last_hidden_state).isfinite()):
+            self._redo_alone(found, input_ids, attention_mask, more)
+        return found
+
+    def _redo_alone(
+        self, found: Any, input_ids: torch.Tensor, mask: torch.Tensor, more: dict[str, Any]
+    ) -> None:
+        """Put into ``found`` what each text gets in a call of its own. In a row what is masked counts
+        nothing times, which is not nothing if it is not finite: one text would spoil the others."""
+        hidden = found.last_hidden_state
+        for text, own in enumerate(mask.bool()):
+            one = {
+                name: value[text, own][None] if isinstance(value, torch.Tensor) else value
+                for name, value in {"input_ids": input_ids, "attention_mask": mask, **more}.items()
+            }
+            hidden[text, own] = self(**one).last_hidden_state[0]
+        self._pool(found)
+
+    def _together(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, more: dict[str, Any]
+    ) -> Any:
         lengths = attention_mask.sum(dim=1).tolist()
         rows = fill(lengths, self._width) if self._width else cheapest(lengths, self.attention)
         layout = lay(attention_mask, lengths, rows)
@@ -157,16 +182,22 @@ class Unpadded:
             layout.target
         ]
         found.last_hidden_state = hidden
-        if getattr(found, "pooler_output", None) is not None:  # made of the rows
-            found.pooler_output = _pooled(self._encoder, hidden)
+        self._pool(found)
         return found
+
+    def _pool(self, found: Any) -> None:
+        """What was pooled was made of the rows: make it of the texts."""
+        if getattr(found, "pooler_output", None) is not None:
+            found.pooler_output = _pooled(self._encoder, found.last_hidden_state)
 
     def _is_ours(self, mask: torch.Tensor, more: dict[str, Any]) -> bool:
         """Whether it is a plain batch, of texts of different lengths."""
         others = (value for value in more.values() if isinstance(value, torch.Tensor))
         if mask.dim() != 2 or any(value.shape != mask.shape for value in others):
             return False
-        return self.always or (len(mask) > 1 and not bool(mask.all()))
+        if len(mask) == 1:
+            return self.always and not is_long(self._encoder.config, *mask.shape)
+        return self.always or not bool(mask.all())
 
     def _mask(self, layout: Layout) -> torch.Tensor:
         """What is added to the attention's logits, of shape (rows, 1, width, width)."""
@@ -188,6 +219,11 @@ def _pooled(encoder: Any, hidden: torch.Tensor) -> torch.Tensor:
     activation: Callable[..., torch.Tensor]
     activation = getattr(encoder, "pooler_activation", None) or encoder.activation
     return activation(pooler(hidden[:, 0]))
+
+
+def _sum(hidden: torch.Tensor) -> torch.Tensor:
+    """That of float16 would not be finite soon."""
+    return hidden.sum(dtype=torch.float32)
 
 
 def _moved(padded: torch.Tensor, layout: Layout) -> torch.Tensor:

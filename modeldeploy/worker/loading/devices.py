@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import psutil
 import torch
 
+from modeldeploy import machine
 from modeldeploy.errors import DeviceUnavailable
 
 _SHARE, _SHARE_OF_GPU = 0.25, 0.8
@@ -91,5 +91,5 @@ def kept_bytes(device: torch.device, memory: int | None = None) -> int:
         torch.cuda.empty_cache()  # what torch keeps of what was freed is free
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _SHARE_OF_GPU)
-    available = psutil.virtual_memory().available
+    available = machine.memory_available()
     return int(min(available, memory or available) * _SHARE)

@@ -124,6 +124,34 @@ def test_a_call_that_it_was_not_made_for_is_torchs(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.slow
+def test_texts_that_are_too_long_for_it_are_torchs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny.classifier(tmp_path / "model")
+    _exported(model, "text-classification", tmp_path / "graph")
+    adapter: Any = loaded(model, "text-classification")
+    items = [
+        item
+        for text in TEXTS
+        for item in adapter.pre(
+            inputs("text-classification", text=text), parameters("text-classification")
+        )
+    ]
+    expected = adapter.core(items)
+    stored = graph_cache.find(tmp_path / "graph", FORM)
+    assert stored is not None
+    graph = graphs.Graph(adapter.graphed, stored, 1)
+    calls = _counted(graph)
+    adapter.run_on(graph)
+    longest = max(item.size for item in items)
+    heads = adapter.config.num_attention_heads
+    monkeypatch.setattr(graphs, "_MOST_WEIGHTS", heads * longest**2 * 4 - 1)
+    for one, other in zip(expected, [adapter.core([item])[0] for item in items], strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+    assert len(calls) == len(items) - 1
+
+
 def test_a_task_that_reads_and_writes_has_no_graph(tmp_path: Path) -> None:
     with pytest.raises(NotExportable, match="not run as a graph"):
         _exported(seq2seq.t5(tmp_path / "model"), "summarization", tmp_path / "graph")

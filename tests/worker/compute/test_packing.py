@@ -97,6 +97,25 @@ def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.Mo
         assert not ORIGINAL(layers, (1,))
 
 
+@pytest.mark.parametrize(("gain", "rounds"), [(1.12, 12), (1.08, 12), (1.6, 3), (0.7, 3)])
+def test_near_the_bar_more_rounds_decide_and_not_what_disturbs_one(
+    monkeypatch: pytest.MonkeyPatch, gain: float, rounds: int
+) -> None:
+    """Another process takes the processor for the first turns of one of the two."""
+    calls = {True: 0, False: 0}
+
+    def seconds(forwards: Any, given: Any) -> float:
+        is_plain = isinstance(forwards[0], Linear)
+        calls[is_plain] += 1
+        disturbed = rounds > 3 and calls[is_plain] <= 3 and is_plain == (gain < packing._WORTH)
+        return (gain if is_plain else 1.0) * (1.2 if disturbed else 1.0)
+
+    monkeypatch.setattr(timing, "seconds", seconds)
+    with torch.inference_mode():
+        assert ORIGINAL([Linear(8, 8)], (8,)) == (gain > packing._WORTH)
+    assert calls[True] == rounds
+
+
 def test_weights_are_not_timed_out_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many layers as caches cannot hold, one after the other, and each size at least once."""
     monkeypatch.setattr(timing, "_SAMPLE", 3 * 64 * 64 * 4)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modeldeploy.worker.loading.devices import choose_device, choose_dtype
+from modeldeploy import machine
+from modeldeploy.worker.loading.devices import choose_device, choose_dtype, kept_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 FP32, FP16, BF16 = torch.float32, torch.float16, torch.bfloat16
@@ -46,3 +47,12 @@ def test_auto_takes_the_gpu_with_the_most_free_memory(monkeypatch: pytest.Monkey
     assert choose_device("auto") == torch.device("cuda", 1)
     assert choose_device("cuda:2") == torch.device("cuda", 2)
     assert choose_device("cpu") == CPU
+
+
+def test_keys_and_values_take_a_quarter_of_what_this_process_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 1000)
+    assert kept_bytes(CPU) == 250
+    assert kept_bytes(CPU, memory=400) == 100
+    assert kept_bytes(CPU, memory=4000) == 250
