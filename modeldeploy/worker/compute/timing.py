@@ -17,10 +17,8 @@ from torch.nn import Linear
 Forward = Callable[[torch.Tensor], Any]
 
 _SAMPLE = 48 * 1024**2  # bytes of weights that are timed: more than caches hold
-_ROUNDS, _MOST_ROUNDS = 3, 12
-_NOISE = (
-    0.2  # the standard deviation of the logarithm of what one round says, measured with company
-)
+_ROUNDS, _MOST_ROUNDS = 3, 6
+_NOISE = 0.2  # standard deviation of the logarithm of what a round says, beside others' work
 _SURE = 3  # times that of all rounds: so far from the bar more rounds would say the same
 
 
