@@ -21,7 +21,7 @@ from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.chunks import Chunks
 from modeldeploy.worker.generation.prefixes import Prefixes
-from modeldeploy.worker.generation.rows import Prompt, Row
+from modeldeploy.worker.generation.rows import Prompt, Row, Written
 from modeldeploy.worker.generation.sampling import Choice, Chooser, choose
 from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
@@ -57,7 +57,8 @@ class Engine(Front):
     keys and values of a token together (a request for more is written alone). Never held are more than
     ``held_places``, a prompt that is being read among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
-    ``longest_beside`` would change what others get, and is written alone.
+    ``longest_beside`` would change what others get, and what was read of itself: ``write_alone`` writes
+    it when nobody else is there, and gives its sequences or why there are none.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -76,6 +77,7 @@ class Engine(Front):
         on_batch: Callable[[int], None] = lambda rows: None,
         on_step: Callable[[float], None] = lambda seconds: None,
         longest_beside: int | None = None,
+        write_alone: Callable[[Item], list[Written] | Failure] | None = None,
     ) -> None:
         super().__init__(max_queue)
         self._slab = slab
@@ -84,7 +86,8 @@ class Engine(Front):
         self._most_rows = most_rows
         self._most_places = most_places
         self._held_places = held_places
-        self._longest_beside = longest_beside or sys.maxsize
+        self._longest_beside = (write_alone and longest_beside) or sys.maxsize
+        self._write_alone = write_alone
         self._barred: Ticket | None = None  # did not fit
         self._passed = 0  # by so many since then
         self.calls = (
@@ -120,7 +123,9 @@ class Engine(Front):
                 self._do_jobs()
                 self._drop()
                 self._reading = self._reading or self._next()
-                if self._reading:
+                if self._reading and self._changes(self._reading.prompt):
+                    self._guarded([self._reading], self._alone)
+                elif self._reading:
                     self._guarded([self._reading], self._read)
                 if self._rows:
                     self._guarded([job for job, _ in self._rows], self._step)
@@ -172,9 +177,12 @@ class Engine(Front):
         )
         places = rows * longest
         held = places + len(prompt.ids) <= self._held_places
-        beside = longest <= self._longest_beside
         few = rows <= self._most_rows and places <= self._most_places
-        return not self._rows or (held and beside and few)
+        return not self._rows or (held and few and not self._changes(prompt))
+
+    def _changes(self, prompt: Prompt) -> bool:
+        """Whether the model's rotations become others on the way."""
+        return len(prompt.ids) + prompt.new > self._longest_beside
 
     def _left(self, job: Job | None) -> int:
         """Places for rows beside the prompt that is being read."""
@@ -189,6 +197,17 @@ class Engine(Front):
             failure = Failure(error)
             for job in dict.fromkeys(jobs):
                 self._fail(job, failure)
+
+    def _alone(self) -> None:
+        """Nobody writes, and nothing that was read is used or kept."""
+        job, self._reading = self._reading, None
+        assert job is not None
+        assert self._write_alone is not None
+        self._slab.keep_within(max(1, self._held_places - job.item.size))
+        self._on_batch(job.prompt.sequences)
+        outcome = self._write_alone(job.item)
+        if not job.item.dropped:
+            self._settle(job, outcome)
 
     def _read(self) -> None:
         job = self._reading
