@@ -34,7 +34,7 @@ _WHOLE = 2048  # and when nobody writes: between two looks at who has left
 
 @dataclass(eq=False)
 class Job:
-    """One item of a request: its prompt being read into ``cache``, then its rows."""
+    """One item of a request: its prompt while it is being read into ``cache``, then its rows."""
 
     ticket: Ticket
     index: int
@@ -231,6 +231,7 @@ class Engine(Front):
             self._rows.append((job, row))
             self._push(job, row, choice)
         self._prefixes.keep(ids, job.cache)
+        job.cache = None  # the rows have theirs
         self._end()
 
     def _step(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -346,6 +348,33 @@ def test_what_is_held_stays_within_the_memory_whoever_comes(
     run(adapter, story)
     assert 150 < max(peaks) <= adapter._most_places == 300
     adapter._most_places = None
+
+
+def test_what_was_read_is_held_once_while_it_is_written_on(adapter: Any) -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    async def story(engine: Engine) -> None:
+        empty = engine._slab.empty
+
+        def seen() -> Any:
+            cache = empty()
+            alive.append(weakref.ref(cache))
+            return cache
+
+        engine._slab.empty = seen  # type: ignore[method-assign]
+        pieces: list[Piece] = []
+        one = item(adapter, TEXTS[1], max_new_tokens=40)
+        one.sink = pieces.append
+        writing = asyncio.ensure_future(written(engine, one))
+        while len(pieces) < 3:
+            await asyncio.sleep(0.001)
+        gc.collect()
+        assert not engine._prefixes._kept
+        assert [cache() for cache in alive] == [None]
+        await writing
+        del engine._slab.empty
+
+    run(adapter, story)
 
 
 def test_who_fits_passes_one_who_does_not_but_not_for_ever(adapter: Any) -> None:
