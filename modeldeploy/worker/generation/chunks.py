@@ -1,10 +1,13 @@
-"""How much of a prompt is read between two steps of others, by how long both have taken."""
+"""How much of a prompt is read at once, by how long steps and reading have taken."""
 
 from __future__ import annotations
 
 _FIRST = 64  # tokens, before anything was timed
 _FEWEST, _MOST = 32, 2048
 _STEPS = 3.0  # that reading may take as long as
+_SECONDS = (
+    0.25  # and where nobody writes: until somebody may have left, or come with a shorter prompt
+)
 _NEWEST = 0.25  # the share of the newest figure in their mean
 
 
@@ -26,11 +29,19 @@ class Chunks:
 
     @property
     def size(self) -> int:
-        """Tokens to read next, a multiple of a few."""
-        if not (self._step and self._token):
+        """Tokens to read next between two steps, a multiple of a few."""
+        return self._within(_STEPS * self._step, _FEWEST)
+
+    @property
+    def size_alone(self) -> int:
+        """Tokens to read next where nobody writes."""
+        return self._within(_SECONDS, _FIRST)
+
+    def _within(self, seconds: float, fewest: int) -> int:
+        if not (seconds and self._token):
             return _FIRST
-        tokens = int(_STEPS * self._step / self._token)
-        return max(_FEWEST, min(tokens - tokens % _FEWEST, _MOST))
+        tokens = int(seconds / self._token)
+        return max(fewest, min(tokens - tokens % _FEWEST, _MOST))
 
 
 def _mean(before: float, newest: float) -> float:

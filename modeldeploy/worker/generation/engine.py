@@ -2,7 +2,7 @@
 
 Between two steps of the running batch new requests join and finished ones leave. While others
 write, a prompt is read in chunks, one between two steps, so that nobody's stream stands still for
-a stranger's long prompt.
+a stranger's long prompt; and between two chunks a shorter prompt may go first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -29,7 +30,7 @@ from modeldeploy.worker.tasks.scores import not_numbers
 
 _LOOK_AHEAD = 8  # requests, of which one may fit where the first does not
 _MOST_PASS = 16
-_WHOLE = 2048  # and when nobody writes: between two looks at who has left
+_LEAST = 64  # tokens that reading a prompt costs, however short it is
 
 
 @dataclass(eq=False)
@@ -41,6 +42,7 @@ class Job:
     cache: Any
     rows: list[Row]
     read: int = 0
+    passed: int = 0  # tokens of others that were read first
 
     @property
     def item(self) -> Item:
@@ -55,7 +57,7 @@ class Job:
 class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
     keys and values of a token together (a request for more is written alone). Never held are more than
-    ``held_places``, a prompt that is being read among them; those of prompts that were read are
+    ``held_places``, prompts that are being read among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
     ``longest_beside`` would change what others get, and what was read of itself: ``write_alone`` writes
     it when nobody else is there, and gives its sequences or why there are none.
@@ -97,7 +99,7 @@ class Engine(Front):
         self._prefixes = Prefixes(prefix_bytes)
         self._chunks = Chunks()
         self._on_batch, self._on_step = on_batch, on_step
-        self._reading: Job | None = None
+        self._reading: list[Job] = []  # each shorter than those before: the last is read first
         self._rows: list[tuple[Job, Row]] = []
         self._thread.start()
 
@@ -112,7 +114,7 @@ class Engine(Front):
 
     def move_to(self, slab: Running) -> None:
         """Write on there from now on, with the rows that are being written."""
-        slab.keep_within(self._left(self._reading))
+        slab.keep_within(self._left())
         for at in range(self._slab.count):
             slab.join(*self._slab.row(at))
         self._slab = slab
@@ -122,18 +124,29 @@ class Engine(Front):
             while not self.closing.is_set():
                 self._do_jobs()
                 self._drop()
-                self._reading = self._reading or self._next()
-                if self._reading and self._changes(self._reading.prompt):
-                    self._guarded([self._reading], self._alone)
-                elif self._reading:
-                    self._guarded([self._reading], self._read)
+                self._admit()
+                if self._reading:
+                    self._guarded([self._reading[-1]], self._read)
                 if self._rows:
                     self._guarded([job for job, _ in self._rows], self._step)
 
+    def _admit(self) -> None:
+        job = self._next()
+        if job is None:
+            return
+        if self._changes(job.prompt):
+            self._guarded([job], partial(self._alone, job))
+            return
+        for one in self._reading:
+            one.passed += _cost(job.prompt)
+        self._reading.append(job)
+
     def _next(self) -> Job | None:
-        """The next item of the queue that fits; waits for one where there is nothing to write."""
+        """The next item of the queue that fits; waits for one where there is nothing to do."""
         with self._some:
-            while not (self.closing.is_set() or self._jobs or self._rows or self._queue):
+            while not (
+                self.closing.is_set() or self._jobs or self._rows or self._reading or self._queue
+            ):
                 self._some.wait()
             ticket = self._fitting()
             if ticket is None:
@@ -157,7 +170,7 @@ class Engine(Front):
         else:
             few = list(islice(self._queue, _LOOK_AHEAD))
         found = None
-        for one in few:
+        for one in filter(self._may_pass, few):
             if self._fits(one):
                 found = one
                 break
@@ -169,24 +182,34 @@ class Engine(Front):
             self._passed += 1
         return found
 
+    def _may_pass(self, ticket: Ticket) -> bool:
+        """Whether it may be read before those who are being read: it is shorter than what is left of
+        them, and they wait no longer for others than they take themselves."""
+        prompt: Prompt = ticket.items[ticket.first].data
+        return all(
+            len(prompt.ids) < len(one.prompt.ids) - one.read
+            and one.passed + _cost(prompt) <= len(one.prompt.ids)
+            for one in self._reading
+        )
+
     def _fits(self, ticket: Ticket) -> bool:
         prompt: Prompt = ticket.items[ticket.first].data
-        rows = len(self._rows) + prompt.sequences
-        longest = max(
-            len(one.ids) + one.new for one in (prompt, *(job.prompt for job, _ in self._rows))
-        )
+        prompts = [one.prompt for one in self._reading]
+        there = [*prompts, *(job.prompt for job, _ in self._rows)]
+        rows = len(self._rows) + sum(one.sequences for one in (prompt, *prompts))
+        longest = max(len(one.ids) + one.new for one in (prompt, *there))
         places = rows * longest
-        held = places + len(prompt.ids) <= self._held_places
+        held = places + len(prompt.ids) <= self._left()
         few = rows <= self._most_rows and places <= self._most_places
-        return not self._rows or (held and few and not self._changes(prompt))
+        return not there or (held and few and not self._changes(prompt))
 
     def _changes(self, prompt: Prompt) -> bool:
         """Whether the model's rotations become others on the way."""
         return len(prompt.ids) + prompt.new > self._longest_beside
 
-    def _left(self, job: Job | None) -> int:
-        """Places for rows beside the prompt that is being read."""
-        return self._held_places - (len(job.prompt.ids) if job else 0)
+    def _left(self) -> int:
+        """Places for rows beside the prompts that are being read."""
+        return self._held_places - sum(len(one.prompt.ids) for one in self._reading)
 
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
@@ -198,10 +221,8 @@ class Engine(Front):
             for job in dict.fromkeys(jobs):
                 self._fail(job, failure)
 
-    def _alone(self) -> None:
+    def _alone(self, job: Job) -> None:
         """Nobody writes, and nothing that was read is used or kept."""
-        job, self._reading = self._reading, None
-        assert job is not None
         assert self._write_alone is not None
         self._slab.keep_within(max(1, self._held_places - job.item.size))
         self._on_batch(job.prompt.sequences)
@@ -210,11 +231,11 @@ class Engine(Front):
             self._settle(job, outcome)
 
     def _read(self) -> None:
-        job = self._reading
-        assert job is not None
+        job = self._reading[-1]
         ids = job.prompt.ids
-        self._slab.keep_within(self._left(job))
-        chunk = ids[job.read : job.read + (self._chunks.size if self._rows else _WHOLE)]
+        self._slab.keep_within(self._left())
+        most = self._chunks.size if self._rows else self._chunks.size_alone
+        chunk = ids[job.read : job.read + most]
         begun = time.perf_counter()
         logits = self._slab.read(job.cache, chunk, job.read)
         float(logits[0])  # so that a GPU is through with it
@@ -222,7 +243,7 @@ class Engine(Front):
         job.read += len(chunk)
         if job.read < len(ids):
             return
-        self._reading = None
+        self._reading.pop()
         first = logits.expand(len(job.rows), -1)
         for row, choice in zip(
             job.rows, _chosen(first, [row.chooser for row in job.rows]), strict=True
@@ -282,17 +303,21 @@ class Engine(Front):
             self._settled([job.ticket])
 
     def _fail(self, job: Job, failure: Failure) -> None:
-        if self._reading is job:
-            self._reading = None
+        if job in self._reading:
+            self._reading.remove(job)
         self._settle(job, failure)  # which drops all the request's items; their rows leave next
 
     def _drop(self) -> None:
         """Nobody wants these any more."""
-        if self._reading and self._reading.item.dropped:
-            self._reading = None
+        self._reading = [one for one in self._reading if not one.item.dropped]
         for at in reversed(range(len(self._rows))):
             if self._rows[at][0].item.dropped:
                 self._leave(at)
+
+
+def _cost(prompt: Prompt) -> int:
+    """Of reading it, in tokens."""
+    return max(len(prompt.ids), _LEAST)
 
 
 def _chosen(logits: torch.Tensor, choosers: list[Chooser]) -> list[Choice | Failure]:

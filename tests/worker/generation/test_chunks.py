@@ -1,4 +1,4 @@
-"""How much of a prompt is read between two steps of others. Times are made up."""
+"""How much of a prompt is read at once. Times are made up."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def test_where_reading_is_slow_a_chunk_is_not_so_small_that_the_prompt_never_end
 
 def test_a_gpu_reads_much_at_once() -> None:
     assert settled(0.0035, lambda tokens: 0.0045 + 2e-6 * tokens) == 2048
+
+
+@pytest.mark.parametrize(
+    ("token", "size"),
+    [(0.0017, 128), (0.02, 64), (2e-6, 2048)],
+    ids=["a CPU", "a slow one", "a GPU"],
+)
+def test_where_nobody_writes_a_quarter_of_a_second_is_read_at_once(token: float, size: int) -> None:
+    chunks = Chunks()
+    assert chunks.size_alone == 64
+    for _ in range(60):
+        chunks.read(chunks.size_alone, token * chunks.size_alone)
+    assert chunks.size_alone == size
 
 
 def test_nothing_is_made_of_figures_that_there_are_not() -> None:

@@ -331,8 +331,8 @@ def test_what_is_held_stays_within_the_memory_whoever_comes(
         def seen(tokens: list[int]) -> Any:
             logits = original(tokens)
             rows, columns = engine._slab.room  # type: ignore[attr-defined]  # it is torch's
-            reading = engine._reading
-            peaks.append(rows * columns + (len(reading.prompt.ids) if reading else 0))
+            reading = sum(len(job.prompt.ids) for job in engine._reading)
+            peaks.append(rows * columns + reading)
             return logits
 
         engine._slab.step = seen  # type: ignore[method-assign]
