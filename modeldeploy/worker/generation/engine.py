@@ -35,7 +35,8 @@ _LEAST = 64  # tokens that reading a prompt costs, however short it is
 
 @dataclass(eq=False)
 class Job:
-    """One item of a request: its prompt while it is being read into ``cache``, then its rows."""
+    """One item of a request: its prompt is read into ``cache``, which is held until all its rows have
+    joined those that are written. ``first`` are the logits behind the prompt."""
 
     ticket: Ticket
     index: int
@@ -43,6 +44,8 @@ class Job:
     rows: list[Row]
     read: int = 0
     passed: int = 0  # tokens of others that were read first
+    first: Any = None
+    joined: int = 0  # rows
 
     @property
     def item(self) -> Item:
@@ -56,7 +59,8 @@ class Job:
 
 class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
-    keys and values of a token together (a request for more is written alone). Never held are more than
+    keys and values of a token together (a text that needs more is written alone). A request that is
+    more leaves some rows to others, and its sequences join as they find room. Never held are more than
     ``held_places``, prompts that are being read among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
     ``longest_beside`` would change what others get, and what was read of itself: ``write_alone`` writes
@@ -100,6 +104,7 @@ class Engine(Front):
         self._chunks = Chunks()
         self._on_batch, self._on_step = on_batch, on_step
         self._reading: list[Job] = []  # each shorter than those before: the last is read first
+        self._joining: list[Job] = []  # read, and not all of their rows have joined
         self._rows: list[tuple[Job, Row]] = []
         self._thread.start()
 
@@ -124,6 +129,8 @@ class Engine(Front):
             while not self.closing.is_set():
                 self._do_jobs()
                 self._drop()
+                for job in list(self._joining):
+                    self._guarded([job], partial(self._join, job))
                 self._admit()
                 if self._reading:
                     self._guarded([self._reading[-1]], self._read)
@@ -144,9 +151,7 @@ class Engine(Front):
     def _next(self) -> Job | None:
         """The next item of the queue that fits; waits for one where there is nothing to do."""
         with self._some:
-            while not (
-                self.closing.is_set() or self._jobs or self._rows or self._reading or self._queue
-            ):
+            while not (self.closing.is_set() or self._jobs or self._there or self._queue):
                 self._some.wait()
             ticket = self._fitting()
             if ticket is None:
@@ -174,7 +179,7 @@ class Engine(Front):
             if self._fits(one):
                 found = one
                 break
-            if self._barred is None:
+            if self._barred is None and not self._serves(one):
                 self._barred, self._passed = one, 0
         if found is self._barred:
             self._barred = None
@@ -193,23 +198,48 @@ class Engine(Front):
         )
 
     def _fits(self, ticket: Ticket) -> bool:
+        """Whether the next item's prompt may be read, and one of its rows be written then."""
         prompt: Prompt = ticket.items[ticket.first].data
-        prompts = [one.prompt for one in self._reading]
-        there = [*prompts, *(job.prompt for job, _ in self._rows)]
-        rows = len(self._rows) + sum(one.sequences for one in (prompt, *prompts))
-        longest = max(len(one.ids) + one.new for one in (prompt, *there))
-        places = rows * longest
-        held = places + len(prompt.ids) <= self._left()
-        few = rows <= self._most_rows and places <= self._most_places
-        return not there or (held and few and not self._changes(prompt))
+        if not self._there:
+            return True
+        return not self._changes(prompt) and self._rooms(ticket, prompt, len(prompt.ids)) > 0
+
+    def _rooms(self, ticket: Ticket, prompt: Prompt, reads: int = 0) -> int:
+        """How many more rows of it may be written, where ``reads`` tokens more are held for them."""
+        longest = max(
+            len(one.ids) + one.new for one in (prompt, *(job.prompt for job in self._there))
+        )
+        places = min(self._most_places, self._left() - reads)
+        most = min(self._most_rows, places // longest)
+        few = most - _spare(most)
+        if self._serves(ticket) and _is_more(ticket, few):
+            most = few
+        promised = len(set(self._held) - self._writing)  # each of them one
+        return most - len(self._rows) - promised
+
+    def _serves(self, ticket: Ticket) -> bool:
+        return any(job.ticket is ticket for job in self._there)
+
+    @property
+    def _held(self) -> list[Job]:
+        """Whose prompts are held."""
+        return [*self._reading, *self._joining]
+
+    @property
+    def _writing(self) -> set[Job]:
+        return {job for job, _ in self._rows}
+
+    @property
+    def _there(self) -> set[Job]:
+        return {*self._held, *self._writing}
 
     def _changes(self, prompt: Prompt) -> bool:
         """Whether the model's rotations become others on the way."""
         return len(prompt.ids) + prompt.new > self._longest_beside
 
     def _left(self) -> int:
-        """Places for rows beside the prompts that are being read."""
-        return self._held_places - sum(len(one.prompt.ids) for one in self._reading)
+        """Places for rows beside the prompts that are held."""
+        return self._held_places - sum(len(one.prompt.ids) for one in self._held)
 
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
@@ -244,16 +274,36 @@ class Engine(Front):
         if job.read < len(ids):
             return
         self._reading.pop()
-        first = logits.expand(len(job.rows), -1)
-        for row, choice in zip(
-            job.rows, _chosen(first, [row.chooser for row in job.rows]), strict=True
-        ):
-            self._slab.join(job.cache, len(ids))
+        self._prefixes.keep(ids, job.cache)
+        job.first = logits
+        self._joining.append(job)
+        self._join(job)
+
+    def _join(self, job: Job) -> None:
+        """As many of its rows as there is room for; one there is, if it has none."""
+        count = self._rooms(job.ticket, job.prompt)
+        if job not in self._writing:
+            count = max(count, 0) + 1
+        rows = job.rows[job.joined :][: max(count, 0)]
+        if not rows:
+            return
+        self._slab.keep_within(self._left())
+        first = job.first.expand(len(rows), -1)
+        for row, choice in zip(rows, _chosen(first, [row.chooser for row in rows]), strict=True):
+            self._slab.join(job.cache, len(job.prompt.ids))
+            job.joined += 1
             self._rows.append((job, row))
             self._push(job, row, choice)
-        self._prefixes.keep(ids, job.cache)
-        job.cache = None  # the rows have theirs
+        if job.joined == len(job.rows):
+            self._let_go(job)
         self._end()
+
+    def _let_go(self, job: Job) -> None:
+        """Of what was read of its prompt."""
+        for held in (self._reading, self._joining):
+            if job in held:
+                held.remove(job)
+        job.cache = job.first = None
 
     def _step(self) -> None:
         self._on_batch(len(self._rows))
@@ -303,13 +353,14 @@ class Engine(Front):
             self._settled([job.ticket])
 
     def _fail(self, job: Job, failure: Failure) -> None:
-        if job in self._reading:
-            self._reading.remove(job)
+        self._let_go(job)
         self._settle(job, failure)  # which drops all the request's items; their rows leave next
 
     def _drop(self) -> None:
         """Nobody wants these any more."""
-        self._reading = [one for one in self._reading if not one.item.dropped]
+        for job in self._held:
+            if job.item.dropped:
+                self._let_go(job)
         for at in reversed(range(len(self._rows))):
             if self._rows[at][0].item.dropped:
                 self._leave(at)
@@ -318,6 +369,21 @@ class Engine(Front):
 def _cost(prompt: Prompt) -> int:
     """Of reading it, in tokens."""
     return max(len(prompt.ids), _LEAST)
+
+
+def _spare(rows: int) -> int:
+    """Of so many, those that are kept from a request that is more than the rest."""
+    return max(1, rows // 8) if rows > 1 else 0
+
+
+def _is_more(ticket: Ticket, rows: int) -> bool:
+    """Whether it has more sequences than that."""
+    left = rows
+    for item in ticket.items:
+        left -= item.data.sequences
+        if left < 0:
+            return True
+    return False
 
 
 def _chosen(logits: torch.Tensor, choosers: list[Chooser]) -> list[Choice | Failure]:
