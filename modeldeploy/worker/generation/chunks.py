@@ -1,4 +1,4 @@
-"""How much of a prompt is read between two steps of others, by how long both have taken."""
+"""How much of a prompt is read at once, by how long steps and reading have taken."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import math
 _FIRST = 64  # tokens, before anything was timed
 _FEWEST, _MOST = 32, 2048
 _STEPS = 2.5  # that reading is to take as long as, or half as much more
+_SECONDS = (
+    0.25  # and where nobody writes: until somebody may have left, or come with a shorter prompt
+)
 _NEWEST = 0.25  # the share of the newest figure in their mean
 
 
@@ -26,15 +29,19 @@ class Chunks:
         if tokens >= _FEWEST:  # fewer cost nearly as much, and say nothing of one
             self._token = _mean(self._token, seconds / tokens)
 
-    def next(self, left: int) -> int:
-        """How many of the tokens that are left to read next: as many as later, so that no small rest
-        is read by itself, which costs nearly as much."""
-        return math.ceil(left / max(1, round(left / self._size())))
+    def next(self, left: int, *, beside: bool) -> int:
+        """How many of the tokens that are left to read next, ``beside`` others who write or with nobody
+        there: as many as later, so that no small rest is read by itself, which costs nearly as much."""
+        size = (
+            self._within(_STEPS * self._step, _FEWEST) if beside else self._within(_SECONDS, _FIRST)
+        )
+        return math.ceil(left / max(1, round(left / size)))
 
-    def _size(self) -> int:
-        if not (self._step and self._token):
+    def _within(self, seconds: float, fewest: int) -> int:
+        """Tokens that are read in so long."""
+        if not (seconds and self._token):
             return _FIRST
-        return max(_FEWEST, min(int(_STEPS * self._step / self._token), _MOST))
+        return max(fewest, min(int(seconds / self._token), _MOST))
 
 
 def _mean(before: float, newest: float) -> float:

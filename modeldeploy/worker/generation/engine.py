@@ -2,7 +2,7 @@
 
 Between two steps of the running batch new requests join and finished ones leave. While others
 write, a prompt is read in chunks, one between two steps, so that nobody's stream stands still for
-a stranger's long prompt.
+a stranger's long prompt; and between two chunks a shorter prompt may go first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,7 @@ from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.batching.front import Failure, Front, Ticket
 from modeldeploy.worker.generation.chunks import Chunks
 from modeldeploy.worker.generation.prefixes import Prefixes
-from modeldeploy.worker.generation.rows import Prompt, Row
+from modeldeploy.worker.generation.rows import Prompt, Row, Written
 from modeldeploy.worker.generation.sampling import Choice, Chooser, choose
 from modeldeploy.worker.generation.slab import Running
 from modeldeploy.worker.generation.writer import Decode
@@ -29,18 +30,22 @@ from modeldeploy.worker.tasks.scores import not_numbers
 
 _LOOK_AHEAD = 8  # requests, of which one may fit where the first does not
 _MOST_PASS = 16
-_WHOLE = 2048  # and when nobody writes: between two looks at who has left
+_LEAST = 64  # tokens that reading a prompt costs, however short it is
 
 
 @dataclass(eq=False)
 class Job:
-    """One item of a request: its prompt being read into ``cache``, then its rows."""
+    """One item of a request: its prompt is read into ``cache``, which is held until all its rows have
+    joined those that are written. ``first`` are the logits behind the prompt."""
 
     ticket: Ticket
     index: int
     cache: Any
     rows: list[Row]
     read: int = 0
+    passed: int = 0  # tokens of others that were read first
+    first: Any = None
+    joined: int = 0  # rows
 
     @property
     def item(self) -> Item:
@@ -54,10 +59,12 @@ class Job:
 
 class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
-    keys and values of a token together (a request for more is written alone). Never held are more than
-    ``held_places``, a prompt that is being read among them; those of prompts that were read are
+    keys and values of a token together (a text that needs more is written alone). A request that is
+    more leaves some rows to others, and its sequences join as they find room. Never held are more than
+    ``held_places``, prompts that are being read among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
-    ``longest_beside`` would change what others get, and is written alone.
+    ``longest_beside`` would change what others get, and what was read of itself: ``write_alone`` writes
+    it when nobody else is there, and gives its sequences or why there are none.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -76,6 +83,7 @@ class Engine(Front):
         on_batch: Callable[[int], None] = lambda rows: None,
         on_step: Callable[[float], None] = lambda seconds: None,
         longest_beside: int | None = None,
+        write_alone: Callable[[Item], list[Written] | Failure] | None = None,
     ) -> None:
         super().__init__(max_queue)
         self._slab = slab
@@ -84,7 +92,8 @@ class Engine(Front):
         self._most_rows = most_rows
         self._most_places = most_places
         self._held_places = held_places
-        self._longest_beside = longest_beside or sys.maxsize
+        self._longest_beside = (write_alone and longest_beside) or sys.maxsize
+        self._write_alone = write_alone
         self._barred: Ticket | None = None  # did not fit
         self._passed = 0  # by so many since then
         self.calls = (
@@ -94,7 +103,8 @@ class Engine(Front):
         self._prefixes = Prefixes(prefix_bytes)
         self._chunks = Chunks()
         self._on_batch, self._on_step = on_batch, on_step
-        self._reading: Job | None = None
+        self._reading: list[Job] = []  # each shorter than those before: the last is read first
+        self._joining: list[Job] = []  # read, and not all of their rows have joined
         self._rows: list[tuple[Job, Row]] = []
         self._thread.start()
 
@@ -109,7 +119,7 @@ class Engine(Front):
 
     def move_to(self, slab: Running) -> None:
         """Write on there from now on, with the rows that are being written."""
-        slab.keep_within(self._left(self._reading))
+        slab.keep_within(self._left())
         for at in range(self._slab.count):
             slab.join(*self._slab.row(at))
         self._slab = slab
@@ -119,16 +129,29 @@ class Engine(Front):
             while not self.closing.is_set():
                 self._do_jobs()
                 self._drop()
-                self._reading = self._reading or self._next()
+                for job in list(self._joining):
+                    self._guarded([job], partial(self._join, job))
+                self._admit()
                 if self._reading:
-                    self._guarded([self._reading], self._read)
+                    self._guarded([self._reading[-1]], self._read)
                 if self._rows:
                     self._guarded([job for job, _ in self._rows], self._step)
 
+    def _admit(self) -> None:
+        job = self._next()
+        if job is None:
+            return
+        if self._changes(job.prompt):
+            self._guarded([job], partial(self._alone, job))
+            return
+        for one in self._reading:
+            one.passed += _cost(job.prompt)
+        self._reading.append(job)
+
     def _next(self) -> Job | None:
-        """The next item of the queue that fits; waits for one where there is nothing to write."""
+        """The next item of the queue that fits; waits for one where there is nothing to do."""
         with self._some:
-            while not (self.closing.is_set() or self._jobs or self._rows or self._queue):
+            while not (self.closing.is_set() or self._jobs or self._there or self._queue):
                 self._some.wait()
             ticket = self._fitting()
             if ticket is None:
@@ -152,11 +175,11 @@ class Engine(Front):
         else:
             few = list(islice(self._queue, _LOOK_AHEAD))
         found = None
-        for one in few:
+        for one in filter(self._may_pass, few):
             if self._fits(one):
                 found = one
                 break
-            if self._barred is None:
+            if self._barred is None and not self._serves(one):
                 self._barred, self._passed = one, 0
         if found is self._barred:
             self._barred = None
@@ -164,21 +187,59 @@ class Engine(Front):
             self._passed += 1
         return found
 
-    def _fits(self, ticket: Ticket) -> bool:
+    def _may_pass(self, ticket: Ticket) -> bool:
+        """Whether it may be read before those who are being read: it is shorter than what is left of
+        them, and they wait no longer for others than they take themselves."""
         prompt: Prompt = ticket.items[ticket.first].data
-        rows = len(self._rows) + prompt.sequences
-        longest = max(
-            len(one.ids) + one.new for one in (prompt, *(job.prompt for job, _ in self._rows))
+        return all(
+            len(prompt.ids) < len(one.prompt.ids) - one.read
+            and one.passed + _cost(prompt) <= len(one.prompt.ids)
+            for one in self._reading
         )
-        places = rows * longest
-        held = places + len(prompt.ids) <= self._held_places
-        beside = longest <= self._longest_beside
-        few = rows <= self._most_rows and places <= self._most_places
-        return not self._rows or (held and beside and few)
 
-    def _left(self, job: Job | None) -> int:
-        """Places for rows beside the prompt that is being read."""
-        return self._held_places - (len(job.prompt.ids) if job else 0)
+    def _fits(self, ticket: Ticket) -> bool:
+        """Whether the next item's prompt may be read, and one of its rows be written then."""
+        prompt: Prompt = ticket.items[ticket.first].data
+        if not self._there:
+            return True
+        return not self._changes(prompt) and self._rooms(ticket, prompt, len(prompt.ids)) > 0
+
+    def _rooms(self, ticket: Ticket, prompt: Prompt, reads: int = 0) -> int:
+        """How many more rows of it may be written, where ``reads`` tokens more are held for them."""
+        longest = max(
+            len(one.ids) + one.new for one in (prompt, *(job.prompt for job in self._there))
+        )
+        places = min(self._most_places, self._left() - reads)
+        most = min(self._most_rows, places // longest)
+        few = most - _spare(most)
+        if self._serves(ticket) and _is_more(ticket, few):
+            most = few
+        promised = len(set(self._held) - self._writing)  # each of them one
+        return most - len(self._rows) - promised
+
+    def _serves(self, ticket: Ticket) -> bool:
+        return any(job.ticket is ticket for job in self._there)
+
+    @property
+    def _held(self) -> list[Job]:
+        """Whose prompts are held."""
+        return [*self._reading, *self._joining]
+
+    @property
+    def _writing(self) -> set[Job]:
+        return {job for job, _ in self._rows}
+
+    @property
+    def _there(self) -> set[Job]:
+        return {*self._held, *self._writing}
+
+    def _changes(self, prompt: Prompt) -> bool:
+        """Whether the model's rotations become others on the way."""
+        return len(prompt.ids) + prompt.new > self._longest_beside
+
+    def _left(self) -> int:
+        """Places for rows beside the prompts that are held."""
+        return self._held_places - sum(len(one.prompt.ids) for one in self._held)
 
     def _guarded(self, jobs: list[Job], act: Callable[[], None]) -> None:
         """An error ends the requests it befell, and the loop goes on."""
@@ -190,12 +251,20 @@ class Engine(Front):
             for job in dict.fromkeys(jobs):
                 self._fail(job, failure)
 
+    def _alone(self, job: Job) -> None:
+        """Nobody writes, and nothing that was read is used or kept."""
+        assert self._write_alone is not None
+        self._slab.keep_within(max(1, self._held_places - job.item.size))
+        self._on_batch(job.prompt.sequences)
+        outcome = self._write_alone(job.item)
+        if not job.item.dropped:
+            self._settle(job, outcome)
+
     def _read(self) -> None:
-        job = self._reading
-        assert job is not None
+        job = self._reading[-1]
         ids = job.prompt.ids
-        self._slab.keep_within(self._left(job))
-        most = self._chunks.next(len(ids) - job.read) if self._rows else _WHOLE
+        self._slab.keep_within(self._left())
+        most = self._chunks.next(len(ids) - job.read, beside=bool(self._rows))
         chunk = ids[job.read : job.read + most]
         begun = time.perf_counter()
         logits = self._slab.read(job.cache, chunk, job.read)
@@ -204,16 +273,37 @@ class Engine(Front):
         job.read += len(chunk)
         if job.read < len(ids):
             return
-        self._reading = None
-        first = logits.expand(len(job.rows), -1)
-        for row, choice in zip(
-            job.rows, _chosen(first, [row.chooser for row in job.rows]), strict=True
-        ):
-            self._slab.join(job.cache, len(ids))
+        self._reading.pop()
+        self._prefixes.keep(ids, job.cache)
+        job.first = logits
+        self._joining.append(job)
+        self._join(job)
+
+    def _join(self, job: Job) -> None:
+        """As many of its rows as there is room for; one there is, if it has none."""
+        count = self._rooms(job.ticket, job.prompt)
+        if job not in self._writing:
+            count = max(count, 0) + 1
+        rows = job.rows[job.joined :][: max(count, 0)]
+        if not rows:
+            return
+        self._slab.keep_within(self._left())
+        first = job.first.expand(len(rows), -1)
+        for row, choice in zip(rows, _chosen(first, [row.chooser for row in rows]), strict=True):
+            self._slab.join(job.cache, len(job.prompt.ids))
+            job.joined += 1
             self._rows.append((job, row))
             self._push(job, row, choice)
-        self._prefixes.keep(ids, job.cache)
+        if job.joined == len(job.rows):
+            self._let_go(job)
         self._end()
+
+    def _let_go(self, job: Job) -> None:
+        """Of what was read of its prompt."""
+        for held in (self._reading, self._joining):
+            if job in held:
+                held.remove(job)
+        job.cache = job.first = None
 
     def _step(self) -> None:
         self._on_batch(len(self._rows))
@@ -263,17 +353,37 @@ class Engine(Front):
             self._settled([job.ticket])
 
     def _fail(self, job: Job, failure: Failure) -> None:
-        if self._reading is job:
-            self._reading = None
+        self._let_go(job)
         self._settle(job, failure)  # which drops all the request's items; their rows leave next
 
     def _drop(self) -> None:
         """Nobody wants these any more."""
-        if self._reading and self._reading.item.dropped:
-            self._reading = None
+        for job in self._held:
+            if job.item.dropped:
+                self._let_go(job)
         for at in reversed(range(len(self._rows))):
             if self._rows[at][0].item.dropped:
                 self._leave(at)
+
+
+def _cost(prompt: Prompt) -> int:
+    """Of reading it, in tokens."""
+    return max(len(prompt.ids), _LEAST)
+
+
+def _spare(rows: int) -> int:
+    """Of so many, those that are kept from a request that is more than the rest."""
+    return max(1, rows // 8) if rows > 1 else 0
+
+
+def _is_more(ticket: Ticket, rows: int) -> bool:
+    """Whether it has more sequences than that."""
+    left = rows
+    for item in ticket.items:
+        left -= item.data.sequences
+        if left < 0:
+            return True
+    return False
 
 
 def _chosen(logits: torch.Tensor, choosers: list[Chooser]) -> list[Choice | Failure]:

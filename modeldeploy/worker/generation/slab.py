@@ -123,6 +123,11 @@ class _Columns(CacheLayerMixin):  # type: ignore[misc]  # transformers is not fo
         for tensor in (self.keys, self.values):
             tensor[target, :, own] = tensor[source, :, own]
 
+    def clear(self, row: int, end: int) -> None:
+        """What another left before the column ``end``, which may be no numbers: a mask hides only numbers."""
+        for tensor in (self.keys, self.values):
+            tensor[row, :, : end - self.begin] = 0
+
     def taken(self, row: int, columns: slice) -> list[torch.Tensor]:
         """Views of one row's keys and values."""
         own = _from(self.begin, columns)
@@ -191,6 +196,7 @@ class Slab:
                 continue
             if not mine.is_initialized:
                 mine.lazy_initialization(other.keys, other.values)
+            mine.clear(self.count, start)
             mine.put(self.count, start, other.keys[0], other.values[0])
         self._starts[self.count] = start
         self.count += 1
@@ -198,10 +204,12 @@ class Slab:
     def leave(self, row: int) -> None:
         """Free a row; the last one takes its number."""
         last = self.count - 1
+        start = int(self._starts[last])
         for layer in self._cache.layers:
             if isinstance(layer, _Columns):
                 if row != last:
-                    layer.move_row(last, row, slice(int(self._starts[last]), self.cursor))
+                    layer.move_row(last, row, slice(start, self.cursor))
+                    layer.clear(row, start)
             elif last:
                 keep = [*range(row), last, *range(row + 1, last)] if row != last else range(last)
                 layer.reorder_cache(torch.tensor(list(keep), device=self._model.device))

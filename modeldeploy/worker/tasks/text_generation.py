@@ -162,6 +162,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             on_batch,
             self._on_step,
             self._longest_beside,
+            lambda item: self.forward([item])[0],
         )
         return self._engine
 

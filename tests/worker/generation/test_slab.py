@@ -115,6 +115,49 @@ def _join(slab: Running, ids: list[int]) -> int:
     return int(logits.argmax())
 
 
+POISONED = ["long bad -bad short", "long bad short -bad", "long bad -long -bad long short"]
+
+
+@pytest.mark.parametrize("order", POISONED)
+def test_who_takes_the_slot_of_one_with_no_numbers_has_numbers(order: str) -> None:
+    model = random_model("Llama")
+    assert beside_poison(Slab(model), order) == {
+        name: alone(model, ids) for name, ids in PROMPTS.items()
+    }
+
+
+PROMPTS = {"long": [11, 13] * 15, "short": [3, 5, 7]}
+
+
+@torch.inference_mode()
+def beside_poison(slab: Running, order: str) -> dict[str, list[int]]:
+    """What the prompts' rows write when rows have joined in that order, and left (``-``): the keys and values
+    of the bad one are no numbers."""
+    rows: list[str] = []
+    written: dict[str, list[int]] = {}
+    for name in order.split():
+        if name.startswith("-"):
+            at = rows.index(name[1:])
+            slab.leave(at)
+            last = rows.pop()
+            rows[at : at + 1] = [last] if at < len(rows) else []
+            continue
+        ids = PROMPTS.get(name, [17] * 12)
+        cache = slab.empty()
+        written[name] = [int(slab.read(cache, ids, 0).argmax())]
+        if name == "bad":
+            for layer in cache.layers:
+                layer.keys, layer.values = (one * torch.nan for one in (layer.keys, layer.values))
+        slab.join(cache, len(ids))
+        rows.append(name)
+    del written["bad"]
+    while len(written["short"]) < NEW:
+        logits = slab.step([written[name][-1] for name in rows])
+        for name, one in zip(rows, logits, strict=True):
+            written[name].append(int(one.argmax()))
+    return written
+
+
 def test_a_model_that_fits_is_found_to_fit_and_a_broken_one_is_not() -> None:
     model = random_model("Llama")
     assert fitting_slab(model) is not None

@@ -24,7 +24,15 @@ from modeldeploy.worker.generation.step_graph import StepGraph
 from modeldeploy.worker.tasks import text_generation
 from tests.models import tiny
 from tests.worker.adapters import inputs, loaded, parameters
-from tests.worker.generation.test_slab import VOCABULARY, alone, random_model, together
+from tests.worker.generation.test_slab import (
+    POISONED,
+    PROMPTS,
+    VOCABULARY,
+    alone,
+    beside_poison,
+    random_model,
+    together,
+)
 
 pytest.importorskip("onnxruntime")
 ONNX, INT8 = Form("onnx"), Form("onnx", "int8")
@@ -117,6 +125,14 @@ def test_on_rounded_weights_a_model_reads_and_says_nearly_the_same(
     monkeypatch.setattr(rounding, "MOST", 0.0)
     with pytest.raises(NotExportable, match="nats a token"):
         _made(model, tmp_path / "other", INT8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", POISONED)
+def test_who_takes_the_slot_of_one_with_no_numbers_has_numbers(llama: Any, order: str) -> None:
+    model, stored = llama()
+    found = beside_poison(GraphSlab(model, StepGraph(stored, 1)), order)
+    assert found == {name: alone(model, ids) for name, ids in PROMPTS.items()}
 
 
 @pytest.mark.slow
