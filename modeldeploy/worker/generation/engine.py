@@ -57,7 +57,8 @@ class Engine(Front):
     keys and values of a token together (a request for more is written alone). Never held are more than
     ``held_places``, a prompt that is being read among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
-    ``longest_beside`` would change what others get, and is written alone.
+    ``longest_beside`` would change what others get, and is written alone. Unless ``in_parts``, prompts
+    are read in one call.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -76,6 +77,7 @@ class Engine(Front):
         on_batch: Callable[[int], None] = lambda rows: None,
         on_step: Callable[[float], None] = lambda seconds: None,
         longest_beside: int | None = None,
+        in_parts: bool = True,
     ) -> None:
         super().__init__(max_queue)
         self._slab = slab
@@ -85,6 +87,7 @@ class Engine(Front):
         self._most_places = most_places
         self._held_places = held_places
         self._longest_beside = longest_beside or sys.maxsize
+        self._in_parts = in_parts
         self._barred: Ticket | None = None  # did not fit
         self._passed = 0  # by so many since then
         self.calls = (
@@ -195,7 +198,8 @@ class Engine(Front):
         assert job is not None
         ids = job.prompt.ids
         self._slab.keep_within(self._left(job))
-        chunk = ids[job.read : job.read + (self._chunks.size if self._rows else _WHOLE)]
+        most = (self._chunks.size if self._rows else _WHOLE) if self._in_parts else len(ids)
+        chunk = ids[job.read : job.read + most]
         begun = time.perf_counter()
         logits = self._slab.read(job.cache, chunk, job.read)
         float(logits[0])  # so that a GPU is through with it
