@@ -211,8 +211,13 @@ class Batcher(Front):
 
     def _run(self, chosen: list[Chosen]) -> None:
         self._on_batch(len(chosen))
+        items = [ticket.items[index] for ticket, index in chosen]
+        for item, one in zip(items, chosen, strict=True):
+            item.settle = partial(self._settle_early, one)
         with self._calling():
-            outcomes = self._attempt([ticket.items[index] for ticket, index in chosen])
+            outcomes = self._attempt(items)
+        for item in items:
+            item.settle = None  # which has the ticket, and the ticket the item
         with self._some:
             over = [
                 ticket
@@ -220,6 +225,12 @@ class Batcher(Front):
                 if ticket.settle(index, outcome)
             ]
             self._settled(over)
+
+    def _settle_early(self, one: Chosen, outcome: Any) -> None:
+        ticket, index = one
+        with self._some:
+            self._settled([ticket] if ticket.settle(index, outcome) else [])
+            ticket.items[index].dropped = True
 
     def _attempt(self, items: list[Item]) -> list[Any]:
         """An outcome for each item; a batch that fails is halved until the culprit is alone."""
