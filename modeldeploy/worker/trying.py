@@ -106,11 +106,17 @@ class Trial:
 
 
 class StepTrial:
-    """Of a graph of a model's step beside torch: few and many texts, short and long ones, are written
-    on each, a few steps at a time between those of requests."""
+    """Of a graph of a model's step beside ``now``, as in a :class:`Trial`: few and many texts, short and
+    long ones, are written on each, a few steps at a time between those of requests."""
 
-    def __init__(self, adapter: ModelAdapter[Any, Any], front: Front) -> None:
-        self._adapter, self._front = adapter, front
+    def __init__(
+        self,
+        adapter: ModelAdapter[Any, Any],
+        front: Front,
+        now: Any = None,
+        speed: float = 1.0,
+    ) -> None:
+        self._adapter, self._front, self._now, self._speed = adapter, front, now, speed
 
     def note(self, graph: Any) -> GraphNote:
         """The graph's note, with what was found of it."""
@@ -119,12 +125,13 @@ class StepTrial:
 
         model = self._adapter.model
 
-        def on_torch() -> Running:
-            return Slab(model)
+        def on(step: Any) -> Running:
+            if step is None:
+                return Slab(model)
+            step.use_threads(self._adapter.threads)
+            return graph_slab.GraphSlab(model, step)
 
-        def on_graph() -> Running:
-            graph.use_threads(self._adapter.threads)
-            return graph_slab.GraphSlab(model, graph)
+        on_now, on_graph = partial(on, self._now), partial(on, graph)
 
         def seconds(made: Callable[[], Running], rows: int, length: int) -> float:
             busy, begun = self._front.busy_seconds, time.perf_counter()
@@ -136,12 +143,14 @@ class StepTrial:
         slow = fast = 0.0
         lengths = check.within(self._adapter.max_input_length(), _STEP_LENGTHS)
         for shape in product(_STEP_ROWS, lengths):
-            turns = [(seconds(on_torch, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
+            turns = [(seconds(on_now, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
         graph.release()
+        if self._now:  # which may be in a step
+            self._front.between(self._now.release).result()
         apart = graph.stored.note.difference  # found by whoever made it
-        return _judged(graph, apart, slow / fast, graph_slab.allowed(graph))
+        return _judged(graph, apart, self._speed * slow / fast, graph_slab.allowed(graph))
 
 
 def _judged(graph: AnyGraph, apart: float, speed: float, most: float) -> GraphNote:

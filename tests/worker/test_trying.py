@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from modeldeploy.schema.graph import Form, GraphNote
-from modeldeploy.worker import trying
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
+from modeldeploy.worker import improving, trying
 from modeldeploy.worker.generation import check
 from modeldeploy.worker.generation.slab import Slab
 from tests.worker.generation.test_slab import random_model
+from tests.worker.specs import worker_spec
+
+ONNX, INT8 = Form("onnx"), Form("onnx", "int8")
 
 
 class _Front:
@@ -34,7 +38,7 @@ def _tried(
 
     def stepped(made: Callable[[], Any], rows: int, length: int) -> float:
         shapes.add((rows, length))
-        return seconds(made.__name__ == "on_graph", length)
+        return seconds(made.args[0] is graph, length)  # type: ignore[attr-defined]  # a partial
 
     monkeypatch.setattr(check, "seconds", stepped)
     adapter: Any = SimpleNamespace(model=None, max_input_length=lambda: window)
@@ -55,6 +59,37 @@ def test_a_graph_that_is_slower_on_long_texts_is_not_judged_by_short_ones(
     assert {length for _, length in shapes} == {16, 400}
     assert note.speed is not None
     assert note.speed < 1
+
+
+def test_a_lower_precision_is_judged_beside_the_graph_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def graph(form: Form) -> Any:
+        return SimpleNamespace(
+            stored=StoredGraph(Path(), GraphNote(), form),
+            is_exact=form == ONNX,
+            release=lambda: None,
+            use_threads=lambda count: None,
+        )
+
+    now, lower = graph(ONNX), graph(INT8)
+    times = {None: 2.0, now.stored.form: 1.0, lower.stored.form: 0.8}
+
+    def stepped(made: Any, rows: int, length: int) -> float:
+        (step,) = made.args
+        return times[step.stored.form if step else None]
+
+    monkeypatch.setattr(check, "seconds", stepped)
+    adapter: Any = SimpleNamespace(
+        model=None, max_input_length=lambda: None, steps=True, graph=now, run_on=lambda graph: None
+    )
+    spec, front = worker_spec(Path(), "text-generation", 1, optimize="close"), cast("Any", _Front())
+    improvement: Any = improving._Improvement(spec, adapter, front, None)
+    improvement._wanted = [ONNX, INT8]
+    stored = StoredGraph(Path(), GraphNote(speed=1.5), ONNX)  # beside packed weights
+    improvement._found = {ONNX: stored}
+    improvement._try(lower, [])
+    assert improvement._found[INT8].note.speed == pytest.approx(1.5 / 0.8)
 
 
 def test_no_text_is_longer_than_the_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:
