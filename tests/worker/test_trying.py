@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,6 +16,9 @@ import torch
 
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.worker import improving, trying
+from modeldeploy.worker.adapter import BatchLimits, Item
+from modeldeploy.worker.batching.batcher import Batcher, Lanes
+from modeldeploy.worker.compute import likeness, settling
 from modeldeploy.worker.generation import check
 from modeldeploy.worker.generation.slab import Slab
 from tests.worker.generation.test_slab import random_model
@@ -110,3 +116,51 @@ def test_steps_that_are_timed_are_of_rows_so_long() -> None:
     slab.step = seen  # type: ignore[method-assign]
     assert check.seconds(lambda: slab, 2, 125) > 0
     assert lengths == [[125, 125], [126, 126], [127, 127]]
+
+
+class _Adapter:
+    """Any number of its calls take 50 ms; a graph's take 40, one after the other."""
+
+    model, graph, threads = None, None, 2
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+
+    def run_on(self, graph: Any) -> None:
+        self.graph = graph
+
+    def core(self, items: list[Item]) -> list[Any]:
+        if self.graph is None:
+            time.sleep(0.05)
+        else:
+            with self._one:
+                time.sleep(0.04)
+        return []
+
+    def runs_abreast(self, example: list[Item]) -> bool:
+        return True
+
+    def take_threads(self, count: int) -> None: ...
+
+
+@pytest.mark.parametrize(("lanes", "speed"), [(None, 5 / 4), (Lanes(1, BatchLimits()), 5 / 8)])
+def test_a_graph_is_tried_as_it_would_be_served(
+    monkeypatch: pytest.MonkeyPatch, lanes: Lanes | None, speed: float
+) -> None:
+    monkeypatch.setattr(settling, "outcome", lambda model, call: call())
+    monkeypatch.setattr(likeness, "difference", lambda *given: 0.0)
+    stored = StoredGraph(Path(), GraphNote(), ONNX)
+    adapter, graph = cast("Any", _Adapter()), cast("Any", SimpleNamespace(stored=stored))
+
+    async def story() -> GraphNote:
+        front = Batcher(adapter.core, BatchLimits(), 10)
+        await asyncio.wrap_future(front.have_threads(2, lambda count: None))
+        front.use(BatchLimits(), "", lanes)
+        try:
+            return await asyncio.to_thread(trying.Trial(adapter, front).note, graph, [[Item("a")]])
+        finally:
+            front.close()
+
+    note = asyncio.run(asyncio.wait_for(story(), 20))
+    assert note.speed == pytest.approx(speed, rel=0.2)
+    assert adapter.graph is None

@@ -72,6 +72,13 @@ class Batcher(Front):
     def limits(self) -> BatchLimits:
         return self._limits
 
+    @property
+    def lanes(self) -> tuple[int, int] | None:
+        """How many calls are made at once where several items wait, and the threads of each; None: one."""
+        with self._some:
+            count = self._lane_count
+            return (count, self._lanes.threads) if self._lanes and count else None
+
     def use(self, limits: BatchLimits, why: str = "", lanes: Lanes | None = None) -> None:
         """From the next call on. ``why`` says where they come from. From any thread."""
         with self._some:
