@@ -33,6 +33,7 @@ class Item:
     ``size`` is its cost (tokens where there are any), items with an equal ``key`` may share a
     call. ``dropped`` is set when nobody wants the answer any more: a long ``core`` looks at it.
     ``sink`` hears, in the inference thread, of each piece of an answer that is wanted as it comes.
+    ``settle`` takes its outcome where that is known before the others' of the call; it is dropped then.
     ``read`` are its tokens where ``size`` is something else, ``written`` those that ``core`` has
     written for it.
     """
@@ -42,6 +43,7 @@ class Item:
     key: Hashable = None
     dropped: bool = False
     sink: Callable[[Any], None] | None = None
+    settle: Callable[[Any], None] | None = None
     read: int | None = None
     written: int = 0
 

@@ -200,13 +200,13 @@ class _Improvement:
         float32 beside torch, in a lower precision beside what runs now. Whether the model computes in
         another way since."""
         stored, adapter, front = graph.stored, self._adapter, self._front
+        now, speed = adapter.graph, forms.speed(self._best)
+        if stored.form.precision == "float32":
+            now, speed = None, 1.0
         if adapter.steps:
-            note = StepTrial(adapter, front).note(graph)
-        elif stored.form.precision == "float32":
-            note = Trial(adapter, front).note(graph, batches)
+            note = StepTrial(adapter, front, now, speed).note(graph)
         else:
-            trial = Trial(adapter, front, adapter.graph, forms.speed(self._best))
-            note = trial.note(graph, batches)
+            note = Trial(adapter, front, now, speed).note(graph, batches)
         self._found[stored.form] = replace(stored, note=note)
         is_best, runs = self._best is self._found[stored.form], adapter.graph is graph
         if is_best != runs:

@@ -8,14 +8,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
 from modeldeploy.schema.graph import GraphNote
 from modeldeploy.worker.adapter import Item
+from modeldeploy.worker.batching.batcher import Batcher
 from modeldeploy.worker.batching.front import Front
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from modeldeploy.worker.compute.likeness import Outcome
     from modeldeploy.worker.generation.slab import Running
     from modeldeploy.worker.tasks.model import ModelAdapter
+
+T = TypeVar("T")
 
 _BATCHES = 6  # that a graph is tried on
 _ROUNDS = 3  # of which the fastest counts
@@ -57,7 +61,8 @@ class Traffic:
 
 class Trial:
     """Of a graph beside what the model runs on otherwise (``now``, or torch), which has so many times
-    torch's ``speed``; one call at a time between those of requests."""
+    torch's ``speed``: a call at a time between those of requests and, where several that wait are served
+    in lanes, as many at once. The lower figure counts."""
 
     def __init__(
         self,
@@ -84,7 +89,8 @@ class Trial:
 
         apart = max(note.difference, likeness.difference(precision, ones, others))
         most = likeness.allowed(precision)
-        return _judged(graph, apart, self._speed * slow / fast, most)
+        gain = min(slow / fast, self._gain_in_lanes(graph, batches))
+        return _judged(graph, apart, self._speed * gain, most)
 
     def _one(self, graph: AnyGraph | None, batch: list[Item]) -> tuple[Outcome, float]:
         """What the batch comes to, and its seconds."""
@@ -93,24 +99,83 @@ class Trial:
         adapter = self._adapter
 
         def run() -> tuple[Outcome, float]:
+            begun = time.perf_counter()
+            found = outcome(adapter.model, lambda: adapter.core(batch))
+            return found, time.perf_counter() - begun
+
+        return self._on(graph, run)
+
+    def _gain_in_lanes(self, graph: AnyGraph, batches: Sequence[list[Item]]) -> float:
+        """How many times faster it is where calls are made at once; boundless where none are."""
+        lanes = self._front.lanes if isinstance(self._front, Batcher) else None
+        if lanes is None:
+            return math.inf
+        slow = fast = 0.0
+        with ThreadPoolExecutor(lanes[0]) as pool:
+            at_once, in_turn = (
+                partial(self._at_once, pool, *lanes),
+                partial(self._in_turn, lanes[0]),
+            )
+            sides = []
+            for one in (self._now, graph):
+                may = self._on(one, partial(self._adapter.runs_abreast, batches[0]))
+                sides.append((one, at_once if may else in_turn))
+            for batch in batches:
+                turns = [
+                    [
+                        self._on(one, partial(_seconds, partial(calls, batch)))
+                        for one, calls in sides
+                    ]
+                    for _ in range(_ROUNDS)
+                ]
+                slow += min(seconds for seconds, _ in turns)
+                fast += min(seconds for _, seconds in turns)
+        return slow / fast
+
+    def _at_once(
+        self, pool: ThreadPoolExecutor, count: int, threads: int, batch: list[Item]
+    ) -> None:
+        def call() -> None:
+            self._adapter.take_threads(threads)
+            self._adapter.core(batch)
+
+        try:
+            for done in [pool.submit(call) for _ in range(count)]:
+                done.result()
+        finally:  # some of a thread's settings are the process's
+            self._adapter.take_threads(self._adapter.threads)
+
+    def _in_turn(self, count: int, batch: list[Item]) -> None:
+        for _ in range(count):
+            self._adapter.core(batch)
+
+    def _on(self, graph: AnyGraph | None, run: Callable[[], T]) -> T:
+        """What ``run`` gives between two calls, on the graph, or on torch."""
+        adapter = self._adapter
+
+        def job() -> T:
             before = adapter.graph
             adapter.run_on(graph)
             try:
-                begun = time.perf_counter()
-                found = outcome(adapter.model, lambda: adapter.core(batch))
-                return found, time.perf_counter() - begun
+                return run()
             finally:
                 adapter.run_on(before)
 
-        return self._front.between(run).result()
+        return self._front.between(job).result()
 
 
 class StepTrial:
-    """Of a graph of a model's step beside torch: few and many texts, short and long ones, are written
-    on each, a few steps at a time between those of requests."""
+    """Of a graph of a model's step beside ``now``, as in a :class:`Trial`: few and many texts, short and
+    long ones, are written on each, a few steps at a time between those of requests."""
 
-    def __init__(self, adapter: ModelAdapter[Any, Any], front: Front) -> None:
-        self._adapter, self._front = adapter, front
+    def __init__(
+        self,
+        adapter: ModelAdapter[Any, Any],
+        front: Front,
+        now: Any = None,
+        speed: float = 1.0,
+    ) -> None:
+        self._adapter, self._front, self._now, self._speed = adapter, front, now, speed
 
     def note(self, graph: Any) -> GraphNote:
         """The graph's note, with what was found of it."""
@@ -119,12 +184,13 @@ class StepTrial:
 
         model = self._adapter.model
 
-        def on_torch() -> Running:
-            return Slab(model)
+        def on(step: Any) -> Running:
+            if step is None:
+                return Slab(model)
+            step.use_threads(self._adapter.threads)
+            return graph_slab.GraphSlab(model, step)
 
-        def on_graph() -> Running:
-            graph.use_threads(self._adapter.threads)
-            return graph_slab.GraphSlab(model, graph)
+        on_now, on_graph = partial(on, self._now), partial(on, graph)
 
         def seconds(made: Callable[[], Running], rows: int, length: int) -> float:
             busy, begun = self._front.busy_seconds, time.perf_counter()
@@ -136,12 +202,20 @@ class StepTrial:
         slow = fast = 0.0
         lengths = check.within(self._adapter.max_input_length(), _STEP_LENGTHS)
         for shape in product(_STEP_ROWS, lengths):
-            turns = [(seconds(on_torch, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
+            turns = [(seconds(on_now, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
         graph.release()
+        if self._now:  # which may be in a step
+            self._front.between(self._now.release).result()
         apart = graph.stored.note.difference  # found by whoever made it
-        return _judged(graph, apart, slow / fast, graph_slab.allowed(graph))
+        return _judged(graph, apart, self._speed * slow / fast, graph_slab.allowed(graph))
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
 
 
 def _judged(graph: AnyGraph, apart: float, speed: float, most: float) -> GraphNote:

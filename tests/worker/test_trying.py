@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from modeldeploy.schema.graph import Form, GraphNote
-from modeldeploy.worker import trying
+from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
+from modeldeploy.worker import improving, trying
+from modeldeploy.worker.adapter import BatchLimits, Item
+from modeldeploy.worker.batching.batcher import Batcher, Lanes
+from modeldeploy.worker.compute import likeness, settling
 from modeldeploy.worker.generation import check
 from modeldeploy.worker.generation.slab import Slab
 from tests.worker.generation.test_slab import random_model
+from tests.worker.specs import worker_spec
+
+ONNX, INT8 = Form("onnx"), Form("onnx", "int8")
 
 
 class _Front:
@@ -34,7 +44,7 @@ def _tried(
 
     def stepped(made: Callable[[], Any], rows: int, length: int) -> float:
         shapes.add((rows, length))
-        return seconds(made.__name__ == "on_graph", length)
+        return seconds(made.args[0] is graph, length)  # type: ignore[attr-defined]  # a partial
 
     monkeypatch.setattr(check, "seconds", stepped)
     adapter: Any = SimpleNamespace(model=None, max_input_length=lambda: window)
@@ -57,6 +67,37 @@ def test_a_graph_that_is_slower_on_long_texts_is_not_judged_by_short_ones(
     assert note.speed < 1
 
 
+def test_a_lower_precision_is_judged_beside_the_graph_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def graph(form: Form) -> Any:
+        return SimpleNamespace(
+            stored=StoredGraph(Path(), GraphNote(), form),
+            is_exact=form == ONNX,
+            release=lambda: None,
+            use_threads=lambda count: None,
+        )
+
+    now, lower = graph(ONNX), graph(INT8)
+    times = {None: 2.0, now.stored.form: 1.0, lower.stored.form: 0.8}
+
+    def stepped(made: Any, rows: int, length: int) -> float:
+        (step,) = made.args
+        return times[step.stored.form if step else None]
+
+    monkeypatch.setattr(check, "seconds", stepped)
+    adapter: Any = SimpleNamespace(
+        model=None, max_input_length=lambda: None, steps=True, graph=now, run_on=lambda graph: None
+    )
+    spec, front = worker_spec(Path(), "text-generation", 1, optimize="close"), cast("Any", _Front())
+    improvement: Any = improving._Improvement(spec, adapter, front, None)
+    improvement._wanted = [ONNX, INT8]
+    stored = StoredGraph(Path(), GraphNote(speed=1.5), ONNX)  # beside packed weights
+    improvement._found = {ONNX: stored}
+    improvement._try(lower, [])
+    assert improvement._found[INT8].note.speed == pytest.approx(1.5 / 0.8)
+
+
 def test_no_text_is_longer_than_the_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     note, shapes = _tried(monkeypatch, 64, lambda is_graph, length: 1.0 if is_graph else 2.0)
     assert {length for _, length in shapes} == {16, 61}
@@ -75,3 +116,51 @@ def test_steps_that_are_timed_are_of_rows_so_long() -> None:
     slab.step = seen  # type: ignore[method-assign]
     assert check.seconds(lambda: slab, 2, 125) > 0
     assert lengths == [[125, 125], [126, 126], [127, 127]]
+
+
+class _Adapter:
+    """Any number of its calls take 50 ms; a graph's take 40, one after the other."""
+
+    model, graph, threads = None, None, 2
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+
+    def run_on(self, graph: Any) -> None:
+        self.graph = graph
+
+    def core(self, items: list[Item]) -> list[Any]:
+        if self.graph is None:
+            time.sleep(0.05)
+        else:
+            with self._one:
+                time.sleep(0.04)
+        return []
+
+    def runs_abreast(self, example: list[Item]) -> bool:
+        return True
+
+    def take_threads(self, count: int) -> None: ...
+
+
+@pytest.mark.parametrize(("lanes", "speed"), [(None, 5 / 4), (Lanes(1, BatchLimits()), 5 / 8)])
+def test_a_graph_is_tried_as_it_would_be_served(
+    monkeypatch: pytest.MonkeyPatch, lanes: Lanes | None, speed: float
+) -> None:
+    monkeypatch.setattr(settling, "outcome", lambda model, call: call())
+    monkeypatch.setattr(likeness, "difference", lambda *given: 0.0)
+    stored = StoredGraph(Path(), GraphNote(), ONNX)
+    adapter, graph = cast("Any", _Adapter()), cast("Any", SimpleNamespace(stored=stored))
+
+    async def story() -> GraphNote:
+        front = Batcher(adapter.core, BatchLimits(), 10)
+        await asyncio.wrap_future(front.have_threads(2, lambda count: None))
+        front.use(BatchLimits(), "", lanes)
+        try:
+            return await asyncio.to_thread(trying.Trial(adapter, front).note, graph, [[Item("a")]])
+        finally:
+            front.close()
+
+    note = asyncio.run(asyncio.wait_for(story(), 20))
+    assert note.speed == pytest.approx(speed, rel=0.2)
+    assert adapter.graph is None

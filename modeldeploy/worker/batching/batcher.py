@@ -72,6 +72,13 @@ class Batcher(Front):
     def limits(self) -> BatchLimits:
         return self._limits
 
+    @property
+    def lanes(self) -> tuple[int, int] | None:
+        """How many calls are made at once where several items wait, and the threads of each; None: one."""
+        with self._some:
+            count = self._lane_count
+            return (count, self._lanes.threads) if self._lanes and count else None
+
     def use(self, limits: BatchLimits, why: str = "", lanes: Lanes | None = None) -> None:
         """From the next call on. ``why`` says where they come from. From any thread."""
         with self._some:
@@ -211,8 +218,13 @@ class Batcher(Front):
 
     def _run(self, chosen: list[Chosen]) -> None:
         self._on_batch(len(chosen))
+        items = [ticket.items[index] for ticket, index in chosen]
+        for item, one in zip(items, chosen, strict=True):
+            item.settle = partial(self._settle_early, one)
         with self._calling():
-            outcomes = self._attempt([ticket.items[index] for ticket, index in chosen])
+            outcomes = self._attempt(items)
+        for item in items:
+            item.settle = None  # which has the ticket, and the ticket the item
         with self._some:
             over = [
                 ticket
@@ -220,6 +232,12 @@ class Batcher(Front):
                 if ticket.settle(index, outcome)
             ]
             self._settled(over)
+
+    def _settle_early(self, one: Chosen, outcome: Any) -> None:
+        ticket, index = one
+        with self._some:
+            self._settled([ticket] if ticket.settle(index, outcome) else [])
+            ticket.items[index].dropped = True
 
     def _attempt(self, items: list[Item]) -> list[Any]:
         """An outcome for each item; a batch that fails is halved until the culprit is alone."""

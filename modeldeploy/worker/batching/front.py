@@ -60,11 +60,16 @@ class Ticket:
         by_size = sorted(range(len(items)), key=lambda index: items[index].size)
         self.waiting: OrderedDict[int, None] = OrderedDict.fromkeys(by_size)
         self.raws: list[Any] = [None] * len(items)
-        self.left = len(items)
+        self.unsettled = set(range(len(items)))
         self.done = done
         self.error: ModelDeployError | None = None
         self.entered = time.monotonic()
         self.started = self.ended = 0.0
+
+    @property
+    def left(self) -> int:
+        """Items that have no outcome yet."""
+        return len(self.unsettled)
 
     @property
     def first(self) -> int:
@@ -89,8 +94,10 @@ class Ticket:
         self.started = self.started or time.monotonic()
 
     def settle(self, index: int, outcome: Any) -> bool:
-        """Take one item's outcome; whether the request is over with it."""
-        self.left -= 1
+        """Take one item's outcome, the first of it; whether the request is over with it."""
+        if index not in self.unsettled:
+            return False
+        self.unsettled.remove(index)
         if isinstance(outcome, Failure):
             self.error = outcome.error
             self.drop()

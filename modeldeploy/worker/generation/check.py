@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 STEPS = 2  # that are timed
 _STEPS = 4
 _LENGTHS = (9, 3, 17)
+_PARTS = (2, 12, 3)  # tokens of a prompt
+_STATE = 4  # times its gap: a norm tells less than the largest difference
 # Of the logits' standard deviation: bfloat16 in company moves it by 0.06, and the order of sums in float32
 # by 1e-4.
 _TOLERANCE = {torch.float32: 1e-3}
@@ -39,6 +41,21 @@ def fitting_slab(model: Any) -> Slab | None:
         log.info("no running batch for this model: company moves its logits by %.2f", gap)
         return None
     return Slab(model)
+
+
+def reads_in_parts(model: Any) -> bool:
+    """Whether a prompt may be read in parts on a slab: some mixers lose their convolution's state where
+    a later part has more than one token."""
+    try:
+        with torch.inference_mode():
+            gap = _gap_of_parts(model)
+    except Exception as error:  # as above
+        log.info("prompts are read whole: %s: %s", type(error).__name__, error)
+        return False
+    if not gap < _allowed(model):
+        log.info("prompts are read whole: parts move what a model keeps of one by %.2g", gap)
+        return False
+    return True
 
 
 def _allowed(model: Any) -> float:
@@ -94,15 +111,45 @@ def _gap(model: Any) -> float:
         Unfit: the model's cache cannot be kept on a slab.
     """
     size = _vocabulary(model)
-    alone, company = (_run(Slab(model), size, count) for count in (1, len(_LENGTHS)))
+    alone, company = (
+        _run(Slab(model), size, count, in_parts=False) for count in (1, len(_LENGTHS))
+    )
     return _moves(*(torch.stack([rows[0] for rows in found]) for found in (alone, company)))
+
+
+def _gap_of_parts(model: Any) -> float:
+    """How far a prompt's logits, over their standard deviation, or its recurrent states, over their norm,
+    are from those of the prompt read in one call."""
+    size, slab = _vocabulary(model), Slab(model)
+    ids = [(7 * at + 1) % size for at in range(sum(_PARTS))]
+    whole, parts = slab.empty(), slab.empty()
+    one, done = slab.read(whole, ids, 0), 0
+    for count in _PARTS:
+        other = slab.read(parts, ids[done : done + count], done)
+        done += count
+    gaps = [_moves(one.float(), other.float())]
+    for mine, its in zip(_states(whole), _states(parts), strict=True):
+        gaps.append(_STATE * float((mine - its).norm() / mine.norm().clamp(min=1e-9)))
+    return max(gaps)
+
+
+def _states(cache: Any) -> list[torch.Tensor]:
+    return [
+        state.float()
+        for layer in cache.layers
+        for name in ("conv_states", "recurrent_states")
+        for state in getattr(layer, name, {}).values()
+        if state is not None
+    ]
 
 
 def distance(model: Any, one: Running, other: Running) -> float:
     """The largest difference of logits that fresh ``other`` gives from those of ``one``, over the
     standard deviation of these."""
     size = _vocabulary(model)
-    return _moves(*(torch.cat(_run(slab, size, len(_LENGTHS))) for slab in (one, other)))
+    return _moves(
+        *(torch.cat(_run(slab, size, len(_LENGTHS), in_parts=True)) for slab in (one, other))
+    )
 
 
 def _vocabulary(model: Any) -> int:
@@ -112,14 +159,16 @@ def _vocabulary(model: Any) -> int:
     return size
 
 
-def _run(slab: Running, size: int, count: int) -> list[torch.Tensor]:
+def _run(slab: Running, size: int, count: int, *, in_parts: bool) -> list[torch.Tensor]:
     """The logits after each of some tokens, of at first ``count`` rows, each (rows, vocabulary).
-    Prompts are read in two parts where they can be, and one row leaves on the way."""
+    Prompts are read in two parts where they may be, and one row leaves on the way."""
     forced = [(11 * step + 5) % size for step in range(_STEPS)]
     for ids in _prompts(size)[:count]:
         cache = slab.empty()
-        slab.read(cache, ids[:2], 0)
-        slab.read(cache, ids[2:], 2)
+        first = 2 if in_parts else len(ids)
+        slab.read(cache, ids[:first], 0)
+        if ids[first:]:
+            slab.read(cache, ids[first:], first)
         slab.join(cache, len(ids))
     found = []
     for step, token in enumerate(forced):

@@ -64,7 +64,8 @@ class Engine(Front):
     ``held_places``, prompts that are being read among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
     ``longest_beside`` would change what others get, and what was read of itself: ``write_alone`` writes
-    it when nobody else is there, and gives its sequences or why there are none.
+    it when nobody else is there, and gives its sequences or why there are none. Unless ``in_parts``,
+    prompts are read in one call.
 
     ``decode`` makes text of tokens, ``ends`` are the tokens that end a text, ``on_step`` hears how
     many seconds each step took.
@@ -84,6 +85,7 @@ class Engine(Front):
         on_step: Callable[[float], None] = lambda seconds: None,
         longest_beside: int | None = None,
         write_alone: Callable[[Item], list[Written] | Failure] | None = None,
+        in_parts: bool = True,
     ) -> None:
         super().__init__(max_queue)
         self._slab = slab
@@ -94,6 +96,7 @@ class Engine(Front):
         self._held_places = held_places
         self._longest_beside = (write_alone and longest_beside) or sys.maxsize
         self._write_alone = write_alone
+        self._in_parts = in_parts
         self._barred: Ticket | None = None  # did not fit
         self._passed = 0  # by so many since then
         self.calls = (
@@ -264,7 +267,9 @@ class Engine(Front):
         job = self._reading[-1]
         ids = job.prompt.ids
         self._slab.keep_within(self._left())
-        most = self._chunks.next(len(ids) - job.read, beside=bool(self._rows))
+        most = len(ids)
+        if self._in_parts:
+            most = self._chunks.next(len(ids) - job.read, beside=bool(self._rows))
         chunk = ids[job.read : job.read + most]
         begun = time.perf_counter()
         logits = self._slab.read(job.cache, chunk, job.read)

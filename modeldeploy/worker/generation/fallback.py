@@ -1,12 +1,13 @@
 """Writing with transformers' own ``generate``, for models whose cache the slab does not know.
 
 The same rows, choices and pieces: ``generate`` only runs the model, a logits processor of ours
-chooses the tokens and a stopping criterion of ours ends the rows. Requests cannot join on the way.
+chooses the tokens and a stopping criterion of ours ends the rows. Requests cannot join on the way, but
+are answered when they are written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,13 +42,12 @@ def write(
 
     ``seen`` is what the model reads beside the prompts, for all sequences in order.
     """
-    rows = [
-        (item, Row(item.data, index, decode, ends, item.sink))
+    texts = [
+        [Row(item.data, at, decode, ends, item.sink) for at in range(item.data.sequences)]
         for item in items
-        for index in range(item.data.sequences)
     ]
-    prompts: list[Prompt] = [item.data for item, _ in rows]
-    chooser = _Chooser([row for _, row in rows], pad_id)
+    prompts: list[Prompt] = [item.data for item in items for _ in range(item.data.sequences)]
+    chooser = _Chooser([row for rows in texts for row in rows], pad_id)
     try:
         model.generate(
             input_ids=matrix([one.ids for one in prompts], pad_id, left=True).to(model.device),
@@ -62,20 +62,18 @@ def write(
             eos_token_id=None,
             repetition_penalty=1.0,  # ours is applied by the chooser
             logits_processor=LogitsProcessorList([chooser]),
-            stopping_criteria=StoppingCriteriaList([_Ended(rows, chooser.failed)]),
+            stopping_criteria=StoppingCriteriaList([_Ended(items, texts, chooser.failed)]),
         )
     except BaseException as error:  # a Rust panic is no Exception
-        if not any(item.sink and row.chooser.written for item, row in rows):
+        told = [rows for item, rows in zip(items, texts, strict=True) if item.sink]
+        if not any(row.chooser.written for rows in told for row in rows):
             raise  # the items are tried apart
         return [Failure(error)] * len(items)
-    written = iter([row for _, row in rows])
-    return [
-        _outcome([next(written) for _ in range(item.data.sequences)], chooser) for item in items
-    ]
+    return [_outcome(rows, chooser.failed) for rows in texts]
 
 
-def _outcome(rows: list[Row], chooser: _Chooser) -> list[Written] | Failure:
-    failures = [chooser.failed[row] for row in rows if row in chooser.failed]
+def _outcome(rows: list[Row], failed: Mapping[Row, Failure]) -> list[Written] | Failure:
+    failures = [failed[row] for row in rows if row in failed]
     if failures:
         return failures[0]
     return [row.written or _UNWANTED for row in rows]
@@ -110,15 +108,21 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is not fo
 
 
 class _Ended(StoppingCriteria):  # type: ignore[misc]  # transformers is not followed by mypy
-    """Ends each row when it is written or has failed, or when nobody wants it any more."""
+    """Ends each row when it is written or has failed, or when nobody wants it any more; an item all of
+    whose rows have ended is settled."""
 
-    def __init__(self, rows: list[tuple[Item, Row]], failed: Collection[Row]) -> None:
-        self._rows = rows
+    def __init__(
+        self, items: list[Item], texts: list[list[Row]], failed: Mapping[Row, Failure]
+    ) -> None:
+        self._texts = list(zip(items, texts, strict=True))
         self._failed = failed
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        ended = [
-            item.dropped or row.written is not None or row in self._failed
-            for item, row in self._rows
-        ]
+        ended = [one for item, rows in self._texts for one in self._look(item, rows)]
         return torch.tensor(ended, device=input_ids.device)
+
+    def _look(self, item: Item, rows: list[Row]) -> list[bool]:
+        ended = [row.written is not None or row in self._failed for row in rows]
+        if all(ended) and item.settle and not item.dropped:
+            item.settle(_outcome(rows, self._failed))
+        return [item.dropped or one for one in ended]

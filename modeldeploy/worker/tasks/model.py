@@ -78,11 +78,11 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         if opened:
             self.run_on(opened)
         elif faster:
+            self.runs.pop("weights", None)
             self.pack()
 
     def pack(self) -> None:
-        """Lay the weights out for this CPU, if that is one and it pays."""
-        self.runs.pop("weights", None)
+        """Lay those weights out for this CPU that are not yet, if it is one and it pays."""
         if self.device.type == "cpu" and (count := packing.pack(self.model, self.typical_rows)):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
 

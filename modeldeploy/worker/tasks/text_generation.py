@@ -30,7 +30,7 @@ from modeldeploy.worker.batching.front import Front
 from modeldeploy.worker.compute import rotations
 from modeldeploy.worker.failures import one_line
 from modeldeploy.worker.generation import beams, captured, fallback, rounding
-from modeldeploy.worker.generation.check import companions, fitting_slab
+from modeldeploy.worker.generation.check import companions, fitting_slab, reads_in_parts
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.graph_slab import FEW, GraphSlab, allowed, difference
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
@@ -90,6 +90,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self.speller = Speller(self.tokens.tokenizer)
         self._special = frozenset(self.tokens.tokenizer.all_special_ids)
         self._slab: Running | None = self._fitting_slab()
+        self._in_parts = self._slab is not None and reads_in_parts(self.model)
         self._engine: Engine | None = None
         self._most_places: int | None = None  # keys and values that there is memory for
         self._longest_beside = rotations.longest(self.model)
@@ -147,7 +148,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         most = kept_bytes(self.device, self.memory)
         if isinstance(self._slab, GraphSlab):
             most += self._slab.held * self._place_bytes
-        prefixes = most // _SHARE_OF_PREFIXES
+        prefixes = most // _SHARE_OF_PREFIXES if self._in_parts else 0
         self._most_places = (most - prefixes) // self._place_bytes
         places = min(self._most_places, batching.max_tokens or self._most_places)
         self._engine = Engine(
@@ -163,6 +164,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             self._on_step,
             self._longest_beside,
             lambda item: self.forward([item])[0],
+            self._in_parts,
         )
         return self._engine
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -310,3 +311,36 @@ def test_a_job_for_a_front_that_is_closed_is_cancelled() -> None:
         assert batcher.between(lambda: None).cancelled()
 
     run(story)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_who_is_settled_in_the_middle_of_a_call_is_answered_then_and_once(breaks: bool) -> None:
+    begin, gate = threading.Event(), threading.Event()
+    calls: list[list[str]] = []
+
+    def core(asked: list[Item]) -> list[Any]:
+        calls.append([one.data for one in asked])
+        for one in asked:
+            if one.data == "short" and not one.dropped:
+                assert one.settle
+                one.settle("early")
+                gate.wait(10)
+                if breaks:
+                    raise RuntimeError
+        return [f"late {one.data}" for one in asked]
+
+    async def story() -> None:
+        batcher = Batcher(core, BatchLimits(), 100)
+        batcher.between(partial(begin.wait, 10))
+        short, long = await asked_of(batcher, items("short"), items("long", "long"))
+        begin.set()
+        assert (await asyncio.wait_for(short, 5)).raws == ["early"]
+        assert not long.done()
+        gate.set()
+        assert (await long).raws == ["late long", "late long"]
+        assert calls[0] == ["short", "long", "long"]
+        assert (await batcher.run(items("next"))).raws == ["late next"]
+        assert short.result().raws == ["early"]
+        batcher.close()
+
+    asyncio.run(asyncio.wait_for(story(), 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,3 +88,28 @@ def test_who_cannot_be_told_fails_alone() -> None:
     assert isinstance(bad, Failure)
     assert good[0].text == "xxx"
     assert len(told) == 3
+
+
+def test_a_short_text_is_settled_while_a_long_one_is_written() -> None:
+    told: list[Piece] = []
+    short, long = _items(told, [1], [2])
+    short.data = replace(short.data, new=1, sequences=2)
+    early: list[tuple[int, Any]] = []
+
+    def settle(outcome: Any) -> None:
+        early.append((len(told), outcome))
+        short.dropped = True
+
+    short.settle = settle
+    outcomes = _write(_Model(), [short, long])
+    assert early == [(3, outcomes[0])]  # of 5 pieces
+    assert [one.text for one in outcomes[0]] == ["x", "x"]
+
+
+def test_a_text_that_cannot_go_on_is_settled_with_its_failure() -> None:
+    early: list[Any] = []
+    bad, good = _items([], [_POISON], [2])
+    bad.settle = early.append
+    outcomes = _write(_Model(), [bad, good])
+    assert early[0] is outcomes[0]
+    assert isinstance(early[0], Failure)
