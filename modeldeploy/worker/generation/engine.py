@@ -295,6 +295,8 @@ class Engine(Front):
         self._slab.keep_within(self._left())
         first = job.first.expand(len(rows), -1)
         for row, choice in zip(rows, _chosen(first, [row.chooser for row in rows]), strict=True):
+            if job.item.dropped:  # by the row before: its cache is gone
+                break
             self._slab.join(job.cache, len(job.prompt.ids))
             job.joined += 1
             self._rows.append((job, row))

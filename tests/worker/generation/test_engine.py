@@ -195,6 +195,26 @@ def test_an_error_of_one_row_ends_that_one_alone(
     run(adapter, story)
 
 
+def test_where_the_first_sequence_fails_the_next_do_not_begin(adapter: Any) -> None:
+    async def story(engine: Engine) -> None:
+        told: list[Any] = []
+        fail = engine._fail
+
+        def heard(job: Any, failure: Any) -> None:
+            told.append(str(failure.error))
+            fail(job, failure)
+
+        engine._fail = heard  # type: ignore[method-assign]
+        several = item(adapter, TEXTS[0], max_new_tokens=5, num_return_sequences=3, seed=1)
+        several.sink = _broken
+        with pytest.raises(PredictionFailed, match="it broke"):
+            await engine.run([several])
+        await engine.run([item(adapter, TEXTS[1], max_new_tokens=3)])
+        assert len(told) == 1, told
+
+    run(adapter, story)
+
+
 def _broken(*args: Any, **kwargs: Any) -> Any:
     raise RuntimeError("it broke")
 
