@@ -70,6 +70,11 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     companion: str | None = None
     gguf: str | None = None
 
+    @property
+    def snapshots(self) -> list[str]:
+        """What the model is made of."""
+        return [one for one in (self.snapshot, self.companion) if one]
+
 
 class ForkOrder(Struct, frozen=True, kw_only=True):
     """What the template is told: whose spec to become, its descriptors beside it. Its ``number`` comes

@@ -115,9 +115,8 @@ class Calls:
         threads = self._front.between(lambda: self._front.threads).result()
         info, graph = self._adapter.info(), getattr(self._adapter, "graph", None)
         how = graph.stored.folder.name if graph else info.runs.get("weights", "")
-        snapshots = [one for one in (spec.snapshot, spec.companion) if one]
         name = graph_cache.digest(
-            snapshots,
+            spec.snapshots,
             spec.task,
             how,
             info.dtype,

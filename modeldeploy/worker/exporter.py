@@ -33,12 +33,13 @@ def main(arguments: list[str]) -> NoReturn:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package it misses
     spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerSpec)
     threading.Thread(target=_end_with_the_worker, daemon=True).start()
-    _, place, *form = arguments
+    _, place, *words = arguments
+    form = msgspec.convert(words, Form)
     with graph_cache.being_made(Path(place)) as folder:
         if folder is not None:
-            made = _made(spec, folder, msgspec.convert(form, Form))
-            pruning.write_origin(folder, _origin(spec, msgspec.convert(form, Form)))
-            graph_cache.write_note(folder, made)
+            note = _made(spec, folder, form)
+            pruning.write_origin(folder, spec.snapshots, spec.task, form)
+            graph_cache.write_note(folder, note)
     pruning.prune(Path(place).parent)
     os._exit(0)  # the thread that reads holds on to standard input
 
@@ -53,11 +54,6 @@ def _step_back() -> None:
 def _end_with_the_worker() -> None:
     sys.stdin.buffer.read()
     os._exit(1)
-
-
-def _origin(spec: WorkerSpec, form: Form) -> pruning.Origin:
-    snapshots = [one for one in (spec.snapshot, spec.companion) if one]
-    return pruning.Origin(snapshots, spec.task, form)
 
 
 def _made(spec: WorkerSpec, folder: Path, form: Form) -> GraphNote:

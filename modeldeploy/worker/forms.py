@@ -103,8 +103,7 @@ def folder(spec: WorkerSpec, form: Form) -> Path:
     from modeldeploy.worker.compute import graph_cache
 
     assert spec.graphs is not None
-    snapshots = [one for one in (spec.snapshot, spec.companion) if one]
-    return graph_cache.place(Path(spec.graphs), snapshots, spec.task, form)
+    return graph_cache.place(Path(spec.graphs), spec.snapshots, spec.task, form)
 
 
 def known(spec: WorkerSpec, adapter: AnyAdapter) -> list[StoredGraph]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,8 +140,10 @@ class Trial:
             self._adapter.core(batch)
 
         try:
-            for done in [pool.submit(call) for _ in range(count)]:
-                done.result()
+            calls = [pool.submit(call) for _ in range(count)]
+            wait(calls)
+            for one in calls:
+                one.result()
         finally:  # some of a thread's settings are the process's
             self._adapter.take_threads(self._adapter.threads)
 
@@ -205,9 +207,8 @@ class StepTrial:
             turns = [(seconds(on_now, *shape), seconds(on_graph, *shape)) for _ in range(_ROUNDS)]
             slow += min(seconds for seconds, _ in turns)
             fast += min(seconds for _, seconds in turns)
-        graph.release()
-        if self._now:  # which may be in a step
-            self._front.between(self._now.release).result()
+        for step in filter(None, (graph, self._now)):  # either may be in one
+            self._front.between(step.release).result()
         apart = graph.stored.note.difference  # found by whoever made it
         return _judged(graph, apart, self._speed * slow / fast, graph_slab.allowed(graph))
 

@@ -67,8 +67,8 @@ def _files(snapshot: Path) -> Iterator[tuple[str, str]]:
 
 
 def find(folder: Path, form: Form) -> StoredGraph | None:
-    """The graph in the folder, made for that form, or what is known of there being none. Nobody removes
-    it while this process runs."""
+    """The graph in the folder, made for that form, or what is known of there being none. It is not
+    pruned while this process runs, where the cache has locks."""
     note = _note(folder)
     return StoredGraph(folder, note, form) if note and _hold(folder) else None
 
@@ -82,6 +82,9 @@ def _hold(folder: Path) -> bool:
         except BlockingIOError:
             os.close(fd)
             return False
+        except OSError:
+            os.close(fd)
+            raise
         _release(folder)
         _held[folder] = fd
         os.utime(fd)

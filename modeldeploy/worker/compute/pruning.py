@@ -7,7 +7,9 @@ notes on calls, nothing is touched.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -18,25 +20,27 @@ from modeldeploy.schema.graph import Form
 from modeldeploy.worker.compute import graph_cache
 
 _GRAPH = re.compile(r"[0-9a-f]{32}")
+_REMOVED = re.compile(r"[0-9a-f]{32}-\d+\.partial")  # by one that was ended at it
 _CALLS = re.compile(r"calls-[0-9a-f]{32}\.json(\.\d+)?")
 _ORIGIN = "origin.json"
 _DAY = 24 * 3600.0
 # Seconds that it may go unopened: a graph that would be looked for; one of other versions, another CPU or
-# of files that have changed, which another installation may share; one whose model is gone.
-_UNUSED, _OUTDATED, _GONE = 30 * _DAY, _DAY, 0.0
+# of files that have changed or are gone, which another installation may share.
+_UNUSED, _OUTDATED = 30 * _DAY, _DAY
 
 
 class Origin(Struct, frozen=True):
-    """What a graph was made of and for."""
+    """What a graph was made of, seen from the folder of all graphs, and for."""
 
     snapshots: list[str]
     task: str
     form: Form
 
 
-def write_origin(folder: Path, origin: Origin) -> None:
-    """Put it into the graph's folder."""
-    (folder / _ORIGIN).write_bytes(msgspec.json.encode(origin))
+def write_origin(folder: Path, snapshots: list[str], task: str, form: Form) -> None:
+    """Put into the graph's folder what it was made of and for."""
+    seen = [os.path.relpath(one, folder.parent) for one in snapshots]
+    (folder / _ORIGIN).write_bytes(msgspec.json.encode(Origin(seen, task, form)))
 
 
 def prune(root: Path) -> None:
@@ -53,6 +57,8 @@ def _look_at(one: Path) -> None:
     if _GRAPH.fullmatch(one.name) and one.is_dir():
         if time.time() - graph_cache.last_opened(one) > _patience(one):
             graph_cache.remove(one)
+    elif _REMOVED.fullmatch(one.name):
+        shutil.rmtree(one)
     elif _CALLS.fullmatch(one.name) and time.time() - one.stat().st_mtime > _UNUSED:
         one.unlink()
 
@@ -62,7 +68,6 @@ def _patience(folder: Path) -> float:
         origin = msgspec.json.decode((folder / _ORIGIN).read_bytes(), type=Origin)
     except (OSError, msgspec.DecodeError):  # of which ValidationError is one
         return _UNUSED
-    if not all(Path(one).exists() for one in origin.snapshots):
-        return _GONE
-    place = graph_cache.place(folder.parent, origin.snapshots, origin.task, origin.form)
+    snapshots = [str(folder.parent / one) for one in origin.snapshots]
+    place = graph_cache.place(folder.parent, snapshots, origin.task, origin.form)
     return _UNUSED if place == folder else _OUTDATED

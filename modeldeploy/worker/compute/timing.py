@@ -17,9 +17,8 @@ from torch.nn import Linear
 Forward = Callable[[torch.Tensor], Any]
 
 _SAMPLE = 48 * 1024**2  # bytes of weights that are timed: more than caches hold
-_ROUNDS, _MOST_ROUNDS = 3, 6
-_NOISE = 0.2  # standard deviation of the logarithm of what a round says, beside others' work
-_SURE = 3  # times that of all rounds: so far from the bar more rounds would say the same
+_ROUNDS = 3
+_SURE = 0.35  # of a gain's logarithm: so far from the bar as many turns again would say the same
 
 
 def sample(layers: Sequence[Linear]) -> list[Linear]:
@@ -52,20 +51,20 @@ def exceeds(
     bar: float,
 ) -> bool:
     """Whether the product of how many times faster ``after`` computes calls of each size is more than
-    ``bar``. The two take turns, the median of what the turns say counts, and near the bar they take more, so
-    that what disturbs decides seldom."""
+    ``bar``. The two take turns, the median of what the turns say counts, and near the bar they take as many again,
+    so that what disturbs decides seldom."""
     sizes = [
         [torch.ones(count, one.in_features, dtype=one.weight.dtype) for one in layers]
         for count in rows
     ]
     turns: list[list[float]] = [[] for _ in rows]
-    while True:
+    for _ in range(2):
         for given, found in zip(sizes, turns, strict=True):
             found += [seconds(before, given) / seconds(after, given) for _ in range(_ROUNDS)]
         far = math.log(math.prod(map(statistics.median, turns)) / bar)
-        count = len(turns[0])
-        if count >= _MOST_ROUNDS or abs(far) > _SURE * _NOISE / math.sqrt(count):
-            return far > 0
+        if abs(far) > _SURE:
+            break
+    return far > 0
 
 
 def seconds(forwards: Sequence[Forward], given: Sequence[torch.Tensor]) -> float:

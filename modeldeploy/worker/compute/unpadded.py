@@ -143,7 +143,7 @@ class Unpadded:
         if input_ids is None or attention_mask is None or not self._is_ours(attention_mask, more):
             return self.forward(input_ids=input_ids, attention_mask=attention_mask, **more)
         found = self._together(input_ids, attention_mask, more)
-        if len(input_ids) > 1 and not bool(_sum(found.last_hidden_state).isfinite()):
+        if len(input_ids) > 1 and not _is_finite(found.last_hidden_state):
             self._redo_alone(found, input_ids, attention_mask, more)
         return found
 
@@ -221,9 +221,9 @@ def _pooled(encoder: Any, hidden: torch.Tensor) -> torch.Tensor:
     return activation(pooler(hidden[:, 0]))
 
 
-def _sum(hidden: torch.Tensor) -> torch.Tensor:
-    """That of float16 would not be finite soon."""
-    return hidden.sum(dtype=torch.float32)
+def _is_finite(hidden: torch.Tensor) -> bool:
+    """Whether all of it is numbers; the sum in float16 would soon be none."""
+    return bool(hidden.sum(dtype=torch.float32).isfinite())
 
 
 def _moved(padded: torch.Tensor, layout: Layout) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The loop that writes: admit, read a prompt, step, tell, and again.
 
-Between two steps of the running batch new requests join and finished ones leave. While others
-write, a prompt is read in chunks, one between two steps, so that nobody's stream stands still for
-a stranger's long prompt; and between two chunks a shorter prompt may go first.
+Between two steps of the running batch new requests join and finished ones leave. A prompt is read
+in chunks, one between two steps, so that nobody's stream stands still for a stranger's long prompt; and
+between two chunks a shorter prompt may go first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class Engine(Front):
     """Writes for at most ``most_rows`` sequences at a time, which may take ``most_places`` times the
     keys and values of a token together (a text that needs more is written alone). A request that is
     more leaves some rows to others, and its sequences join as they find room. Never held are more than
-    ``held_places``, prompts that are being read among them; those of prompts that were read are
+    ``held_places``, prompts of which not all sequences have joined among them; those of prompts that were read are
     kept besides for others that begin alike, within ``prefix_bytes``. A text that gets longer than
     ``longest_beside`` would change what others get, and what was read of itself: ``write_alone`` writes
     it when nobody else is there, and gives its sequences or why there are none. Unless ``in_parts``,
@@ -170,7 +170,8 @@ class Engine(Front):
         return Job(ticket, index, cache, rows, read)
 
     def _fitting(self) -> Ticket | None:
-        """The first that fits. Who does not is passed by some, and then by nobody until there is room."""
+        """The first that fits. Who does not is passed by some, and then by nobody until there is room,
+        but for sequences of what is there."""
         if self._barred and not self._barred.waiting:
             self._barred = None
         if self._barred and self._passed >= _MOST_PASS:
@@ -193,7 +194,7 @@ class Engine(Front):
     def _may_pass(self, ticket: Ticket) -> bool:
         """Whether it may be read before those who are being read: it is shorter than what is left of
         them, and they wait no longer for others than they take themselves."""
-        prompt: Prompt = ticket.items[ticket.first].data
+        prompt = _next_prompt(ticket)
         return all(
             len(prompt.ids) < len(one.prompt.ids) - one.read
             and one.passed + _cost(prompt) <= len(one.prompt.ids)
@@ -202,7 +203,7 @@ class Engine(Front):
 
     def _fits(self, ticket: Ticket) -> bool:
         """Whether the next item's prompt may be read, and one of its rows be written then."""
-        prompt: Prompt = ticket.items[ticket.first].data
+        prompt = _next_prompt(ticket)
         if not self._there:
             return True
         return not self._changes(prompt) and self._rooms(ticket, prompt, len(prompt.ids)) > 0
@@ -214,11 +215,12 @@ class Engine(Front):
         )
         places = min(self._most_places, self._left() - reads)
         most = min(self._most_rows, places // longest)
-        few = most - _spare(most)
-        if self._serves(ticket) and _is_more(ticket, few):
-            most = few
-        promised = len(set(self._held) - self._writing)  # each of them one
-        return most - len(self._rows) - promised
+        promised = set(self._held) - self._writing  # each of them one row
+        here = [job.ticket for job in (*promised, *(job for job, _ in self._rows))]
+        found = most - len(here)
+        if self._serves(ticket) and _is_more(ticket, most):
+            found = min(found, most - _spare(most) - sum(_is_more(one, most) for one in here))
+        return found
 
     def _serves(self, ticket: Ticket) -> bool:
         return any(job.ticket is ticket for job in self._there)
@@ -280,16 +282,14 @@ class Engine(Front):
             return
         self._reading.pop()
         self._prefixes.keep(ids, job.cache)
-        job.first = logits
+        job.first = logits.clone()  # or all that it is a view of is held
         self._joining.append(job)
         self._join(job)
 
     def _join(self, job: Job) -> None:
         """As many of its rows as there is room for; one there is, if it has none."""
-        count = self._rooms(job.ticket, job.prompt)
-        if job not in self._writing:
-            count = max(count, 0) + 1
-        rows = job.rows[job.joined :][: max(count, 0)]
+        count = max(0, self._rooms(job.ticket, job.prompt)) + (job not in self._writing)
+        rows = job.rows[job.joined : job.joined + count]
         if not rows:
             return
         self._slab.keep_within(self._left())
@@ -373,6 +373,11 @@ class Engine(Front):
                 self._leave(at)
 
 
+def _next_prompt(ticket: Ticket) -> Prompt:
+    prompt: Prompt = ticket.items[ticket.first].data
+    return prompt
+
+
 def _cost(prompt: Prompt) -> int:
     """Of reading it, in tokens."""
     return max(len(prompt.ids), _LEAST)
@@ -385,12 +390,7 @@ def _spare(rows: int) -> int:
 
 def _is_more(ticket: Ticket, rows: int) -> bool:
     """Whether it has more sequences than that."""
-    left = rows
-    for item in ticket.items:
-        left -= item.data.sequences
-        if left < 0:
-            return True
-    return False
+    return any(count > rows for count in accumulate(one.data.sequences for one in ticket.items))
 
 
 def _chosen(logits: torch.Tensor, choosers: list[Chooser]) -> list[Choice | Failure]:

@@ -38,7 +38,8 @@ def write(
     seen: Mapping[str, torch.Tensor] | None = None,
 ) -> list[list[Written] | Failure]:
     """The sequences of each item, or the failure of one whose logits are not numbers. Where something
-    was streamed already, whatever the model raises is the failure of all: nobody is told anything twice.
+    was streamed already, whatever the model raises is the failure of all who are not answered
+    yet: nobody is told anything twice.
 
     ``seen`` is what the model reads beside the prompts, for all sequences in order.
     """

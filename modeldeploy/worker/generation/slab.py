@@ -339,7 +339,8 @@ def _append_state(mine: Any, other: Any, *, first: bool) -> None:
         have, new = getattr(mine, name), getattr(other, name)
         for index, state in new.items():
             if state is not None:
-                have[index] = state if first else torch.cat([have[index], state])
+                # A step writes in place, and other rows of that prompt may join later.
+                have[index] = state.clone() if first else torch.cat([have[index], state])
     for name, value in vars(other).items():
         if name not in _STATES:
             setattr(mine, name, value)

@@ -160,11 +160,11 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             self._most_places,
             prefixes,
             max_queue,
-            on_batch,
-            self._on_step,
-            self._longest_beside,
-            lambda item: self.forward([item])[0],
-            self._in_parts,
+            on_batch=on_batch,
+            on_step=self._on_step,
+            longest_beside=self._longest_beside,
+            write_alone=lambda item: self.forward([item])[0],
+            in_parts=self._in_parts,
         )
         return self._engine
 

@@ -36,7 +36,7 @@ def _made(root: Path, snapshot: Path, opened: float, form: Form = FORM) -> Path:
     with graph_cache.being_made(place) as folder:
         assert folder is not None
         (folder / "graph.onnx").write_bytes(b"weights")
-        pruning.write_origin(folder, pruning.Origin([str(snapshot)], TASK, form))
+        pruning.write_origin(folder, [str(snapshot)], TASK, form)
         graph_cache.write_note(folder, GraphNote())
     assert graph_cache.find(place, form)
     graph_cache._release(place)
@@ -79,15 +79,35 @@ def test_what_cannot_be_used_any_more_goes_after_a_day(
     assert place.exists() == is_there
 
 
-def test_with_its_model_a_graph_goes_at_once(root: Path, snapshot: Path) -> None:
-    place = _made(root, snapshot, 0.01)
+@pytest.mark.parametrize(("opened", "is_there"), [(0.5, True), (2, False)])
+def test_a_graph_whose_model_is_gone_goes_after_a_day(
+    root: Path, snapshot: Path, opened: float, is_there: bool
+) -> None:
+    place = _made(root, snapshot, opened)
     other = snapshot.with_name("other")
     other.mkdir()
-    stays = _made(root, other, 0.01)
+    stays = _made(root, other, opened)
     snapshot.rename(snapshot.parent.parent / "elsewhere")
     pruning.prune(root)
-    assert not place.exists()
+    assert place.exists() == is_there
     assert stays.exists()
+
+
+def test_a_cache_may_be_seen_from_elsewhere(root: Path, snapshot: Path, tmp_path: Path) -> None:
+    place = _made(root, snapshot, 2)
+    moved = tmp_path / "mounted"
+    root.parent.rename(moved)
+    pruning.prune(moved / root.name)
+    assert (moved / root.name / place.name).exists()
+
+
+def test_what_was_left_of_a_removal_goes(root: Path, snapshot: Path) -> None:
+    _made(root, snapshot, 0)
+    left = root / f"{'a' * 32}-123.partial"
+    left.mkdir()
+    (left / "weights.bin").touch()
+    pruning.prune(root)
+    assert not left.exists()
 
 
 def test_what_a_process_has_open_stays_and_counts_as_opened(root: Path, snapshot: Path) -> None:

@@ -202,3 +202,31 @@ def test_two_large_requests_and_small_ones_are_all_served(model: Any) -> None:
         assert all(not one.left for one in found)
 
     run(model, story, places=1500)
+
+
+def test_as_many_sequences_as_there_are_rows_are_written_at_once(model: Any) -> None:
+    async def story(engine: Engine) -> None:
+        slab: Any = engine._slab
+        await engine.run([asked(8, 20, MOST)])
+        assert slab.most == MOST
+        assert slab.steps == 19
+
+    run(model, story)
+
+
+def test_small_requests_do_not_take_the_rows_of_a_large_one(model: Any) -> None:
+    """However many come, it goes on with the rows that are not kept from it."""
+
+    async def story(engine: Engine) -> None:
+        slab: Any = engine._slab
+        large = asyncio.ensure_future(engine.run([asked(8, 60) for _ in range(70)]))  # noqa: RUF006  # it is awaited
+        await until(lambda: slab.steps)
+        await asyncio.gather(large, *(_goes_on(engine, large) for _ in range(12)))
+        assert slab.steps < 1000  # alone it takes five waves of 60
+
+    run(model, story)
+
+
+async def _goes_on(engine: Engine, until_done: asyncio.Future[Any]) -> None:
+    while not until_done.done():
+        await engine.run([asked(4, 40)])

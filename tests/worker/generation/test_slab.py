@@ -331,3 +331,19 @@ def test_room_is_little_more_than_what_is_needed_and_never_more_than_there_is(
     assert found[0] <= need[0] + 3
     assert spare < 1 or found[1] > need[1] * 9 / 8
     assert spare < 1 or found[1] <= need[1] * 9 / 8 + 256
+
+
+@pytest.mark.parametrize("name", ["Lfm2", "GPT2"])
+@torch.inference_mode()
+def test_a_prompt_is_what_it_was_after_a_row_of_it_was_written(name: str) -> None:
+    model, ids = random_model(name), [7, 3, 5, 11, 13]
+    slab = Slab(model)
+    cache = slab.empty()
+    slab.read(cache, ids, 0)
+    found = []
+    for _ in range(2):
+        slab.join(cache, len(ids))
+        found.append([slab.step([token]) for token in (9, 4)])
+        slab.leave(0)
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
