@@ -148,7 +148,7 @@ def test_what_may_not_be_read(
 
 def test_more_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path, files(size=5000))
-    monkeypatch.setattr("modeldeploy.hub.fit.memory_total", lambda: 4000)
+    monkeypatch.setattr("modeldeploy.machine.memory_total", lambda: 4000)
     error = refused(root)
     assert error.code == "model_too_large"
     assert "5.0 kB" in error.message
