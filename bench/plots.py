@@ -50,6 +50,8 @@ def peers(found: Mapping[str, Any]) -> Figure:
     gpu = found["machine"].get("gpu") if found.get("device", "cpu") != "cpu" else ""
     if found["workload"] != "noop":
         title += f", {dtype} on an {gpu}" if gpu else f", {dtype}"
+    if OPTIMIZED in found["servers"]:
+        title += " unless told"
     servers = {name: one for name, one in found["servers"].items() if one["rates"]}
     cases = list(dict.fromkeys(case for one in servers.values() for case in one["rates"]))
     figure, panels = _panels(1, len(cases), 0.9 + 0.3 * len(servers), sharey=True)
