@@ -121,5 +121,5 @@ def _most_rows(layers: Sequence[Linear], rows: Sequence[int]) -> int:
     if not all(one.is_right() for one in rounded):
         return 0
     before, after = [layer.forward for layer in some], [one.quick for one in rounded]
-    faster = [one for one in rows if timing.gain(some, before, after, one) > _WORTH]
+    faster = [one for one in rows if timing.exceeds(some, before, after, (one,), _WORTH)]
     return max(faster, default=0)

@@ -33,16 +33,6 @@ def sample(layers: Sequence[Linear]) -> list[Linear]:
     return found
 
 
-def gain(
-    layers: Sequence[Linear], before: Sequence[Forward], after: Sequence[Forward], rows: int
-) -> float:
-    """How many times faster ``after`` computes than ``before`` what ``layers`` do with so many rows. They
-    take turns, and the best turn of each counts, because whatever disturbs makes it slower."""
-    given = [torch.ones(rows, one.in_features, dtype=one.weight.dtype) for one in layers]
-    turns = [(seconds(before, given), seconds(after, given)) for _ in range(_ROUNDS)]
-    return min(one for one, _ in turns) / min(other for _, other in turns)
-
-
 def exceeds(
     layers: Sequence[Linear],
     before: Sequence[Forward],
@@ -50,9 +40,9 @@ def exceeds(
     rows: Sequence[int],
     bar: float,
 ) -> bool:
-    """Whether the product of how many times faster ``after`` computes calls of each size is more than
-    ``bar``. The two take turns, the median of what the turns say counts, and near the bar they take as many again,
-    so that what disturbs decides seldom."""
+    """Whether the product of how many times faster ``after`` computes what ``layers`` do, in calls of so
+    many ``rows`` each, is more than ``bar``. The two take turns, the median of what the turns say
+    counts, and near the bar they take as many again, so that what disturbs decides seldom."""
     sizes = [
         [torch.ones(count, one.in_features, dtype=one.weight.dtype) for one in layers]
         for count in rows

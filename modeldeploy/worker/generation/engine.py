@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -178,9 +179,10 @@ class Engine(Front):
             few = [self._barred]
         else:
             few = list(islice(self._queue, _LOOK_AHEAD))
+        is_full = bool(self._there) and len(self._taken) >= self._most_rows
         found = None
         for one in filter(self._may_pass, few):
-            if self._fits(one):
+            if not is_full and self._fits(one):
                 found = one
                 break
             if self._barred is None and not self._serves(one):
@@ -215,12 +217,18 @@ class Engine(Front):
         )
         places = min(self._most_places, self._left() - reads)
         most = min(self._most_rows, places // longest)
-        promised = set(self._held) - self._writing  # each of them one row
-        here = [job.ticket for job in (*promised, *(job for job, _ in self._rows))]
-        found = most - len(here)
+        taken = self._taken
+        found = most - len(taken)
         if self._serves(ticket) and _is_more(ticket, most):
-            found = min(found, most - _spare(most) - sum(_is_more(one, most) for one in here))
+            large = sum(rows for one, rows in Counter(taken).items() if _is_more(one, most))
+            found = min(found, most - _spare(most) - large)
         return found
+
+    @property
+    def _taken(self) -> list[Ticket]:
+        """For each row that is written, or promised to a prompt that is held, whose it is."""
+        promised = set(self._held) - self._writing
+        return [job.ticket for job in (*promised, *(job for job, _ in self._rows))]
 
     def _serves(self, ticket: Ticket) -> bool:
         return any(job.ticket is ticket for job in self._there)

@@ -73,11 +73,7 @@ def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str, form: Form
     adapter: Any = loaded(model, task)
     items = [item for one in asked for item in adapter.pre(inputs(task, **one), parameters(task))]
     expected = adapter.core(items)
-    stored = graph_cache.find(tmp_path / "graph", form)
-    assert stored is not None
-    graph = graphs.Graph(adapter.graphed, stored, 1)
-    calls = _counted(graph)
-    adapter.run_on(graph)
+    calls = _moved_to(tmp_path / "graph", form, adapter)
     found = adapter.core(items)
     assert calls, "it was torch that answered"
     for one, other in zip(expected, found, strict=True):
@@ -89,6 +85,16 @@ def test_what_it_gives_is_what_torch_gives(tmp_path: Path, case: str, form: Form
 
 def _numbers(raw: Any) -> Any:
     return np.asarray(raw["tokens"] if isinstance(raw, dict) else raw)
+
+
+def _moved_to(folder: Path, form: Form, adapter: Any) -> list[Any]:
+    """Have it run on the graph in the folder; what that is called with from now on."""
+    stored = graph_cache.find(folder, form)
+    assert stored is not None
+    graph = graphs.Graph(adapter.graphed, stored, 1)
+    calls = _counted(graph)
+    adapter.run_on(graph)
+    return calls
 
 
 def _counted(graph: graphs.Graph) -> list[None]:
@@ -112,11 +118,7 @@ def test_a_call_that_it_was_not_made_for_is_torchs(tmp_path: Path) -> None:
     (item,) = adapter.pre(
         inputs("image-classification", image=PICTURE), parameters("image-classification")
     )
-    stored = graph_cache.find(tmp_path / "graph", FORM)
-    assert stored is not None
-    graph = graphs.Graph(adapter.graphed, stored, 1)
-    calls = _counted(graph)
-    adapter.run_on(graph)
+    calls = _moved_to(tmp_path / "graph", FORM, adapter)
     pixels = item.data["pixel_values"][None]
     assert adapter.model(pixel_values=pixels, output_hidden_states=True).hidden_states
     assert not calls
@@ -139,11 +141,7 @@ def test_texts_that_are_too_long_for_it_are_torchs(
         )
     ]
     expected = adapter.core(items)
-    stored = graph_cache.find(tmp_path / "graph", FORM)
-    assert stored is not None
-    graph = graphs.Graph(adapter.graphed, stored, 1)
-    calls = _counted(graph)
-    adapter.run_on(graph)
+    calls = _moved_to(tmp_path / "graph", FORM, adapter)
     longest = max(item.size for item in items)
     heads = adapter.config.num_attention_heads
     monkeypatch.setattr(graphs, "_MOST_WEIGHTS", heads * longest**2 * 4 - 1)
