@@ -1,4 +1,4 @@
-"""``python -m modeldeploy.hub``: one request on standard input, answers on standard output.
+"""``python -m modeldeploy.hub [--ahead]``: one request on standard input, answers on standard output.
 
 The process lives as long as whoever asked: when its standard input ends, so does it, at once.
 What it had received by then stays in ``*.partial`` files, and the next fetch goes on there.
@@ -17,13 +17,17 @@ from typing import BinaryIO, NoReturn
 
 import msgspec
 
+from modeldeploy import paths
 from modeldeploy.errors import DownloadTimeout, InvalidRequest, ModelDeployError
+from modeldeploy.hub import environment
 from modeldeploy.hub.fit import human
 from modeldeploy.hub.limits import Limits, from_environ
 from modeldeploy.hub.resolve import discard, resolve
 from modeldeploy.hub.secrets import RedactingFormatter, Redactor
 from modeldeploy.hub.wire import Reporter, Wire
+from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.schema.fetch import (
+    AHEAD,
     FetchDiscarded,
     FetchDone,
     FetchEnding,
@@ -46,6 +50,8 @@ def main(limits: Limits | None = None) -> NoReturn:
     redact = Redactor()
     wire = Wire(_claim_stdout(), redact)
     _log_to_stderr(redact)
+    if AHEAD in sys.argv[1:]:
+        _import_ahead()
     try:
         _end(wire, _answer(sys.stdin.buffer, wire, redact, limits or from_environ()))
     except BrokenPipeError:
@@ -73,11 +79,24 @@ def _log_to_stderr(redact: Redactor) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def _import_ahead() -> None:
+    """What talks to the Hub, as a fetch from the endpoint in the environment would."""
+    try:
+        environment.prepare(HubAccess(endpoint=os.environ.get("HF_ENDPOINT")))
+        from modeldeploy.hub import client, fetch, hf, transfer  # noqa: F401
+
+        hf.get_session()  # certificates are read once
+    except Exception:  # the fetch tells what is wrong, if it needs them
+        logging.getLogger(__name__).debug("nothing is ready", exc_info=True)
+
+
 def _answer(stdin: BinaryIO, wire: Wire, redact: Redactor, limits: Limits) -> FetchEnding:
     """The one boundary where errors become words."""
     try:
         request = _read(stdin)
         redact.hide(request.hub.token)
+        if request.log:
+            _log_into(request.log)
         reporter = Reporter(wire.send)
         _watch(stdin)
         _start_deadline(request.spec.download_timeout, wire, reporter)
@@ -92,6 +111,14 @@ def _answer(stdin: BinaryIO, wire: Wire, redact: Redactor, limits: Limits) -> Fe
     except Exception as error:  # whatever it is, the user is told, and the supervisor lives on
         logging.getLogger(__name__).exception("unexpected")
         return FetchFailed(problem=_unexpected(error))
+
+
+def _log_into(file: str) -> None:
+    """Whatever is printed from now on."""
+    fd = paths.private_open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for output in (1, 2):
+        os.dup2(fd, output)
+    os.close(fd)
 
 
 def _read(stdin: BinaryIO) -> FetchRequest:

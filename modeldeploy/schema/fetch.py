@@ -11,16 +11,19 @@ from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 
 LINE_BYTES = 1 << 20  # no line is longer
+AHEAD = "--ahead"  # has a fetcher import what it needs before it is asked
 
 
 class FetchRequest(Struct, frozen=True, kw_only=True):
     """The first line of the fetcher's standard input; at its end the fetcher ends too.
 
-    With ``discard`` nothing is fetched: what unfinished downloads of the model left is removed.
+    ``log`` is the file for what it writes to standard error from then on (None: as before). With
+    ``discard`` nothing is fetched: what unfinished downloads of the model left is removed.
     """
 
     spec: Spec
     hub: HubAccess
+    log: str | None = None
     discard: bool = False
 
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Union
 
 import msgspec
 
-from modeldeploy import paths
 from modeldeploy.errors import DownloadTimeout
 from modeldeploy.schema.fetch import (
-    LINE_BYTES,
     FetchDiscarded,
     FetchDone,
     FetchFailed,
@@ -27,10 +22,10 @@ from modeldeploy.schema.fetch import (
 )
 from modeldeploy.schema.problem import Problem
 from modeldeploy.supervisor import processes
+from modeldeploy.supervisor.fetchers import Fetchers
 
 log = logging.getLogger(__name__)
 
-_FETCHER = (sys.executable, "-m", "modeldeploy.hub")
 _GRACE_SECONDS = 5.0
 _MARGIN_SECONDS = 10.0  # past its own deadline: then it does not hear its own clock
 _DISCARD_SECONDS = 60.0
@@ -49,14 +44,12 @@ class FetchJob:
     def __init__(
         self,
         request: FetchRequest,
-        log: Path,
-        environment: Mapping[str, str],
+        fetchers: Fetchers,
         on_progress: Callable[[FetchProgress], None],
         on_end: Callable[[ResolvedModel | None, Problem | None], None],
     ) -> None:
         self._request = request
-        self._log = log
-        self._environment = environment
+        self._fetchers = fetchers
         self._on_progress = on_progress
         self._on_end = on_end
         self._cancelled = asyncio.Event()
@@ -83,7 +76,7 @@ class FetchJob:
             self._on_end(None, outcome if isinstance(outcome, Problem) else None)
 
     async def _fetch(self) -> _Outcome:
-        process = await self._spawn()
+        process = await self._fetchers.begin(self._request)
         reader = asyncio.ensure_future(self._read(process))
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
@@ -117,24 +110,6 @@ class FetchJob:
             "did not say so, and was killed",
             hint="`modeldeploy start NAME` goes on where it stopped",
         ).problem()
-
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        log = paths.private_open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *_FETCHER,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=dict(self._environment),
-                start_new_session=True,
-                limit=LINE_BYTES,
-            )
-        finally:
-            os.close(log)
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(self._request) + b"\n")
-        return process
 
     async def _read(self, process: asyncio.subprocess.Process) -> _Outcome | None:
         assert process.stdout is not None

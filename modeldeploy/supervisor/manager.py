@@ -45,6 +45,7 @@ from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.actor import Actor
 from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.clock import Clock
+from modeldeploy.supervisor.fetchers import Fetchers
 from modeldeploy.supervisor.gateway import Gateway, NoGateway, front_door
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
@@ -100,7 +101,9 @@ class Manager:
                 request_timeout=settings.request_timeout,
                 generation_timeout=settings.generation_timeout,
             ),
-            environment=settings.environment,
+            fetchers=Fetchers(
+                settings.environment, settings.paths.supervisor_log, self._hub.endpoint
+            ),
             log_max_bytes=settings.log_max_bytes,
             log_files=settings.log_files,
             ports_in_use=self._ports_in_use,
@@ -317,10 +320,11 @@ class Manager:
         if self._ending:
             raise Conflict("the supervisor is ending", hint="try again in a moment")
 
-    def kick(self) -> None:
-        """Look at every deployment again."""
+    def warmed(self) -> None:
+        """Workers can be started without delay. Look at every deployment again, and have a fetcher ready too."""
         for actor in list(self._actors.values()):
             actor.kick()
+        self._around.fetchers.keep_one()
 
     # Views.
 
@@ -364,6 +368,7 @@ class Manager:
         self.gateway.let_go()
         for actor in self._actors.values():
             actor.let_go()
+        await self._around.fetchers.close()
         self.watch.close()
 
     async def drain(self) -> None:
@@ -371,7 +376,7 @@ class Manager:
         self._ending = True
         actors = list(self._actors.values())
         retiring = (actor.retire(_DRAIN_MARGIN_SECONDS) for actor in actors)
-        await asyncio.gather(self.gateway.end(), *retiring)
+        await asyncio.gather(self.gateway.end(), self._around.fetchers.close(), *retiring)
         self.watch.close()
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec.structs import replace as replace_struct
 
-from modeldeploy.schema.deployment import HubAccess
+from modeldeploy.schema.deployment import HubAccess, Spec
 from modeldeploy.schema.fetch import FetchProgress, FetchRequest, ResolvedModel
 from modeldeploy.schema.problem import Problem
 from modeldeploy.supervisor.fetching import FetchJob
@@ -44,7 +44,7 @@ class Obtaining:
         if record.model and record.model.commit:
             # What was deployed is what is started again, whatever the branch became since.
             spec = replace_struct(spec, revision=record.model.commit)
-        self._job = self._ask(record, FetchRequest(spec=spec, hub=hub), self._fetched)
+        self._job = self._ask(record, spec, hub, self._fetched)
 
     def give_up(self) -> None:
         """Have the fetch end, and see that it was told to."""
@@ -61,17 +61,21 @@ class Obtaining:
         """Another deployment may be waiting to go on with the same download: then it stays."""
         self.discard_seen = "done" if self._around.is_shared(record.spec) else "asked"
         if self.discard_seen == "asked":
-            request = FetchRequest(spec=record.spec, hub=hub, discard=True)
-            self._job = self._ask(record, request, partial(self._discarded, record.name))
+            done = partial(self._discarded, record.name)
+            self._job = self._ask(record, record.spec, hub, done, discard=True)
 
     def _ask(
         self,
         record: Record,
-        request: FetchRequest,
+        spec: Spec,
+        hub: HubAccess,
         on_end: Callable[[ResolvedModel | None, Problem | None], None],
+        *,
+        discard: bool = False,
     ) -> FetchJob:
-        log_file = self._around.paths.deployment_log(record.name)
-        return FetchJob(request, log_file, self._around.environment, self._on_progress, on_end)
+        log_file = str(self._around.paths.deployment_log(record.name))
+        request = FetchRequest(spec=spec, hub=hub, log=log_file, discard=discard)
+        return FetchJob(request, self._around.fetchers, self._on_progress, on_end)
 
     def _fetched(self, model: ResolvedModel | None, problem: Problem | None) -> None:
         self._job = None

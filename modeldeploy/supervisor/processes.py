@@ -68,6 +68,15 @@ def is_alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def is_awake(pid: int) -> bool:
+    """Whether it lives and is not stopped (SIGSTOP): what it is asked, it will hear."""
+    try:
+        status = psutil.Process(pid).status()
+    except psutil.Error:
+        return False
+    return status not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+
+
 def memory_bytes(pid: int) -> int:
     """Resident memory of a process and its children, 0 when it is gone."""
     try:

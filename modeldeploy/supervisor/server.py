@@ -96,7 +96,7 @@ async def _serve(settings: Settings, store: Store, hub: HubAccess, lock: Lock) -
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.put_nowait, "drain")
-    engine = _engine(settings, on_ready=lambda: manager.kick())
+    engine = _engine(settings, on_ready=lambda: manager.warmed())
     clock = Clock()
     ticking = asyncio.ensure_future(clock.keep())
     manager = Manager(settings, store, engine, clock, hub)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from modeldeploy.schema.worker import Limits, WorkerSpec
 from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.clock import Clock
+from modeldeploy.supervisor.fetchers import Fetchers
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record
@@ -37,7 +38,7 @@ class Surroundings:
     policy: Policy
     limits: Limits
     optimize_after: float
-    environment: Mapping[str, str]
+    fetchers: Fetchers
     log_max_bytes: int
     log_files: int
     ports_in_use: Callable[[], set[int]]

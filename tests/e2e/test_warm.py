@@ -135,7 +135,8 @@ def test_a_late_answer_of_the_template_is_nobody_elses(warm: Instance, echo_mode
     assert post(f"{shown.url}/predict", {"text": "x"})[0] == 200
     assert warm.client.deployment("a").state is State.STOPPED
     ours = {shown.replicas[0].pid, found.pid}
-    eventually(lambda: {p.pid for p in psutil.Process(warm.daemon_pid()).children()} <= ours)
+    children = psutil.Process(warm.daemon_pid()).children
+    eventually(lambda: {p.pid for p in children() if "--ahead" not in p.cmdline()} <= ours)
 
 
 def is_ordered(instance: Instance, name: str) -> bool:
@@ -155,3 +156,20 @@ def test_the_template_ends_with_its_supervisor_and_the_workers_stay(warm: Instan
     found.wait(20)
     assert post(f"{shown['url']}/predict", {"text": "great"})[0] == 200
     assert warm.inspect("sentiment")["replicas"][0]["pid"] == shown["replicas"][0]["pid"]
+
+
+def test_a_fetcher_waits_for_the_next_fetch_and_ends_with_its_supervisor(warm: Instance) -> None:
+    until_warm(warm)
+    supervisor = psutil.Process(warm.daemon_pid())
+
+    def waiting() -> psutil.Process | None:
+        found = [one for one in supervisor.children() if "--ahead" in one.cmdline()]
+        return found[0] if found else None
+
+    first = eventually(waiting)
+    assert warm.deploy("builtin/sentiment")["state"] == State.RUNNING.value
+    assert not psutil.pid_exists(first.pid), "it was not asked"
+    second = eventually(waiting)
+    supervisor.kill()
+    second.wait(10)
+    assert warm.inspect("sentiment")["state"] == State.RUNNING.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".onnx", ".h5", ".msgpack")
+_HASHES_KEPT = 32  # and the contents: a Hub knows its own
 _LFS_SIZE = 10 * 1024 * 1024
 
 
@@ -17,6 +19,7 @@ def is_lfs(name: str, content: bytes) -> bool:
     return name.endswith(_LFS_SUFFIXES) or len(content) > _LFS_SIZE
 
 
+@functools.lru_cache(_HASHES_KEPT)
 def blob_id(content: bytes) -> str:
     """git's address: sha1 over a header and the content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -24,7 +27,12 @@ def blob_id(content: bytes) -> str:
 
 def etag_of(name: str, content: bytes) -> str:
     """The ETag that the Hub gives the file: sha256 if it is in LFS, git's address otherwise."""
-    return hashlib.sha256(content).hexdigest() if is_lfs(name, content) else blob_id(content)
+    return _sha256(content) if is_lfs(name, content) else blob_id(content)
+
+
+@functools.lru_cache(_HASHES_KEPT)
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_directory(root: Path) -> dict[str, bytes]:
@@ -86,7 +94,7 @@ class Repo:
 
 
 def _lfs(content: bytes) -> dict[str, Any]:
-    return {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    return {"oid": _sha256(content), "size": len(content), "pointerSize": 134}
 
 
 def _entry(name: str, content: bytes) -> dict[str, Any]:

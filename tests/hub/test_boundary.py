@@ -14,7 +14,7 @@ import pytest
 
 from modeldeploy.hub.secrets import Redactor
 from modeldeploy.hub.wire import Reporter, Wire
-from modeldeploy.schema.fetch import FetchDone, FetchFailed, FetchLine, FetchProgress
+from modeldeploy.schema.fetch import AHEAD, FetchDone, FetchFailed, FetchLine, FetchProgress
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
 from tests.fakehub import FakeHub
@@ -27,13 +27,17 @@ _PATCH = (
 )
 
 
-def test_it_runs_as_a_module(fake_hub: FakeHub, fetcher: Fetcher) -> None:
+@pytest.mark.parametrize("arguments", [[], [AHEAD]])
+def test_it_runs_as_a_module(fake_hub: FakeHub, fetcher: Fetcher, arguments: list[str]) -> None:
     fake_hub.add("org/model", files())
+    environment = fetcher.environment()
+    if arguments:  # huggingface_hub learns it when it is imported
+        environment["HF_ENDPOINT"] = fake_hub.endpoint
     with subprocess.Popen(
-        [sys.executable, "-m", "modeldeploy.hub"],
+        [sys.executable, "-m", "modeldeploy.hub", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=fetcher.environment(),
+        env=environment,
     ) as process:
         assert process.stdin
         assert process.stdout
@@ -42,6 +46,22 @@ def test_it_runs_as_a_module(fake_hub: FakeHub, fetcher: Fetcher) -> None:
         last = process.stdout.read().splitlines()[-1]
     assert process.returncode == 0
     assert isinstance(msgspec.json.decode(last, type=FetchLine), FetchDone)
+
+
+def test_what_it_writes_of_a_fetch_is_in_the_log_that_is_named(
+    fetcher: Fetcher, tmp_path: Path
+) -> None:
+    log = tmp_path / "of-this-fetch.log"
+    body = (
+        "import os; print('chatter'); os.system('echo child'); os.write(2, b'said'); raise OSError"
+    )
+    fetcher.prelude = _PATCH.format(body=body)
+    request = msgspec.structs.replace(fetcher.request("org/model"), log=str(log))
+    outcome = fetcher.send(msgspec.json.encode(request) + b"\n")
+    assert outcome.problem.code == "internal_error"
+    assert all(word in log.read_text() for word in ("child", "said", "OSError"))
+    assert "said" not in outcome.stderr
+    assert log.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"spec": {}}', b"\xff"])

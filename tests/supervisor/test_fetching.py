@@ -14,7 +14,8 @@ from modeldeploy.schema.deployment import HubAccess, Spec
 from modeldeploy.schema.fetch import LINE_BYTES, FetchProgress, FetchRequest, ResolvedModel
 from modeldeploy.schema.problem import Problem
 from modeldeploy.schema.stages import Stage
-from modeldeploy.supervisor import fetching
+from modeldeploy.supervisor import fetchers, fetching
+from modeldeploy.supervisor.fetchers import Fetchers
 from modeldeploy.supervisor.fetching import FetchJob
 
 _PROGRESS = msgspec.json.encode(FetchProgress(stage=Stage.VALIDATE, fraction=0.5, message="so far"))
@@ -25,7 +26,7 @@ def fetch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, *, discard: bool = False
 ) -> tuple[ResolvedModel | Problem | None, list[str]]:
     """What came of it, and what was told on the way."""
-    monkeypatch.setattr(fetching, "_FETCHER", (sys.executable, "-c", script))
+    monkeypatch.setattr(fetchers, "_FETCHER", (sys.executable, "-c", script))
     spec = Spec(model_id="org/m", cache_dir=str(tmp_path), download_timeout=0.1 if discard else 1)
     request = FetchRequest(spec=spec, hub=HubAccess(), discard=discard)
     told: list[str] = []
@@ -34,8 +35,7 @@ def fetch(
         ended: asyncio.Future[ResolvedModel | Problem | None] = asyncio.Future()
         FetchJob(
             request,
-            tmp_path / "log",
-            os.environ,
+            Fetchers(os.environ, tmp_path / "log"),
             lambda line: told.append(line.message),
             lambda model, problem: ended.set_result(model or problem),
         )
