@@ -16,6 +16,7 @@ import gc
 import importlib
 import logging
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from typing import NoReturn
 
 import msgspec
 
+from modeldeploy import worker
 from modeldeploy.schema.worker import ForkAnswer, ForkOrder
 from modeldeploy.worker import boot
 
@@ -75,10 +77,25 @@ def _import_all() -> None:
     from modeldeploy.schema.tasks import TASKS
 
     modules = [f"transformers.{name}" for name in _TRANSFORMERS]
-    modules += [f"transformers.models.{name}.modeling_{name}" for name in _MODELS]
+    for kind in ("modeling", "tokenization"):
+        modules += [f"transformers.models.{name}.{kind}_{name}" for name in _MODELS]
     modules += [task.adapter.partition(":")[0] for task in TASKS.values()]
     modules.append("onnxruntime")  # its telemetry, which would be a second thread, is off
-    _import(*modules)
+    _import(*modules, *_own())
+    _compile_patterns()
+
+
+def _own() -> list[str]:
+    """All that a worker may need of ours: small files, which are many together."""
+    return [one.name for one in pkgutil.walk_packages(worker.__path__, f"{worker.__name__}.")]
+
+
+def _compile_patterns() -> None:
+    """Of the names of weights, a thousand: transformers has them made when the first model is loaded."""
+    with contextlib.suppress(ImportError):  # another version may not have it
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        get_checkpoint_conversion_mapping("")
 
 
 def _import(*modules: str) -> None:
@@ -103,10 +120,10 @@ def _fork(order: ForkOrder, control: socket.socket, listener: int, log: int, lea
     if middle:
         os.waitpid(middle, 0)
         return
-    worker = os.fork()
-    if worker:
+    child = os.fork()
+    if child:
         with contextlib.suppress(OSError):  # whoever asked has gone, and so will the worker
-            control.send(msgspec.json.encode(ForkAnswer(number=order.number, pid=worker)))
+            control.send(msgspec.json.encode(ForkAnswer(number=order.number, pid=child)))
         os._exit(0)
     control.close()
     _become_worker(order, listener, log, leash)

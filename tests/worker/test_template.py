@@ -51,3 +51,19 @@ def test_a_process_with_a_second_thread_does_not_fork(before: str, told: str) ->
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == told
+
+
+def test_what_a_worker_would_import_or_make_first_is_there_before_it_is_forked() -> None:
+    script = """
+import sys
+from modeldeploy.worker import template
+template._import_all()
+from transformers import conversion_mapping
+made = conversion_mapping._checkpoint_conversion_mapping_cache is not None
+wanted = ["worker.dialects.openai", "worker.compute.settling", "worker.tasks.fill_mask"]
+print(made, all(f"modeldeploy.{name}" in sys.modules for name in wanted), repr(template._unfit()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True True ''"

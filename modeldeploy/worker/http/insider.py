@@ -1,7 +1,7 @@
 """The app on the private socket: what the supervisor hears and asks.
 
 ``GET /events`` is NDJSON of :class:`~modeldeploy.schema.worker.WorkerReport`, a line at each
-change (at most ten a second) and at least one a second; ``GET /status`` is one of them;
+change (of progress at most ten a second) and at least one a second; ``GET /status`` is one of them;
 ``PUT /threads`` takes :class:`~modeldeploy.schema.threads.Threads` to compute with; ``PUT /keys`` takes
 :class:`~modeldeploy.schema.keys.KeyOrder`, in force when it is answered; ``POST /drain``
 begins the end.
@@ -34,13 +34,20 @@ _keys = msgspec.json.Decoder(KeyOrder).decode
 
 async def _reports(state: WorkerState) -> AsyncIterator[bytes]:
     with state.listening() as changed:
+
+        async def until(happened: Callable[[], bool], seconds: float) -> None:
+            ends = time.monotonic() + seconds
+            while not (happened() or state.ended) and (left := ends - time.monotonic()) > 0:
+                changed.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(changed.wait(), left)
+
         while not state.ended:
-            changed.clear()
+            told = state.now
             yield _encode(state.report()) + b"\n"
             state.listeners_seen_at = time.monotonic()
-            await asyncio.sleep(_SHORTEST_PAUSE)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(changed.wait(), _HEARTBEAT_SECONDS)
+            await until(lambda: state.now.phase != told.phase, _SHORTEST_PAUSE)  # noqa: B023
+            await until(lambda: state.now is not told, _HEARTBEAT_SECONDS)  # noqa: B023
 
 
 def insider_app(
