@@ -83,7 +83,8 @@ class BatchLimits:
 class Source:
     """What to load and how. ``progress`` takes tensors done and tensors in all. ``companion`` is a
     second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder.
-    ``memory`` is how many bytes the worker may take, where that is limited."""
+    ``memory`` is how many bytes the worker may take, where that is limited; ``kept`` the folder of what is
+    found of models."""
 
     snapshot: str
     task: TaskSchema
@@ -95,6 +96,7 @@ class Source:
     progress: Callable[[int, int], None]
     companion: str | None = None
     memory: int | None = None
+    kept: Path | None = None
 
     @property
     def adapter(self) -> str | None:

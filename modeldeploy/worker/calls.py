@@ -7,20 +7,16 @@ others asked is used as well, until there is a calm moment to measure it in.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
-import os
 import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
-from modeldeploy import paths
 from modeldeploy.schema import tasks
-from modeldeploy.worker import examples
+from modeldeploy.worker import examples, notes
 from modeldeploy.worker.batching.batcher import Batcher
 from modeldeploy.worker.batching.curve import Found, Measuring, use
 from modeldeploy.worker.forms import AnyAdapter
@@ -48,7 +44,7 @@ class Calls:
             CancelledError: the deployment is ending.
         """
         if (file := self._file()) != self._file_read:
-            self._file_read, self._known = file, _read(file) if file else None
+            self._file_read, self._known = file, notes.read(file, Found) if file else None
             if self._known:
                 use(self._adapter, self._front, self._known)
                 log.info("calls are %s", self._front.calls)
@@ -95,7 +91,7 @@ class Calls:
         is_calm = self._front.busy_seconds == busy  # requests meanwhile disturb what is measured
         if found and file and file == self._file():  # else it was of another number of threads
             self._known = replace(found, calm=is_calm)
-            _write(file, self._known)
+            notes.write(file, self._known)
 
     def _is_calm(self) -> bool:
         """Whether nobody asks for a while."""
@@ -125,26 +121,6 @@ class Calls:
             info.runs.get("batches", ""),
         )
         return Path(spec.graphs) / f"calls-{name}.json"
-
-
-def _read(file: Path) -> Found | None:
-    with contextlib.suppress(OSError, msgspec.DecodeError):  # of which ValidationError is one
-        found = msgspec.json.decode(file.read_bytes(), type=Found)
-        with contextlib.suppress(OSError):  # a cache that may only be read
-            os.utime(file)  # what is not read for long is removed
-        return found
-    return None
-
-
-def _write(file: Path, found: Found) -> None:
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(unfinished, "wb", opener=paths.private_open) as out:
-            out.write(msgspec.json.encode(found))
-        unfinished.replace(file)
-    except OSError as error:  # a full disk: it is measured again the next time
-        log.info("what was measured of calls cannot be kept: %s", error)
 
 
 def _give_back() -> None:

@@ -15,6 +15,7 @@ from torch.nn import Linear, Parameter
 
 from modeldeploy.worker.compute import timing
 from modeldeploy.worker.compute.likeness import gap
+from modeldeploy.worker.compute.verdicts import Verdicts
 
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
@@ -79,15 +80,23 @@ _KNOWN = frozenset(
 )
 
 
-def pack(model: torch.nn.Module, rows: Sequence[int]) -> int:
+def pack(
+    model: torch.nn.Module,
+    rows: Sequence[int],
+    verdicts: Verdicts = Verdicts(),  # noqa: B008  # it has no state without a folder
+) -> int:
     """Pack the linear layers of a model on the CPU if that makes calls of so many ``rows`` faster (what
-    one of these sizes gains may make up for what another loses); how many are packed now. The
-    weights' plain copy is dropped, unless another module (an embedding) has them too."""
+    one of these sizes gains may make up for what another loses), as far as ``verdicts`` do not tell; how
+    many are packed now. The weights' plain copy is dropped, unless another module (an embedding) has
+    them too."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # as above
         return 0
     layers = [one for one in model.modules() if _fits(one)]
+    if not layers:
+        return 0
     with torch.inference_mode():
-        return sum(map(_pack_one, layers)) if _is_faster(layers, rows) else 0
+        is_faster = verdicts.on("packed", layers, rows, lambda: _is_faster(layers, rows))
+        return sum(map(_pack_one, layers)) if is_faster else 0
 
 
 def unpack(model: torch.nn.Module) -> None:

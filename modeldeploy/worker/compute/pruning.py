@@ -1,7 +1,7 @@
 """Graphs that nobody will open again are removed: each has the weights of its model once more.
 
 One that a running process has open stays, whatever is known of it. Of what is not a graph's folder, or
-notes on calls, nothing is touched.
+notes on calls or layers, nothing is touched.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from modeldeploy.worker.compute import graph_cache
 
 _GRAPH = re.compile(r"[0-9a-f]{32}")
 _REMOVED = re.compile(r"[0-9a-f]{32}-\d+\.partial")  # by one that was ended at it
-_CALLS = re.compile(r"calls-[0-9a-f]{32}\.json(\.\d+)?")
+_NOTES = re.compile(r"(calls|layers)-[0-9a-f]{32}\.json(\.\d+)?")
 _ORIGIN = "origin.json"
 _DAY = 24 * 3600.0
 # Seconds that it may go unopened: a graph that would be looked for; one of other versions, another CPU or
@@ -59,7 +59,7 @@ def _look_at(one: Path) -> None:
             graph_cache.remove(one)
     elif _REMOVED.fullmatch(one.name):
         shutil.rmtree(one)
-    elif _CALLS.fullmatch(one.name) and time.time() - one.stat().st_mtime > _UNUSED:
+    elif _NOTES.fullmatch(one.name) and time.time() - one.stat().st_mtime > _UNUSED:
         one.unlink()
 
 

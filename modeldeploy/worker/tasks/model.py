@@ -27,6 +27,7 @@ from modeldeploy.worker.adapter import (
 from modeldeploy.worker.compute import packing, reentrancy
 from modeldeploy.worker.compute.graphs import AnyGraph, Graph, original
 from modeldeploy.worker.compute.unpadded import restore_padding
+from modeldeploy.worker.compute.verdicts import Verdicts
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import dtype_name
 
@@ -54,6 +55,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         # Hears of every call of ``core``, and how many seconds it took.
         self.on_call: Callable[[list[Item], float], None] | None = None
         self.graph: AnyGraph | None = None
+        self._kept: Path | None = None  # where what is found of models is kept
 
     def load(self, source: Source) -> None:
         self.config = checkpoint.read_config(source)
@@ -62,6 +64,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         )
         self.config = self.model.config
         self.threads = source.threads
+        self._kept = source.kept
         self.accepted = frozenset(inspect.signature(self.model.forward).parameters)
         if self.device.type != "cpu":
             items, size = self.batch.items * 2, self.batch.size * _ON_GPU
@@ -83,7 +86,9 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
 
     def pack(self) -> None:
         """Lay those weights out for this CPU that are not yet, if it is one and it pays."""
-        if self.device.type == "cpu" and (count := packing.pack(self.model, self.typical_rows)):
+        if self.device.type != "cpu":
+            return
+        if count := packing.pack(self.model, self.typical_rows, Verdicts(self._kept)):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
 
     @property

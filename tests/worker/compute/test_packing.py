@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch.nn import Linear
 
 from modeldeploy.worker.compute import packing, timing
+from modeldeploy.worker.compute.verdicts import Verdicts
 
 ROWS = (1, 8)
 ORIGINAL: Any = packing._is_faster
@@ -95,6 +97,36 @@ def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.Mo
     with torch.inference_mode():
         assert ORIGINAL(layers, (1, 8))
         assert not ORIGINAL(layers, (1,))
+
+
+def test_what_was_found_of_such_layers_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def is_faster(layers: Any, rows: Any) -> bool:
+        asked.append((len(layers), *rows))
+        return True
+
+    monkeypatch.setattr(packing, "_is_faster", is_faster)
+    for _ in range(2):
+        one = model()
+        assert packing.pack(one, ROWS, Verdicts(tmp_path)) == 2
+    assert asked == [(2, *ROWS)]
+    packing.pack(model(), (1,), Verdicts(tmp_path))
+    packing.pack(torch.nn.Sequential(Linear(24, 40)), ROWS, Verdicts(tmp_path))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        packing.pack(model(), ROWS, Verdicts(tmp_path))
+    finally:
+        torch.set_num_threads(threads)
+    assert asked[1:] == [(2, 1), (1, *ROWS), (2, *ROWS)]
+
+
+def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert packing.pack(model(), ROWS, Verdicts(tmp_path / "file" / "in it")) == 2
 
 
 @pytest.mark.parametrize(("gain", "rounds"), [(1.12, 6), (1.08, 6), (1.6, 3), (0.7, 3)])

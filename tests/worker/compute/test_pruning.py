@@ -165,9 +165,10 @@ def test_nothing_else_is_touched(root: Path, snapshot: Path, tmp_path: Path) -> 
     pruning.prune(root / "nowhere")
 
 
-def test_notes_on_calls_go_when_nobody_reads_them(root: Path, snapshot: Path) -> None:
+@pytest.mark.parametrize("kind", ["calls", "layers"])
+def test_notes_go_when_nobody_reads_them(root: Path, snapshot: Path, kind: str) -> None:
     _made(root, snapshot, 0)
-    read, unread = (root / f"calls-{letter * 32}.json" for letter in "ab")
+    read, unread = (root / f"{kind}-{letter * 32}.json" for letter in "ab")
     for one, days in ((read, 3), (unread, 31)):
         one.write_text("{}")
         _age(one, days)

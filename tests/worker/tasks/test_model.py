@@ -16,7 +16,7 @@ def test_weights_that_are_packed_already_are_told_of_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter([29, 0])
-    monkeypatch.setattr(packing, "pack", lambda model, rows: next(counts))
+    monkeypatch.setattr(packing, "pack", lambda *given: next(counts))
     adapter: Any = loaded(tiny.llama(tmp_path / "model"), "text-generation")
     adapter.pack()  # as when a graph comes beside which torch reads
     assert adapter.runs["weights"] == "packed by oneDNN (29 layers)"
