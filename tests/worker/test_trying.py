@@ -118,6 +118,24 @@ def test_steps_that_are_timed_are_of_rows_so_long() -> None:
     assert lengths == [[125, 125], [126, 126], [127, 127]]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "ratio", "rounds"),
+    [
+        ([(2.0, 1.0)] * 3, 2.0, 3),
+        ([(1.0, 2.0), (1.0, 2.5), (1.5, 2.0)], 0.5, 3),  # a disturbed round counts for nothing
+        ([(1.0, 1.1)] * 8 + [(1.0, 0.8)], 1.25, 9),  # what is nearly even is looked at longer
+        ([(1.0, 1.1)] * 3 + [(1.0, 0.8)], 1.25, 4),
+    ],
+)
+def test_rounds_are_made_until_it_is_clear_which_is_faster(
+    seconds: list[tuple[float, float]], ratio: float, rounds: int
+) -> None:
+    turns = iter(seconds)
+    found = trying._ratio(lambda case: next(turns), ["a case"])
+    assert found == pytest.approx(ratio)
+    assert len(list(turns)) == len(seconds) - rounds
+
+
 class _Adapter:
     """Any number of its calls take 50 ms; a graph's take 40, one after the other."""
 
