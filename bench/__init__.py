@@ -1,0 +1,6 @@
+"""What is measured, and against what: see ``docs/benchmarks.md``."""
+
+import os
+
+# What pip has installed is compiled already. So is a checkout, once it has run, where nobody forbids it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -1,5 +1,6 @@
-"""From ``deploy`` typed to the first answer of a cached model, against transformers' pipeline in a
-process of its own; and what one more deployment takes of memory.
+"""From ``deploy`` typed to the first answer of a cached model of a Hub (on the loopback, which is asked for
+its commit), against transformers' pipeline on the same files in a process of its own; and what one more
+deployment takes of memory.
 
 Whole processes, interleaved, medians. ``python -m bench.cold [--rounds N]``
 """
@@ -21,7 +22,9 @@ import psutil
 from bench import ending, workload
 from bench.deployed import requests, settle
 from tests.e2e.instance import Instance, post
+from tests.fakehub import FakeHub
 
+_MODEL = "bench/all-MiniLM-L6-v2"
 _PIPELINE = """
 from transformers import pipeline
 pipeline("feature-extraction", model={model!r}, device="cpu")("a text")
@@ -33,21 +36,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, FakeHub() as hub:
         model = str(workload.embedder(Path(name)))
+        hub.add(_MODEL, Path(model))
         instance = Instance(
             Path(name) / "home", ports=2 * rounds + 2, MODELDEPLOY_WARM_START="true"
         )
+        instance.use_hub(hub.endpoint)
         taken: dict[str, list[float]] = defaultdict(list)
         try:
-            first = _deploy(instance, model, "first")
+            first = _deploy(instance, "first")
             for turn in range(rounds):
-                _turn(instance, model, f"torch-{turn}", "on torch", taken)
                 taken["pipeline"].append(_pipeline(model))
+                _turn(instance, f"torch-{turn}", "on torch", taken)
             settle(int(first["port"]), requests(int(first["port"]), "embeddings", [["a text"]]))
             for turn in range(rounds):
-                _turn(instance, model, f"graph-{turn}", "on its graph", taken)
                 taken["pipeline"].append(_pipeline(model))
+                _turn(instance, f"graph-{turn}", "on its graph", taken)
         finally:
             instance.close()
     piped = statistics.median(taken["pipeline"])
@@ -61,15 +66,13 @@ def main() -> None:
         print(f"  private memory of one more deployment, {how} {memory:6.0f} MB")
 
 
-def _deploy(instance: Instance, model: str, name: str) -> dict[str, Any]:
-    return instance.deploy(model, "--name", name, "--task", "feature-extraction")
+def _deploy(instance: Instance, name: str) -> dict[str, Any]:
+    return instance.deploy(_MODEL, "--name", name, "--task", "feature-extraction")
 
 
-def _turn(
-    instance: Instance, model: str, name: str, how: str, taken: dict[str, list[float]]
-) -> None:
+def _turn(instance: Instance, name: str, how: str, taken: dict[str, list[float]]) -> None:
     begun = time.perf_counter()
-    shown = _deploy(instance, model, name)
+    shown = _deploy(instance, name)
     post(f"{shown['url']}/predict", {"text": "a text"})
     taken[how].append(time.perf_counter() - begun)
     pid = instance.inspect(name)["replicas"][0]["pid"]
