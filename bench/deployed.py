@@ -13,7 +13,7 @@ from modeldeploy.client import load
 
 _SETTLED_SECONDS = 400.0
 _CALLS_SECONDS = 6.0  # in which calls are measured on it
-_BEGUN_SECONDS = 15.0  # within which a graph is begun, if ever
+_BEGUN_SECONDS = 60.0  # within which a graph is begun, if ever: calls are measured before
 
 
 def requests(port: int, kind: str, inputs: Sequence[Sequence[str]]) -> list[bytes]:

@@ -82,10 +82,8 @@ def _log_to_stderr(redact: Redactor) -> None:
 def _import_ahead() -> None:
     """What talks to the Hub, as a fetch from the endpoint in the environment would."""
     try:
-        environment.prepare(HubAccess(endpoint=os.environ.get("HF_ENDPOINT")))
-        from modeldeploy.hub import client, fetch, hf, transfer  # noqa: F401
-
-        hf.get_session()  # certificates are read once
+        environment.prepare(HubAccess())
+        from modeldeploy.hub import client, fetch, transfer  # noqa: F401
     except Exception:  # the fetch tells what is wrong, if it needs them
         logging.getLogger(__name__).debug("nothing is ready", exc_info=True)
 
@@ -114,8 +112,12 @@ def _answer(stdin: BinaryIO, wire: Wire, redact: Redactor, limits: Limits) -> Fe
 
 
 def _log_into(file: str) -> None:
-    """Whatever is printed from now on."""
-    fd = paths.private_open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    """Whatever is printed from now on, if that can be; a fetch can do without."""
+    try:
+        fd = paths.private_open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    except OSError as error:
+        logging.getLogger(__name__).warning("no log: %s", error)
+        return
     for output in (1, 2):
         os.dup2(fd, output)
     os.close(fd)

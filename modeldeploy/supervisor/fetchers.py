@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from modeldeploy.supervisor import processes
 log = logging.getLogger(__name__)
 
 _FETCHER = (sys.executable, "-m", "modeldeploy.hub")
-_PAUSE_SECONDS = 5.0  # after a fetch, whose model is being loaded then
+_PAUSE_SECONDS = 5.0  # in which what was fetched is loaded
+_END_SECONDS = 5.0
 
 
 class Fetchers:
@@ -33,59 +35,69 @@ class Fetchers:
         self._environment = environment
         self._log_file = log_file
         self._endpoint = endpoint
-        self._waiting: asyncio.subprocess.Process | None = None
+        self._waiting: Process | None = None
         self._next: asyncio.Task[None] | None = None
+        self._closed = False
 
     def keep_one(self) -> None:
-        """Have one wait, from now on."""
+        """Have one wait, soon and from then on."""
         if self._next is None:
-            self._next = asyncio.ensure_future(self._prepare(0.0))
+            self._prepare_after(None)
 
-    async def begin(self, request: FetchRequest) -> asyncio.subprocess.Process:
+    async def begin(self, request: FetchRequest) -> Process:
         """A fetcher that has the request.
 
         Raises:
             OSError: no process could be started.
         """
-        process = self._take(request.hub.endpoint)
+        process = None if request.discard else self._take(request.hub.endpoint)
         if process is None:
-            process = await self._spawn(_FETCHER, self._environment)
+            log_file = request.log or self._log_file
+            process = await self._spawn(_FETCHER, log_file, self._environment)
+        if self._next and self._waiting is None and self._next.done():
+            self._prepare_after(process)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(request) + b"\n")
         return process
 
-    def _take(self, endpoint: str | None) -> asyncio.subprocess.Process | None:
-        """The one that waits, if it is one for this endpoint; the next will be."""
-        fits = endpoint == self._endpoint
-        process, self._endpoint = self._waiting, endpoint
-        if self._next and (process or not fits):
-            self._next.cancel()
-            self._waiting = None
-            self._next = asyncio.ensure_future(self._prepare(_PAUSE_SECONDS))
-        if process and not (fits and processes.is_awake(process.pid)):
-            _end(process)
-            return None
-        return process
+    def _take(self, endpoint: str | None) -> Process | None:
+        """The one that waits, if it hears us and is one for this endpoint; the next will be."""
+        fits, self._endpoint = endpoint == self._endpoint, endpoint
+        process, self._waiting = self._waiting, None
+        if process is None or process.returncode is not None:
+            return None  # a pid that is free again may be a stranger's
+        if fits and processes.is_awake(process.pid):
+            return process
+        _kill(process)
+        return None
 
-    async def _prepare(self, pause: float) -> None:
-        await asyncio.sleep(pause)
+    def _prepare_after(self, fetch: Process | None) -> None:
+        if not self._closed:
+            self._next = asyncio.ensure_future(self._prepare(fetch))
+
+    async def _prepare(self, fetch: Process | None) -> None:
+        if fetch:
+            await fetch.wait()
+        await asyncio.sleep(_PAUSE_SECONDS)
         environment = {**self._environment}
         if self._endpoint:
+            if "@" in self._endpoint:  # with a password, which is for nobody's environment
+                return
             environment["HF_ENDPOINT"] = self._endpoint
         try:
-            self._waiting = await self._spawn((*_FETCHER, AHEAD), environment)
+            self._waiting = await self._spawn((*_FETCHER, AHEAD), self._log_file, environment)
         except OSError as error:  # the next fetch does without
             log.warning("no fetcher waits for the next fetch: %s", error)
 
     async def _spawn(
-        self, command: tuple[str, ...], environment: Mapping[str, str]
-    ) -> asyncio.subprocess.Process:
-        output = paths.private_open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self, command: tuple[str, ...], log_file: str | Path, environment: Mapping[str, str]
+    ) -> Process:
+        output = paths.private_open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             return await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                stdin=PIPE,
+                stdout=PIPE,
                 stderr=output,
                 env=dict(environment),
                 start_new_session=True,
@@ -96,15 +108,17 @@ class Fetchers:
 
     async def close(self) -> None:
         """None waits any more."""
+        self._closed = True
         if self._next:
             self._next.cancel()
             await asyncio.wait({self._next})
         process, self._waiting = self._waiting, None
         if process:
-            _end(process)
-            await process.wait()
+            _kill(process)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), _END_SECONDS)
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
+def _kill(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()

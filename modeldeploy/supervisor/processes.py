@@ -69,12 +69,13 @@ def is_alive(identity: Identity) -> bool:
 
 
 def is_awake(pid: int) -> bool:
-    """Whether it lives and is not stopped (SIGSTOP): what it is asked, it will hear."""
+    """Whether a child that we have not reaped lives and is not stopped (SIGSTOP)."""
+    stopped = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
     try:
         status = psutil.Process(pid).status()
     except psutil.Error:
         return False
-    return status not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    return status not in {*stopped, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
 def memory_bytes(pid: int) -> int:

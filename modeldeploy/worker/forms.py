@@ -116,13 +116,14 @@ def known(spec: WorkerSpec, adapter: AnyAdapter) -> list[StoredGraph]:
 
 def best(spec: WorkerSpec, found: Iterable[StoredGraph]) -> StoredGraph | None:
     """What the model is to run on, of those that were judged, the equal one first; None: on torch. A
-    lower precision must be faster than the equal graph too."""
+    lower precision must be faster than both."""
     chosen: StoredGraph | None = None
     for one in found:
         is_forced = asked(spec) is not None and one.form.precision == "float32"
         worth = _WORTH if one.form.precision == "float32" else _WORTH_A_LOSS
         worth = 0.0 if is_forced else worth
-        if not one.note.refused and (one.note.speed or 0.0) >= worth * speed(chosen):
+        other = speed(chosen) if asked(spec) else max(speed(chosen), speed(None))
+        if not one.note.refused and (one.note.speed or 0.0) >= worth * other:
             chosen = one
     return chosen
 

@@ -92,10 +92,12 @@ def _own() -> list[str]:
 
 def _compile_patterns() -> None:
     """Of the names of weights, a thousand: transformers has them made when the first model is loaded."""
-    with contextlib.suppress(ImportError):  # another version may not have it
+    try:
         from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
         get_checkpoint_conversion_mapping("")
+    except Exception:  # another version may have something else: then each worker makes its own
+        log.info("transformers' patterns are not there", exc_info=True)
 
 
 def _import(*modules: str) -> None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BATCHES = 6  # that a graph is tried on
-_ROUNDS = 3  # of which the fastest counts
-_NEARLY, _MOST_ROUNDS = 1.15, 9
+_ROUNDS = 3  # of which the fastest counts, or of more where the two are nearly even
+_NEARLY, _MOST_ROUNDS = 1.15, 6
 _YIELDED = (
     3  # times what was tried took: so long requests, if there are any, have the model to themselves
 )
@@ -85,9 +85,11 @@ class Trial:
         others = [self._outcome(graph, batch) for batch in batches]
         apart = max(note.difference, likeness.difference(precision, ones, others))
         most = likeness.allowed(precision)
+        if not apart <= most:
+            return _refused(graph, apart, most)
         sides = [(one, self._adapter.core) for one in (self._now, graph)]
         gain = min(self._gain(sides, batches), self._gain_in_lanes(graph, batches))
-        return _judged(graph, apart, self._speed * gain, most)
+        return replace(note, speed=self._speed * gain, difference=apart)
 
     def _outcome(self, graph: AnyGraph | None, batch: list[Item]) -> Outcome:
         from modeldeploy.worker.compute.settling import outcome
@@ -171,6 +173,10 @@ class StepTrial:
         from modeldeploy.worker.generation import check, graph_slab
         from modeldeploy.worker.generation.slab import Slab
 
+        note: GraphNote = graph.stored.note
+        apart, most = note.difference, graph_slab.allowed(graph)
+        if not apart <= most:  # as whoever made it has found
+            return _refused(graph, apart, most)
         model = self._adapter.model
 
         def on(step: Any) -> Running:
@@ -195,8 +201,7 @@ class StepTrial:
         gain = _ratio(turn, list(product(_STEP_ROWS, lengths)))
         for step in filter(None, (graph, self._now)):  # either may be in one
             self._front.between(step.release).result()
-        apart = graph.stored.note.difference  # found by whoever made it
-        return _judged(graph, apart, self._speed * gain, graph_slab.allowed(graph))
+        return replace(note, speed=self._speed * gain)
 
 
 def _ratio(turn: Callable[[T], Sequence[float]], cases: Sequence[T]) -> float:
@@ -219,11 +224,9 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def _judged(graph: AnyGraph, apart: float, speed: float, most: float) -> GraphNote:
-    """The graph's note: it is used if its results are no further ``apart`` than ``most``."""
+def _refused(graph: AnyGraph, apart: float, most: float) -> GraphNote:
+    """The note of a graph whose results are further ``apart`` than ``most``."""
     note = graph.stored.note
-    if not apart <= most:
-        far = f"would be off by {apart:.2g} {note.unit}, more than {most:g}"
-        refused = f"results {far if math.isfinite(apart) else 'cannot be compared'}"
-        return replace(note, refused=refused)
-    return replace(note, speed=speed, difference=apart)
+    far = f"would be off by {apart:.2g} {note.unit}, more than {most:g}"
+    refused = f"results {far if math.isfinite(apart) else 'cannot be compared'}"
+    return replace(note, refused=refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from modeldeploy.schema.states import State
 from tests.e2e.instance import Instance, eventually, post
+from tests.fakehub import FakeHub
 
 pytestmark = [
     pytest.mark.e2e,
@@ -135,8 +137,12 @@ def test_a_late_answer_of_the_template_is_nobody_elses(warm: Instance, echo_mode
     assert post(f"{shown.url}/predict", {"text": "x"})[0] == 200
     assert warm.client.deployment("a").state is State.STOPPED
     ours = {shown.replicas[0].pid, found.pid}
-    children = psutil.Process(warm.daemon_pid()).children
-    eventually(lambda: {p.pid for p in children() if "--ahead" not in p.cmdline()} <= ours)
+
+    def others() -> set[int]:
+        fetching = {one.pid for one in fetchers(warm)}
+        return {p.pid for p in psutil.Process(warm.daemon_pid()).children()} - fetching
+
+    eventually(lambda: others() <= ours)
 
 
 def is_ordered(instance: Instance, name: str) -> bool:
@@ -158,18 +164,30 @@ def test_the_template_ends_with_its_supervisor_and_the_workers_stay(warm: Instan
     assert warm.inspect("sentiment")["replicas"][0]["pid"] == shown["replicas"][0]["pid"]
 
 
-def test_a_fetcher_waits_for_the_next_fetch_and_ends_with_its_supervisor(warm: Instance) -> None:
-    until_warm(warm)
-    supervisor = psutil.Process(warm.daemon_pid())
+def fetchers(instance: Instance) -> list[psutil.Process]:
+    """All that fetch or wait for a fetch."""
+    found = []
+    for one in psutil.Process(instance.daemon_pid()).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "modeldeploy.hub" in one.cmdline():
+                found.append(one)
+    return found
 
-    def waiting() -> psutil.Process | None:
-        found = [one for one in supervisor.children() if "--ahead" in one.cmdline()]
-        return found[0] if found else None
 
-    first = eventually(waiting)
-    assert warm.deploy("builtin/sentiment")["state"] == State.RUNNING.value
-    assert not psutil.pid_exists(first.pid), "it was not asked"
-    second = eventually(waiting)
-    supervisor.kill()
+def test_a_fetcher_waits_for_the_next_fetch_and_ends_with_its_supervisor(
+    instance: Instance, fake_hub: FakeHub
+) -> None:
+    instance.use_hub(fake_hub.endpoint)
+    instance.env["MODELDEPLOY_WARM_START"] = "true"
+    instance.run("daemon", "start")
+    (first,) = eventually(lambda: fetchers(instance))
+    fake_hub.fault("/api/models/*", silent=True)
+    instance.run("deploy", "-d", "org/m", "--name", "m")
+    eventually(lambda: fake_hub.requests)
+    assert fetchers(instance) == [first], "it was not asked"
+    instance.run("rm", "-f", "m")
+    eventually(lambda: not first.is_running())
+    (second,) = eventually(lambda: fetchers(instance))
+    os.kill(instance.daemon_pid(), signal.SIGKILL)
     second.wait(10)
-    assert warm.inspect("sentiment")["state"] == State.RUNNING.value
+    assert instance.names() == []

@@ -30,23 +30,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setattr(fetchers, "_PAUSE_SECONDS", 0.0)
 
     def run(scenario: Callable[[Fetchers], Awaitable[None]]) -> None:
+        before = set(psutil.Process().children())
+
         async def whole() -> None:
             kept = Fetchers(os.environ, tmp_path / "log")
             try:
                 await asyncio.wait_for(scenario(kept), 60)
             finally:
                 await kept.close()
-            assert not psutil.Process().children()
+            assert set(psutil.Process().children()) <= before
 
         asyncio.run(whole())
 
     return run
 
 
+def request(endpoint: Endpoint = None, *, discard: bool = False) -> FetchRequest:
+    spec = Spec(model_id="org/m", cache_dir="/nowhere")
+    return FetchRequest(spec=spec, hub=HubAccess(endpoint=endpoint), discard=discard)
+
+
 async def fetched(kept: Fetchers, endpoint: Endpoint = None) -> tuple[bool, str, int]:
     """Whether the fetcher had waited, the endpoint that it was started with, and its pid."""
-    spec = Spec(model_id="org/m", cache_dir="/nowhere")
-    process = await kept.begin(FetchRequest(spec=spec, hub=HubAccess(endpoint=endpoint)))
+    process = await kept.begin(request(endpoint))
     told, _ = await process.communicate()
     waited, found, pid = told.decode().split()
     return waited == "True", found, int(pid)
@@ -124,6 +130,58 @@ def test_what_cannot_be_started_is_no_fetch_that_fails(
             await asyncio.sleep(0.01)
         monkeypatch.setattr(fetchers, "_FETCHER", command)
         assert (await fetched(kept))[0] is False
+        await waiting(kept)  # it was tried again
 
     run(scenario)
     assert "no fetcher waits for the next fetch" in caplog.text
+
+
+def test_a_discard_leaves_it_waiting(run: Callable[..., None]) -> None:
+    async def scenario(kept: Fetchers) -> None:
+        kept.keep_one()
+        pid = await waiting(kept)
+        process = await kept.begin(request(discard=True))
+        await process.communicate()
+        assert process.pid != pid
+        assert await fetched(kept) == (True, "None", pid)
+
+    run(scenario)
+
+
+def test_none_waits_for_an_endpoint_that_has_a_password(run: Callable[..., None]) -> None:
+    async def scenario(kept: Fetchers) -> None:
+        kept.keep_one()
+        await waiting(kept)
+        for _ in range(2):
+            assert (await fetched(kept, "https://user:pw@hub.local"))[:2] == (False, "None")
+            await asyncio.sleep(0.1)
+        assert kept._waiting is None
+
+    run(scenario)
+
+
+def test_what_has_died_long_ago_is_not_taken_for_who_has_its_pid_now(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(kept: Fetchers) -> None:
+        kept.keep_one()
+        os.kill(await waiting(kept), signal.SIGKILL)
+        assert kept._waiting
+        await kept._waiting.wait()
+        monkeypatch.setattr(processes, "is_awake", lambda pid: True)
+        assert (await fetched(kept))[0] is False
+
+    run(scenario)
+
+
+def test_none_waits_after_the_end(run: Callable[..., None]) -> None:
+    async def scenario(kept: Fetchers) -> None:
+        kept.keep_one()
+        await waiting(kept)
+        await kept.close()
+        kept.keep_one()
+        assert (await fetched(kept, "https://hub.local"))[0] is False
+        await asyncio.sleep(0.1)
+        assert kept._waiting is None
+
+    run(scenario)

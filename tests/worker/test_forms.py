@@ -147,6 +147,7 @@ def test_a_task_that_is_not_one_graph_is_refused_before_it_is_loaded() -> None:
         ([_stored(ONNX, 1.2), _stored(INT8, 1.22)], "auto", ONNX),
         ([_stored(ONNX, 0.7), _stored(INT8, 0.9)], "onnx", INT8),
         ([_stored(ONNX, 0.7), _stored(INT8, 0.9)], "auto", None),
+        ([_stored(ONNX, 0.95), _stored(INT8, 1.0)], "auto", ONNX),
         ([_stored(ONNX, 1.2), _stored(INT8, refused="far")], "auto", ONNX),
         ([_stored(ONNX, refused="no"), _stored(INT8, 1.5)], "auto", INT8),
     ],

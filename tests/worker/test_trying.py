@@ -123,7 +123,7 @@ def test_steps_that_are_timed_are_of_rows_so_long() -> None:
     [
         ([(2.0, 1.0)] * 3, 2.0, 3),
         ([(1.0, 2.0), (1.0, 2.5), (1.5, 2.0)], 0.5, 3),  # a disturbed round counts for nothing
-        ([(1.0, 1.1)] * 8 + [(1.0, 0.8)], 1.25, 9),  # what is nearly even is looked at longer
+        ([(1.0, 1.1)] * 5 + [(1.0, 0.8)], 1.25, 6),  # what is nearly even is looked at longer
         ([(1.0, 1.1)] * 3 + [(1.0, 0.8)], 1.25, 4),
     ],
 )

@@ -8,14 +8,14 @@ layer is compared with what it was, and stays as it was where it differs or the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
 from torch.nn import Linear, Parameter
 
-from modeldeploy.worker.compute import timing
+from modeldeploy.worker.compute import timing, verdicts
 from modeldeploy.worker.compute.likeness import gap
-from modeldeploy.worker.compute.verdicts import Verdicts
 
 _OPS: Any = torch.ops.mkldnn
 _ROWS = 3  # of the comparison
@@ -80,23 +80,19 @@ _KNOWN = frozenset(
 )
 
 
-def pack(
-    model: torch.nn.Module,
-    rows: Sequence[int],
-    verdicts: Verdicts = Verdicts(),  # noqa: B008  # it has no state without a folder
-) -> int:
+def pack(model: torch.nn.Module, rows: Sequence[int], kept: Path | None = None) -> int:
     """Pack the linear layers of a model on the CPU if that makes calls of so many ``rows`` faster (what
-    one of these sizes gains may make up for what another loses), as far as ``verdicts`` do not tell; how
-    many are packed now. The weights' plain copy is dropped, unless another module (an embedding) has
-    them too."""
+    one of these sizes gains may make up for what another loses), which may be known of the folder
+    ``kept``; how many are packed now. The weights' plain copy is dropped, unless another module (an
+    embedding) has them too."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # as above
         return 0
     layers = [one for one in model.modules() if _fits(one)]
     if not layers:
         return 0
     with torch.inference_mode():
-        is_faster = verdicts.on("packed", layers, rows, lambda: _is_faster(layers, rows))
-        return sum(map(_pack_one, layers)) if is_faster else 0
+        pays = verdicts.pays(kept, layers, rows, lambda: _is_faster(layers, rows))
+        return sum(map(_pack_one, layers)) if pays else 0
 
 
 def unpack(model: torch.nn.Module) -> None:
@@ -134,10 +130,11 @@ def _packed(layer: Linear) -> Packed | None:
     return packed
 
 
-def _is_faster(layers: Sequence[Linear], rows: Sequence[int]) -> bool:
+def _is_faster(layers: Sequence[Linear], rows: Sequence[int]) -> bool | None:
+    """None: there is nothing to compare."""
     pairs = [(one, found) for one in timing.sample(layers) if (found := _packed(one))]
     if not pairs:
-        return False
+        return None
     plain, packed = zip(*pairs, strict=True)
     return timing.exceeds(plain, plain, packed, rows, _WORTH)
 

@@ -27,7 +27,6 @@ from modeldeploy.worker.adapter import (
 from modeldeploy.worker.compute import packing, reentrancy
 from modeldeploy.worker.compute.graphs import AnyGraph, Graph, original
 from modeldeploy.worker.compute.unpadded import restore_padding
-from modeldeploy.worker.compute.verdicts import Verdicts
 from modeldeploy.worker.loading import checkpoint
 from modeldeploy.worker.loading.devices import dtype_name
 
@@ -88,7 +87,7 @@ class ModelAdapter(Adapter[Inputs, Parameters]):
         """Lay those weights out for this CPU that are not yet, if it is one and it pays."""
         if self.device.type != "cpu":
             return
-        if count := packing.pack(self.model, self.typical_rows, Verdicts(self._kept)):
+        if count := packing.pack(self.model, self.typical_rows, self._kept):
             self.runs["weights"] = f"packed by oneDNN ({count} layers)"
 
     @property

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch.nn import Linear
 
-from modeldeploy.worker.compute import packing, timing
-from modeldeploy.worker.compute.verdicts import Verdicts
+from modeldeploy.worker.compute import packing, timing, verdicts
 
 ROWS = (1, 8)
 ORIGINAL: Any = packing._is_faster
@@ -99,34 +102,69 @@ def test_what_one_size_of_call_gains_makes_up_for_another(monkeypatch: pytest.Mo
         assert not ORIGINAL(layers, (1,))
 
 
+class Asked:
+    """Stands for measuring: says ``answer``, and what it was asked is seen."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: bool | None, others: float) -> None:
+        self.seen: list[tuple[int, ...]] = []
+        self._answer = answer
+        monkeypatch.setattr(packing, "_is_faster", self)
+        monkeypatch.setattr(verdicts._Spent, "by_others", lambda spent: others)
+
+    def __call__(self, layers: list[Linear], rows: tuple[int, ...]) -> bool | None:
+        self.seen.append((len(layers), *rows))
+        return self._answer
+
+
+@pytest.mark.parametrize(("answer", "packed"), [(True, 2), (False, 0)])
 def test_what_was_found_of_such_layers_is_not_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bool, packed: int
 ) -> None:
-    asked: list[Any] = []
-
-    def is_faster(layers: Any, rows: Any) -> bool:
-        asked.append((len(layers), *rows))
-        return True
-
-    monkeypatch.setattr(packing, "_is_faster", is_faster)
+    asked = Asked(monkeypatch, answer, others=0.1)
     for _ in range(2):
-        one = model()
-        assert packing.pack(one, ROWS, Verdicts(tmp_path)) == 2
-    assert asked == [(2, *ROWS)]
-    packing.pack(model(), (1,), Verdicts(tmp_path))
-    packing.pack(torch.nn.Sequential(Linear(24, 40)), ROWS, Verdicts(tmp_path))
+        assert packing.pack(model(), ROWS, tmp_path) == packed
+    assert asked.seen == [(2, *ROWS)]
+    packing.pack(model(), (1,), tmp_path)
+    packing.pack(torch.nn.Sequential(Linear(24, 40)), ROWS, tmp_path)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        packing.pack(model(), ROWS, Verdicts(tmp_path))
+        packing.pack(model(), ROWS, tmp_path)
     finally:
         torch.set_num_threads(threads)
-    assert asked[1:] == [(2, 1), (1, *ROWS), (2, *ROWS)]
+    assert asked.seen[1:] == [(2, 1), (1, *ROWS), (2, *ROWS)]
+
+
+@pytest.mark.parametrize(("answer", "others"), [(True, 0.5), (False, 0.5), (None, 0.0)])
+def test_what_others_disturbed_or_could_not_be_found_out_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bool | None, others: float
+) -> None:
+    asked = Asked(monkeypatch, answer, others)
+    for _ in range(2):
+        packing.pack(model(), ROWS, tmp_path)
+    assert len(asked.seen) == 2
+
+
+def test_what_others_do_with_the_processors_is_seen() -> None:
+    def spin(until: float) -> None:
+        while time.monotonic() < until:
+            pass
+
+    script = "import time; ends = time.monotonic() + 60\nwhile time.monotonic() < ends: pass"
+    with subprocess.Popen([sys.executable, "-c", script]) as other:
+        try:
+            time.sleep(0.2)
+            spent = verdicts._Spent()
+            spin(time.monotonic() + 1.0)
+            beside = spent.by_others()
+        finally:
+            other.kill()
+    assert 0.5 / (psutil.cpu_count() or 1) < beside <= 1.0
 
 
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert packing.pack(model(), ROWS, Verdicts(tmp_path / "file" / "in it")) == 2
+    assert packing.pack(model(), ROWS, tmp_path / "file" / "in it") == 2
 
 
 @pytest.mark.parametrize(("gain", "rounds"), [(1.12, 6), (1.08, 6), (1.6, 3), (0.7, 3)])
