@@ -2,24 +2,22 @@
 its commit), against transformers' pipeline on the same files in a process of its own; and what one more
 deployment takes of memory.
 
-Whole processes, interleaved, medians. ``python -m bench.cold [--rounds N]``
+Whole processes, interleaved, medians. ``python -m bench.cold [--rounds N] [--json FILE]``
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from bench import ending, workload
+from bench import ending, results, workload
 from bench.deployed import requests, settle
 from tests.e2e.instance import Instance, post
 from tests.fakehub import FakeHub
@@ -31,11 +29,35 @@ pipeline("feature-extraction", model={model!r}, device="cpu")("a text")
 """
 
 
+_FORMS = ("on torch", "on its graph")
+
+
 def main() -> None:
     ending.heed()
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--json", type=Path, default=results.FOLDER / "cold.json")
+    asked = parser.parse_args()
+    found = measure(asked.rounds)
+    results.save(asked.json, found)
+    piped = results.median(found["pipeline_s"])
+    print(f"all-MiniLM-L6-v2, cached, supervisor warm ({asked.rounds} rounds, medians)")
+    print(f"  python -c 'pipeline(...)(...)'   {results.number(piped)} s")
+    for how in _FORMS:
+        seconds, memory = (results.median(found[what][how]) for what in ("answer_s", "memory_mb"))
+        ratio = results.number(results.ratio(seconds, piped))
+        print(f"  {how}: deploy typed until the first answer {results.number(seconds)} s", end="")
+        print(f" ({ratio} of that), private memory {results.number(memory)} MB")
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Seconds and MB of each round."""
+    found: dict[str, Any] = {
+        **results.header("cold"),
+        "pipeline_s": [],
+        "answer_s": {how: [] for how in _FORMS},
+        "memory_mb": {how: [] for how in _FORMS},
+    }
     with tempfile.TemporaryDirectory() as name, FakeHub() as hub:
         model = str(workload.embedder(Path(name)))
         hub.add(_MODEL, Path(model))
@@ -43,40 +65,34 @@ def main() -> None:
             Path(name) / "home", ports=2 * rounds + 2, MODELDEPLOY_WARM_START="true"
         )
         instance.use_hub(hub.endpoint)
-        taken: dict[str, list[float]] = defaultdict(list)
         try:
             first = _deploy(instance, "first")
-            for turn in range(rounds):
-                taken["pipeline"].append(_pipeline(model))
-                _turn(instance, f"torch-{turn}", "on torch", taken)
-            settle(int(first["port"]), requests(int(first["port"]), "embeddings", [["a text"]]))
-            for turn in range(rounds):
-                taken["pipeline"].append(_pipeline(model))
-                _turn(instance, f"graph-{turn}", "on its graph", taken)
+            for how in _FORMS:
+                if how == "on its graph":
+                    port = int(first["port"])
+                    settle(port, requests(port, "embeddings", [["a text"]]))
+                for turn in range(rounds):
+                    found["pipeline_s"].append(_pipeline(model))
+                    seconds, memory = _turn(instance, f"{how.split()[-1]}-{turn}")
+                    found["answer_s"][how].append(seconds)
+                    found["memory_mb"][how].append(memory)
         finally:
             instance.close()
-    piped = statistics.median(taken["pipeline"])
-    print(f"all-MiniLM-L6-v2, cached, supervisor warm ({rounds} rounds, medians)")
-    print(f"  python -c 'pipeline(...)(...)'          {piped:6.2f} s")
-    for how in ("on torch", "on its graph"):
-        seconds = statistics.median(taken[how])
-        print(f"  deploy typed until the first answer, {how}   {seconds:6.2f} s", end="")
-        print(f"   {seconds / piped:5.2f} x pipeline")
-        memory = statistics.median(taken[f"{how}, memory"])
-        print(f"  private memory of one more deployment, {how} {memory:6.0f} MB")
+    return found
 
 
 def _deploy(instance: Instance, name: str) -> dict[str, Any]:
     return instance.deploy(_MODEL, "--name", name, "--task", "feature-extraction")
 
 
-def _turn(instance: Instance, name: str, how: str, taken: dict[str, list[float]]) -> None:
+def _turn(instance: Instance, name: str) -> tuple[float, float]:
+    """Seconds from ``deploy`` typed to the first answer, and MB of memory of its own."""
     begun = time.perf_counter()
     shown = _deploy(instance, name)
     post(f"{shown['url']}/predict", {"text": "a text"})
-    taken[how].append(time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
     pid = instance.inspect(name)["replicas"][0]["pid"]
-    taken[f"{how}, memory"].append(psutil.Process(pid).memory_full_info().uss / 2**20)
+    return seconds, psutil.Process(pid).memory_full_info().uss / 2**20
 
 
 def _pipeline(model: str) -> float:

@@ -60,12 +60,8 @@ def peers(found: Mapping[str, Any]) -> Figure:
         values = [results.median(servers[name]["rates"].get(case, [])) or 0.0 for name in names]
         labels = [PEERS[name].title if name in PEERS else name for name in names]
         colours = [_OURS if name in (OURS, OPTIMIZED) else _THEIRS for name in names]
-        bars = panel.barh(labels, values, color=colours)
-        panel.bar_label(bars, [results.number(value) for value in values], padding=2)
+        _bars(panel, labels, values, colours, unit)
         panel.set_title(case if " " in case else f"{case} client{'s' * (case != '1')}")
-        panel.set_xlabel(unit)
-        panel.margins(x=0.25)
-        panel.tick_params(axis="y", length=0)
     figure.suptitle(title)
     return figure
 
@@ -80,6 +76,45 @@ def scaling(found: Mapping[str, Any]) -> Figure:
     for panel in panels[len(curves) :]:
         panel.set_visible(False)
     return figure
+
+
+def cold(found: Mapping[str, Any]) -> Figure:
+    """How soon a cached model answers, and what one more deployment of it takes."""
+    figure, (times, memory) = _panels(1, 2, 1.9)
+    seconds = {"a pipeline in a new process": found["pipeline_s"], **found["answer_s"]}
+    _medians(times, seconds, "from typed to the first answer, seconds")
+    _medians(memory, found["memory_mb"], "private memory of one more, MB")
+    figure.suptitle("all-MiniLM-L6-v2 in the cache, supervisor warm")
+    return figure
+
+
+def pair(found: Mapping[str, Any]) -> Figure:
+    """Two busy deployments beside one."""
+    figure, (panel,) = _panels(1, 1, 1.5)
+    _medians(panel, {"one alone": found["one"], "two, their sum": found["two"]}, "texts a second")
+    figure.suptitle(f"all-MiniLM-L6-v2, {found['clients']} clients a deployment, two cores")
+    return figure
+
+
+def _medians(panel: Axes, taken: Mapping[str, Sequence[float]], unit: str) -> None:
+    names = list(taken)[::-1]
+    values = [results.median(taken[name]) or 0.0 for name in names]
+    colours = [_THEIRS if "pipeline" in name else _OURS for name in names]
+    _bars(panel, names, values, colours, unit)
+
+
+def _bars(
+    panel: Axes,
+    labels: Sequence[str],
+    values: Sequence[float],
+    colours: Sequence[str],
+    unit: str,
+) -> None:
+    bars = panel.barh(labels, values, color=colours)
+    panel.bar_label(bars, [results.number(value) for value in values], padding=2)
+    panel.set_xlabel(unit)
+    panel.margins(x=0.25)
+    panel.tick_params(axis="y", length=0)
 
 
 def _clients(panel: Axes, curve: Mapping[str, Any]) -> None:
@@ -150,15 +185,21 @@ def _save(figure: Figure, name: str) -> None:
     print(FOLDER / f"{name}.png")
 
 
+_FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
+    "peers": peers,
+    "scaling": scaling,
+    "cold": cold,
+    "pair": pair,
+}
+
+
 def main() -> None:
     mpl.use("Agg")
     with plt.rc_context(_STYLE):
         for path in sorted(results.FOLDER.glob("*.json")):
             found = json.loads(path.read_text())
-            if found["benchmark"] == "peers":
-                _save(peers(found), path.stem)
-            elif found["benchmark"] == "scaling":
-                _save(scaling(found), path.stem)
+            if drawn := _FIGURES.get(found["benchmark"]):
+                _save(drawn(found), path.stem)
 
 
 if __name__ == "__main__":

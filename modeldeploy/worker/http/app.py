@@ -37,8 +37,7 @@ _RETRY_SECONDS = 5
 
 
 class PublicApp:
-    """The one boundary: whatever is raised within becomes an answer in the right dialect. Made in the event
-    loop."""
+    """The one boundary: whatever is raised within becomes an answer in the right dialect."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -53,7 +52,6 @@ class PublicApp:
             named = certificates.examine(spec.ssl_certfile, spec.ssl_keyfile).names
             self._hosts |= guards.bracketed(named)
         self._origins = frozenset(spec.allow_origins)
-        self._loop = asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,8 +84,9 @@ class PublicApp:
             await self._answer(bug, exchange, outgoing)
         finally:
             self._service.release(exchange)
-            # Soon: what was written leaves at the end of this turn of the loop.
-            self._loop.call_soon(self._over, exchange, outgoing.status)
+            if exchange.is_prediction:
+                self._account(exchange, outgoing.status)
+            exchange.over()
 
     def refusal(self, message: str) -> Response:
         """The answer to what is no request of HTTP, so of no dialect either: the native error."""
@@ -121,11 +120,6 @@ class PublicApp:
     def _failed(self, error: ModelDeployError, exchange: Exchange) -> None:
         if exchange.is_prediction:
             self._metrics.failed(error.code)
-
-    def _over(self, exchange: Exchange, status: int) -> None:
-        if exchange.is_prediction:
-            self._account(exchange, status)
-        exchange.over()
 
     def _account(self, exchange: Exchange, status: int) -> None:
         seconds = time.monotonic() - exchange.started
