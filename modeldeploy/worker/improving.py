@@ -19,7 +19,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import psutil
@@ -39,6 +39,7 @@ from modeldeploy.worker.trying import StepTrial, Traffic, Trial
 
 if TYPE_CHECKING:
     from modeldeploy.worker.compute.graphs import AnyGraph
+    from modeldeploy.worker.generation.engine import Engine
     from modeldeploy.worker.tasks.model import ModelAdapter
 
 log = logging.getLogger(__name__)
@@ -204,7 +205,7 @@ class _Improvement:
         if stored.form.precision == "float32":
             now, speed = None, 1.0
         if adapter.steps:
-            note = StepTrial(adapter, front, now, speed).note(graph)
+            note = StepTrial(adapter, cast("Engine", front), now, speed).note(graph)
         else:
             note = Trial(adapter, front, now, speed).note(graph, batches)
         self._found[stored.form] = replace(stored, note=note)

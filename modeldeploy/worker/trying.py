@@ -23,6 +23,7 @@ from modeldeploy.worker.batching.front import Front
 if TYPE_CHECKING:
     from modeldeploy.worker.compute.graphs import AnyGraph
     from modeldeploy.worker.compute.likeness import Outcome
+    from modeldeploy.worker.generation.engine import Engine
     from modeldeploy.worker.generation.slab import Running
     from modeldeploy.worker.tasks.model import ModelAdapter
 
@@ -162,7 +163,7 @@ class StepTrial:
     def __init__(
         self,
         adapter: ModelAdapter[Any, Any],
-        front: Front,
+        front: Engine,
         now: Any = None,
         speed: float = 1.0,
     ) -> None:
@@ -198,7 +199,9 @@ class StepTrial:
             return [seconds(on_now, *shape), seconds(on_graph, *shape)]
 
         lengths = check.within(self._adapter.max_input_length(), _STEP_LENGTHS)
-        gain = _ratio(turn, list(product(_STEP_ROWS, lengths)))
+        few, *more = product(_STEP_ROWS, lengths)
+        most = self._front.most_places  # what is tried has keys and values beside those of requests
+        gain = _ratio(turn, [few, *(one for one in more if math.prod(one) <= most)])
         for step in filter(None, (graph, self._now)):  # either may be in one
             self._front.between(step.release).result()
         return replace(note, speed=self._speed * gain)

@@ -29,6 +29,7 @@ ONNX, INT8 = Form("onnx"), Form("onnx", "int8")
 
 class _Front:
     busy_seconds = 0.0
+    most_places = 8 * 400
 
     def between(self, run: Callable[[], Any]) -> Future[Any]:
         done: Future[Any] = Future()
@@ -102,6 +103,15 @@ def test_no_text_is_longer_than_the_model_takes(monkeypatch: pytest.MonkeyPatch)
     note, shapes = _tried(monkeypatch, 64, lambda is_graph, length: 1.0 if is_graph else 2.0)
     assert {length for _, length in shapes} == {16, 61}
     assert note.speed == pytest.approx(2.0)
+
+
+def test_nothing_is_tried_that_takes_more_room_than_requests_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for most, tried in ((1700, {(1, 16), (1, 400), (4, 16), (4, 400), (8, 16)}), (3, {(1, 16)})):
+        monkeypatch.setattr(_Front, "most_places", most)
+        _, shapes = _tried(monkeypatch, None, lambda is_graph, length: 1.0)
+        assert shapes == tried
 
 
 def test_steps_that_are_timed_are_of_rows_so_long() -> None:

@@ -250,6 +250,11 @@ class Engine(Front):
         """Whether the model's rotations become others on the way."""
         return len(prompt.ids) + prompt.new > self._longest_beside
 
+    @property
+    def most_places(self) -> int:
+        """Tokens, read and to be written, of all texts at once."""
+        return self._most_places
+
     def _left(self) -> int:
         """Places for rows beside the prompts that are held."""
         return self._held_places - sum(len(one.prompt.ids) for one in self._held)
