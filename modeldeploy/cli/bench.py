@@ -99,7 +99,8 @@ async def _measured(
     place: tuple[str, int], requests: list[bytes], clients: int, seconds: float
 ) -> Measured:
     try:
-        await load.measure(*place, requests, clients, count=_WARM_UP * clients)
+        warm_up = _WARM_UP * clients
+        await load.measure(*place, requests, clients, count=warm_up, seconds=seconds)
         return await load.measure(*place, requests, clients, seconds=seconds)
     except OSError as error:
         raise NotReady(f"port {place[1]} does not answer: {error.strerror}") from error

@@ -61,7 +61,8 @@ async def measure(
     seconds: float | None = None,
     count: int | None = None,
 ) -> Measured:
-    """``requests`` in turn, again and again, for ``seconds`` or until ``count`` were sent."""
+    """``requests`` in turn, again and again, for ``seconds`` or until ``count`` were sent, whichever
+    is first; what was sent by then is answered."""
     found = Measured(clients)
     endless = itertools.cycle(requests)
     todo = iter(endless) if count is None else itertools.islice(endless, count)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
+import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from modeldeploy.worker.state import WorkerState
 log = logging.getLogger(__name__)
 
 _CALM_SECONDS = _LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = (
+    30.0  # until what was disturbed again is measured once more; the next one is twice as long
+)
 
 
 class Calls:
@@ -64,15 +68,22 @@ class Calls:
                 self._measure()
 
     def follow(self) -> None:
-        """Settle anew whenever the model computes with another number of threads. Returns when the
-        deployment ends.
+        """Settle anew whenever the model computes with another number of threads, and in the first calm
+        moment what requests disturbed. Returns when the deployment ends.
 
         Raises:
             CancelledError: as it ends.
         """
+        pause, again = _PAUSE_SECONDS, 0.0
         while not self._front.closing.wait(_LOOK_SECONDS):
-            if self._threads != self._front.threads:
+            is_due = self._is_disturbed and time.monotonic() >= again
+            if self._threads != self._front.threads or (is_due and self._is_calm()):
                 self.settle()
+                again, pause = time.monotonic() + pause, 2 * pause
+
+    @property
+    def _is_disturbed(self) -> bool:
+        return self._known is not None and not self._known.calm
 
     def _measure(self) -> None:
         task = tasks.find(self._state.spec.task)

@@ -238,13 +238,15 @@ class _Improvement:
             try:
                 process.stdin.write(msgspec.json.encode(self._spec) + b"\n")
                 process.stdin.flush()
-                code = process.wait(_PATIENCE)
+                how = f"ended with {process.wait(_PATIENCE)}"
+            except subprocess.TimeoutExpired:
+                how = f"was not done in {_PATIENCE:g} s"
             finally:
                 process.kill()
         found = graph_cache.find(wanted.folder, wanted.form)
         if found is None:
             # What has befallen it says nothing of the model: the next deployment tries again.
-            refused = f"the process that was to make one ended with {code}, see the log"
+            refused = f"the process that was to make one {how}, see the log"
             return replace(wanted, note=GraphNote(refused=refused))
         return found
 

@@ -153,7 +153,7 @@ class Trial:
             finally:
                 adapter.run_on(before)
 
-        return self._front.between(job).result()
+        return _between(self._front, job)
 
 
 class StepTrial:
@@ -189,11 +189,7 @@ class StepTrial:
         on_now, on_graph = partial(on, self._now), partial(on, graph)
 
         def seconds(made: Callable[[], Running], rows: int, length: int) -> float:
-            busy, begun = self._front.busy_seconds, time.perf_counter()
-            found = self._front.between(partial(check.seconds, made, rows, length)).result()
-            if self._front.busy_seconds != busy:
-                self._front.closing.wait(_YIELDED * (time.perf_counter() - begun))
-            return found
+            return _between(self._front, partial(check.seconds, made, rows, length))
 
         def turn(shape: tuple[int, int]) -> list[float]:
             return [seconds(on_now, *shape), seconds(on_graph, *shape)]
@@ -205,6 +201,16 @@ class StepTrial:
         for step in filter(None, (graph, self._now)):  # either may be in one
             self._front.between(step.release).result()
         return replace(note, speed=self._speed * gain)
+
+
+def _between(front: Front, job: Callable[[], T]) -> T:
+    """What the job gives, done between two calls; requests that came have the model to themselves for a
+    while then."""
+    busy, begun = front.busy_seconds, time.perf_counter()
+    found = front.between(job).result()
+    if front.busy_seconds != busy:
+        front.closing.wait(_YIELDED * (time.perf_counter() - begun))
+    return found
 
 
 def _ratio(turn: Callable[[T], Sequence[float]], cases: Sequence[T]) -> float:

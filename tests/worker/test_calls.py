@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from modeldeploy.schema.worker import WorkerSpec
+from modeldeploy.worker import calls as calls_module
+from modeldeploy.worker import notes
 from modeldeploy.worker.batching.batcher import Batcher
 from modeldeploy.worker.batching.curve import Found, Measuring, use
 from modeldeploy.worker.calls import Calls
@@ -153,6 +155,30 @@ def test_what_requests_disturbed_is_used_until_there_is_a_calm_moment(
     assert measured == [2]
     tell(spec, _settle)
     tell(spec, _settle)
+    assert measured == [2, 2]
+
+
+def test_what_requests_disturbed_is_measured_again_while_it_serves(
+    spec: WorkerSpec, measured: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(calls_module, "_CALM_SECONDS", 0.01)
+
+    async def story(calls: Calls, front: Batcher, adapter: Any) -> None:
+        await _settle(calls, front, adapter)
+        assert calls._known is not None
+        calls._known = msgspec.structs.replace(calls._known, calm=False)
+        file = calls._file()
+        assert file is not None
+        notes.write(file, calls._known)
+        following = asyncio.ensure_future(asyncio.to_thread(calls.follow))
+        while calls._is_disturbed:
+            await asyncio.sleep(0.01)
+        front.close()
+        with contextlib.suppress(asyncio.CancelledError):  # what a thread's own becomes here
+            await following
+
+    tell(spec, story)
     assert measured == [2, 2]
 
 

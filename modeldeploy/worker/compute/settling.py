@@ -93,7 +93,8 @@ def outcome(model: torch.nn.Module, predict: Callable[[], list[Any]]) -> Outcome
 
     handle = model.register_forward_hook(look)
     try:
-        with torch.random.fork_rng(devices=[]):
+        devices = {one.device for one in model.parameters() if one.device.type == "cuda"}
+        with torch.random.fork_rng(devices=devices):
             torch.manual_seed(0)  # some models draw from noise
             raws = predict()
     finally:

@@ -89,16 +89,15 @@ class StepGraph:
     def read(self, cache: Any, ids: list[int], done: int) -> torch.Tensor:
         made = []
         for layer, (heads, width) in zip(cache.layers, self.shapes, strict=True):
-            for name in ("keys", "values"):
-                grown = torch.empty(1, heads, done + len(ids), width)
-                if done:
-                    grown[:, :, :done] = getattr(layer, name)
-                made.append(grown)
+            grown = [torch.empty(1, heads, done + len(ids), width) for _ in range(2)]
+            if done:
+                for new, old in zip(grown, (layer.keys, layer.values), strict=True):
+                    new[:, :, :done] = old
+            fill(layer, *grown)  # now, so that one layer at a time is held twice
+            made += grown
         for begun in range(0, len(ids), _PART):
             part = torch.tensor([ids[begun : begun + _PART]])
             logits = self.run(part, torch.tensor([done + begun]), made)
-        for at, layer in enumerate(cache.layers):
-            fill(layer, *made[2 * at : 2 * at + 2])
         return logits[0]
 
     def release(self) -> None:

@@ -52,6 +52,10 @@ _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
+_BESIDE, _FAIR_TOKENS = (
+    8,
+    2048,
+)  # texts of open length at once; new tokens that each may have in any case
 
 Asked = Text | Conversation
 
@@ -327,6 +331,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             new = self.defaults.new_tokens(prompt)
             return new if window is None else min(new, window - prompt)
         new = min(asked)
+        if parameters.max_new_tokens is None:
+            new = min(new, self._room(prompt, parameters.num_return_sequences))
         if window is not None and prompt + new > window:
             named = "max_new_tokens" if new == parameters.max_new_tokens else "max_length"
             raise InputTooLong(
@@ -335,6 +341,16 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
                 hint=f"ask for at most {window - prompt} new tokens",
             )
         return new
+
+    def _room(self, prompt: int, sequences: int) -> int:
+        """New tokens of each sequence at most where a length is asked for and not so many of them, as by a
+        chat that leaves its end to the model: what leaves others a place beside it."""
+        places = self.batch.size if self._most_places is None else self._most_places
+        fair = max(places // _BESIDE - prompt, _FAIR_TOKENS)
+        if self._most_places is not None:  # beside the prompt, which is read apart
+            fair = min(fair, (self._most_places - prompt) // sequences - prompt)
+        beside = (self._longest_beside or sys.maxsize) - prompt
+        return max(1, min(fair, beside) if beside >= _FAIR_TOKENS else fair)
 
     # Writing
 

@@ -204,3 +204,33 @@ def test_a_conversation_becomes_what_the_template_makes_of_it(snapshot: Path) ->
 
 def test_an_empty_prompt_begins_with_the_models_own_token(adapter: Adapter[Any, Any]) -> None:
     assert adapter.pre(inputs(TASK, text=""), parameters(TASK))[0].data.ids == [0]
+
+
+@pytest.mark.parametrize(
+    ("places", "beside", "sequences", "new"),
+    [
+        (None, None, 1, 2048),  # a call of ``generate`` takes 16,384 tokens
+        (1_000_000, None, 1, 124_900),  # an eighth, with the prompt
+        (4000, None, 1, 2048),  # less than a fair share would be too little
+        (1000, None, 1, 800),  # there is no memory for more, beside the prompt that is read
+        (1000, None, 3, 200),
+        (1_000_000, 4096, 1, 3996),  # before the rotary embeddings change
+        (1_000_000, 1000, 1, 124_900),  # they would at once, so it is written alone
+    ],
+)
+def test_who_names_no_end_leaves_room_for_others_and_is_not_refused(
+    adapter: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    places: int | None,
+    beside: int | None,
+    sequences: int,
+    new: int,
+) -> None:
+    monkeypatch.setattr(adapter, "_most_places", places)
+    monkeypatch.setattr(adapter, "_longest_beside", beside)
+    monkeypatch.setattr(adapter.tokens, "window", 500_000)
+    how = parameters(TASK, max_length=500_000, num_return_sequences=sequences, temperature=1.0)
+    monkeypatch.setattr(adapter, "_prompt_ids", lambda asked: [1] * 100)
+    (item,) = adapter.pre(inputs(TASK, text="a"), how)
+    assert item.data.new == new
+    assert len(item.data.ids) == 100
