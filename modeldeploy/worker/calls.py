@@ -26,9 +26,7 @@ from modeldeploy.worker.state import WorkerState
 log = logging.getLogger(__name__)
 
 _CALM_SECONDS = _LOOK_SECONDS = 1.0
-_PAUSE_SECONDS = (
-    30.0  # until what was disturbed again is measured once more; the next one is twice as long
-)
+_PAUSE_SECONDS = 30.0  # until what was disturbed again is measured once more; then twice as long
 
 
 class Calls:

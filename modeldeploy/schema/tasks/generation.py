@@ -30,11 +30,11 @@ class TextGenerationParameters(Struct, frozen=True, kw_only=True):
     """Sampling is on when ``do_sample`` says so; when it says nothing, then if ``temperature``
     (not 0), ``top_k``, ``top_p`` or ``typical_p`` is given, or more than one sequence is asked for.
 
-    Of ``max_length`` and ``max_new_tokens`` the shorter holds, the former alone as far as there is room
-    for others beside it; with neither, the model's own
-    ``max_new_tokens`` or ``max_length``, else 50, as far as its window allows. With a ``seed`` the
-    same request gets the same text (in half precision only as long as it has the same company). What else the model's ``generation_config`` asks for holds
-    too; ``notes`` of ``/info`` say what of it does not.
+    Of ``max_length`` and ``max_new_tokens`` the shorter holds, the former alone as far as there is
+    room for others beside it; with neither, the model's own ``max_new_tokens`` or ``max_length``,
+    else 50, as far as its window allows. With a ``seed`` the same request gets the same text (in half
+    precision only as long as it has the same company). What else the model's ``generation_config``
+    asks for holds too; ``notes`` of ``/info`` say what of it does not.
     """
 
     max_length: Annotated[Tokens, Meta(description="Prompt and new tokens together.")] | None = None

@@ -52,10 +52,8 @@ _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
-_BESIDE, _FAIR_TOKENS = (
-    8,
-    2048,
-)  # texts of open length at once; new tokens that each may have in any case
+# Texts of open length that have room at once, and new tokens that each may have in any case.
+_BESIDE, _FAIR_TOKENS = 8, 2048
 
 Asked = Text | Conversation
 
