@@ -294,7 +294,7 @@ class Engine(Front):
         if job.read < len(ids):
             return
         self._reading.pop()
-        self._prefixes.keep(ids, job.cache)
+        self._prefixes.keep(ids, job.cache, self._slab.empty)
         job.first = logits.clone()  # or all that it is a view of is held
         self._joining.append(job)
         self._join(job)

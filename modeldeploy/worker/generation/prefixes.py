@@ -20,8 +20,8 @@ Ids = npt.NDArray[np.int64]
 
 
 class Prefixes:
-    """Keeps the caches of whole prompts, together at most ``most_bytes``; the one that was of no use
-    for the longest goes first."""
+    """Keeps the caches of prompts, of a long one that of its first half of ``most_bytes``, which is what
+    they take together at most; the one that was of no use for the longest goes first."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -46,16 +46,22 @@ class Prefixes:
             fill(mine, other.keys[:, :, :best], other.values[:, :, :best])
         return cache, best
 
-    def keep(self, ids: list[int], cache: Any) -> None:
+    def keep(self, ids: list[int], cache: Any, empty: Callable[[], Any]) -> None:
         """A prompt that was read into ``cache``, which nobody writes to any more."""
         if len(ids) < LEAST or not all(type(one) is DynamicLayer for one in cache.layers):
             return  # a recurrent state is of the whole prompt, and of no part of it
         size = sum(one.keys.nbytes + one.values.nbytes for one in cache.layers)
-        if size > self._most_bytes // 2:
+        length = min(len(ids), len(ids) * (self._most_bytes // 2) // max(1, size))
+        if length < LEAST:
             return
-        given = np.asarray(ids)
-        self._drop(given.tobytes())
-        self._kept[given.tobytes()] = (given, cache, size)
+        given = np.asarray(ids[:length])
+        key = given.tobytes()
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return
+        if length < len(ids):
+            cache, size = _begun(cache, length, empty()), size * length // len(ids)
+        self._kept[key] = (given, cache, size)
         self._bytes += size
         while self._bytes > self._most_bytes or len(self._kept) > _MOST_PROMPTS:
             self._drop(next(iter(self._kept)))
@@ -63,6 +69,13 @@ class Prefixes:
     def _drop(self, key: bytes) -> None:
         if key in self._kept:
             self._bytes -= self._kept.pop(key)[2]
+
+
+def _begun(cache: Any, length: int, empty: Any) -> Any:
+    """A copy of what a cache has of its first tokens."""
+    for mine, other in zip(empty.layers, cache.layers, strict=True):
+        fill(mine, other.keys[:, :, :length].clone(), other.values[:, :, :length].clone())
+    return empty
 
 
 def _common(one: Ids, other: Ids) -> int:

@@ -263,15 +263,32 @@ def test_kept_prompts_stay_within_their_memory() -> None:
     prefixes = Prefixes(3 * one)
     prompts = [[n] * 40 for n in range(4)]
     for ids in prompts[:3]:
-        prefixes.keep(ids, _cache(40))
+        prefixes.keep(ids, _cache(40), _empty)
     cache, read = prefixes.start([*prompts[0], 7], _empty)
     assert (read, cache.get_seq_length()) == (40, 40)
-    prefixes.keep(prompts[3], _cache(40))
+    prefixes.keep(prompts[3], _cache(40), _empty)
     assert prefixes.start([*prompts[0], 7], _empty)[1] == 40
     assert prefixes.start([*prompts[1], 7], _empty)[1] == 0  # of no use for the longest
-    prefixes.keep([9] * 31, _cache(31))
+    prefixes.keep([9] * 31, _cache(31), _empty)
     assert prefixes.start([9] * 32, _empty)[1] == 0
     assert prefixes.start(prompts[3], _empty)[1] == 39  # its last token is read again
+
+
+def test_of_a_prompt_that_is_too_long_its_beginning_is_kept() -> None:
+    one = 2 * 2 * 40 * 4 * 4  # bytes
+    prefixes, long = Prefixes(3 * one), DynamicCache()
+    long.update(torch.rand(1, 2, 400, 4), torch.rand(1, 2, 400, 4), 0)
+    for _ in range(2):
+        prefixes.keep([5] * 400, long, _empty)
+    assert prefixes._bytes == 60 * one // 40
+    cache, read = prefixes.start([*[5] * 70, 7], _empty)
+    assert (read, cache.get_seq_length()) == (60, 60)
+    assert torch.equal(cache.layers[0].keys, long.layers[0].keys[:, :, :60])
+    ((_, kept, _),) = prefixes._kept.values()
+    assert kept.layers[0].keys.untyped_storage().nbytes() == kept.layers[0].keys.nbytes
+    small = Prefixes(one)
+    small.keep([5] * 400, long, _empty)
+    assert not small._kept, "no more than 20 would have room"
 
 
 def test_threads_are_changed_where_the_model_computes_while_it_writes(adapter: Any) -> None:
