@@ -297,7 +297,9 @@ class Engine(Front):
         self._prefixes.keep(ids, job.cache, self._slab.empty)
         job.first = logits.clone()  # or all that it is a view of is held
         self._joining.append(job)
-        self._join(job)
+        # A long one joins at the next turn: others do not wait for its last part and for its room at once.
+        if len(chunk) == len(ids) or not self._rows:
+            self._join(job)
 
     def _join(self, job: Job) -> None:
         """As many of its rows as there is room for; one there is, if it has none."""

@@ -19,6 +19,7 @@ from modeldeploy.errors import InputTooLong, PredictionFailed, QueueFull
 from modeldeploy.schema.computing import Batching
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation import engine as engine_module
+from modeldeploy.worker.generation.chunks import Chunks
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.prefixes import Prefixes
 from modeldeploy.worker.generation.rows import Piece, Written
@@ -462,3 +463,37 @@ def test_one_long_list_does_not_pass_one_who_does_not_fit_for_ever(adapter: Any)
     asyncio.run(tell())
     passed = order[: order.index("large")].count("one of many")
     assert 0 < passed <= engine_module._MOST_PASS + 1
+
+
+def test_a_long_prompt_joins_others_a_step_after_its_last_part(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Chunks, "next", lambda self, left, *, beside: min(left, 4))
+    events: list[str] = []
+
+    async def story(engine: Engine) -> None:
+        long = item(adapter, TEXTS[2], max_new_tokens=5)
+        alone = await written(engine, long)
+        for name in ("read", "join", "step"):
+            original = getattr(engine._slab, name)
+
+            def seen(*given: Any, name: str = name, original: Any = original) -> Any:
+                events.append(name)
+                return original(*given)
+
+            monkeypatch.setattr(engine._slab, name, seen)
+        pieces: list[Piece] = []
+        other = item(adapter, TEXTS[1], max_new_tokens=40)
+        other.sink = pieces.append
+        writing = asyncio.ensure_future(written(engine, other))
+        while len(pieces) < 2:
+            await asyncio.sleep(0.001)
+        events.clear()
+        engine._prefixes._kept.clear()
+        found = await written(engine, item(adapter, TEXTS[2], max_new_tokens=5))
+        assert [one.text for one in found] == [one.text for one in alone]
+        await writing
+
+    run(adapter, story)
+    last = len(events) - 1 - events[::-1].index("read")
+    assert events[last - 2 : last + 3] == ["read", "step", "read", "step", "join"]
