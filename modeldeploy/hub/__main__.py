@@ -83,7 +83,7 @@ def _import_ahead() -> None:
     """What talks to the Hub, as a fetch from the endpoint in the environment would."""
     try:
         environment.prepare(HubAccess())
-        from modeldeploy.hub import client, fetch, transfer  # noqa: F401
+        from modeldeploy.hub import client, fetch, transfer  # noqa: F401  # for the time that it takes
     except Exception:  # the fetch tells what is wrong, if it needs them
         logging.getLogger(__name__).debug("nothing is ready", exc_info=True)
 

@@ -30,7 +30,7 @@ def warm_up(adapter: Adapter[Any, Any], task: TaskSchema) -> list[Any]:
         adapter.post(raws, request.inputs[0], request.parameters)
     except ModelDeployError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a foreign model raises at its first text
         raise ModelError(
             f"its first prediction failed: {one_line(error)}",
             hint="do config.json, weights and tokenizer belong together?",

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 from starlette.applications import Starlette
@@ -23,7 +24,7 @@ from starlette.routing import Route
 from modeldeploy.schema.keys import KeyOrder
 from modeldeploy.schema.threads import Threads
 from modeldeploy.web.keys import Keyring
-from modeldeploy.worker.state import WorkerState
+from modeldeploy.worker.state import Now, WorkerState
 
 _SHORTEST_PAUSE = 0.1
 _HEARTBEAT_SECONDS = 0.8
@@ -34,20 +35,31 @@ _keys = msgspec.json.Decoder(KeyOrder).decode
 
 async def _reports(state: WorkerState) -> AsyncIterator[bytes]:
     with state.listening() as changed:
-
-        async def until(happened: Callable[[], bool], seconds: float) -> None:
-            ends = time.monotonic() + seconds
-            while not (happened() or state.ended) and (left := ends - time.monotonic()) > 0:
-                changed.clear()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(changed.wait(), left)
-
         while not state.ended:
             told = state.now
             yield _encode(state.report()) + b"\n"
             state.listeners_seen_at = time.monotonic()
-            await until(lambda: state.now.phase != told.phase, _SHORTEST_PAUSE)  # noqa: B023
-            await until(lambda: state.now is not told, _HEARTBEAT_SECONDS)  # noqa: B023
+            await _until(partial(_has_moved, state, told), _SHORTEST_PAUSE, state, changed)
+            await _until(partial(_has_changed, state, told), _HEARTBEAT_SECONDS, state, changed)
+
+
+def _has_moved(state: WorkerState, told: Now) -> bool:
+    return state.now.phase != told.phase
+
+
+def _has_changed(state: WorkerState, told: Now) -> bool:
+    return state.now is not told
+
+
+async def _until(
+    happened: Callable[[], bool], seconds: float, state: WorkerState, changed: asyncio.Event
+) -> None:
+    """Returns when it has happened or the worker ends, or after so many seconds."""
+    ends = time.monotonic() + seconds
+    while not (happened() or state.ended) and (left := ends - time.monotonic()) > 0:
+        changed.clear()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(changed.wait(), left)
 
 
 def insider_app(
