@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 _OPSET = 23  # the first with attention as one operator
 _UNOPTIMISED = "exported.onnx"
 _LEAST_BYTES = 1024  # of a weight that is kept in a file of its own
+# ONNX Runtime's one kernel for a sum and its layer norm takes 3 times as long on a CPU as two sums and the
+# norm: 6 to 8 % of an encoder (docs/performance.md, "An encoder's graph").
+_LEFT_APART = {"SkipLayerNormFusion"}
 _ROOM = 1 << 20  # bytes: a disk with less is full
 
 
@@ -213,7 +216,10 @@ def optimise(folder: Path, threads: int) -> None:
     ):
         options.add_session_config_entry(key, value)
     onnxruntime.InferenceSession(
-        str(folder / _UNOPTIMISED), options, providers=["CPUExecutionProvider"]
+        str(folder / _UNOPTIMISED),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=_LEFT_APART,
     )
     for left in folder.iterdir():
         if left.name not in {FILE, WEIGHTS}:

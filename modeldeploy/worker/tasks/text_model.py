@@ -172,17 +172,26 @@ class TextModel(ModelAdapter[Inputs, Parameters]):
         return company.flat([text for call in calls for text in call])
 
     def exercise(self, items: list[Item]) -> None:
-        if self._unpadded is not None:
-            self._unpadded.always = True
         equal = self._layout in {"equal", "alone"}
         with torch.inference_mode():
             for texts in _exercises(self.config, self.tokens.window):
                 rows = [texts[0]] * len(texts) if equal else texts
-                self.call(**self.tokens.pad([plain(ids) for ids in rows]))
+                self._in_one_row_and_more(self.tokens.pad([plain(ids) for ids in rows]))
+
+    def _in_one_row_and_more(self, batch: Any) -> None:
+        """Call the model; on a batch without padding once for each way to lay it out."""
+        if (unpadded := self._unpadded) is None:
+            self.call(**batch)
+            return
+        unpadded.always = True
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        for width in {sum(lengths), max(lengths)}:
+            with unpadded.rows_of(width):
+                self.call(**batch)
 
 
 def _exercises(config: Any, window: int | None) -> list[list[list[int]]]:
-    """Tokens of one text and of several, some in a row and some in many."""
+    """Tokens of one text and of several, short and long ones."""
     most = (window or _LONGEST) - 2
     lengths = ((11, 6, 7), (5,), (_LONGEST, 192, 128), (40, 30))
     return [company.texts(config, [min(most, size) for size in group]) for group in lengths]

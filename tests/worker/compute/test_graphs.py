@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from modeldeploy.schema.graph import Form, GraphNote, StoredGraph
 from modeldeploy.worker import exporter, loader
-from modeldeploy.worker.compute import graph_cache, graphs, sessions
+from modeldeploy.worker.compute import graph_cache, graphs, sessions, unpadded
 from modeldeploy.worker.compute.export import NotExportable
 from tests.models import common, seq2seq, sounds, tiny, vision
 from tests.worker.adapters import inputs, loaded, parameters
@@ -108,6 +108,29 @@ def _counted(graph: graphs.Graph) -> list[None]:
 
     graph.session.run = counting  # type: ignore[method-assign]  # to see who answers
     return calls
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("usual", [sum, max])
+def test_it_takes_texts_in_one_row_and_in_several_whatever_seems_cheapest_when_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: Callable[[Sequence[int]], int]
+) -> None:
+    model = tiny.classifier(tmp_path / "model")
+    with monkeypatch.context() as context:
+        context.setattr(
+            unpadded, "cheapest", lambda lengths, _: unpadded.fill(lengths, usual(lengths))
+        )
+        _exported(model, "text-classification", tmp_path / "graph")
+    adapter: Any = loaded(model, "text-classification")
+    items = [
+        adapter.pre(inputs("text-classification", text=one), parameters("text-classification"))[0]
+        for one in TEXTS
+    ]
+    calls = _moved_to(tmp_path / "graph", FORM, adapter)
+    for width in (sum(item.size for item in items), max(item.size for item in items)):
+        with adapter.holder.rows_of(width):
+            adapter.core(items)
+    assert len(calls) == 2
 
 
 @pytest.mark.slow
