@@ -75,15 +75,18 @@ def _in_turn(queue: Iterable[Ticket], most: float) -> Iterator[tuple[Ticket, int
 
 
 def _within(limits: BatchLimits, candidates: list[Chosen]) -> tuple[list[Chosen], bool]:
+    """Those of them that there is room for, past those that are too large for what is left: each of these
+    leads a call of its own once it is the first."""
     chosen: list[Chosen] = []
     largest = total = 0
     for ticket, index in candidates:
         size = ticket.items[index].size
-        total, largest = total + size, max(largest, size)
-        cost = largest * (len(chosen) + 1) if limits.padded else total
+        wider = max(largest, size)
+        cost = wider * (len(chosen) + 1) if limits.padded else total + size
         if chosen and cost > limits.size:
-            return chosen, True
+            continue
         chosen.append((ticket, index))
+        largest, total = wider, total + size
         if len(chosen) >= limits.items or cost >= limits.size:
             return chosen, True
-    return chosen, False
+    return chosen, len(chosen) < len(candidates)

@@ -25,6 +25,7 @@ _NOTE = "graph.json"
 _USED = "used"  # locked by whoever has the graph open; its time says when it was last opened
 _held: dict[Path, int] = {}  # what this process has locked, until it ends
 _MAKERS = ("torch", "transformers", "onnxscript")
+_MADE = "2"  # another one makes graphs anew where what is made of a model has changed
 _RUNTIMES: dict[Runtime, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -38,7 +39,7 @@ def digest(snapshots: list[str], *parts: str) -> str:
     """A name for what is known of a model that is made of these snapshots, with these versions and on
     this CPU."""
     made = hashlib.sha256()
-    for part in (*parts, __version__, *map(_version, _MAKERS), cpu.described()):
+    for part in (*parts, _MADE, __version__, *map(_version, _MAKERS), cpu.described()):
         made.update(f"{part}\0".encode())
     for snapshot in snapshots:
         for name, identity in _files(Path(snapshot)):

@@ -143,10 +143,15 @@ def sorted_out(
     signature: inspect.Signature, args: Any, kwargs: Any
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The arguments of a call by their names: tensors, and what is no tensor and not None."""
+    bound = _bound(signature, args, kwargs) if args else kwargs
+    tensors = {name: one for name, one in bound.items() if isinstance(one, torch.Tensor)}
+    plain = {name: one for name, one in bound.items() if name not in tensors and one is not None}
+    return tensors, plain
+
+
+def _bound(signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
     bound = signature.bind(*args, **kwargs).arguments
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             bound.update(bound.pop(name, {}))
-    tensors = {name: one for name, one in bound.items() if isinstance(one, torch.Tensor)}
-    plain = {name: one for name, one in bound.items() if name not in tensors and one is not None}
-    return tensors, plain
+    return bound

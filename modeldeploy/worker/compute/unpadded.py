@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from modeldeploy.worker.compute.graphs import is_long
@@ -27,18 +29,21 @@ NARROW, WIDE = 64, 256  # rows whose times tell what attention costs
 _DOUBT = 3  # times what is expected: a measurement that says more or less was disturbed
 
 Rows = list[list[int]]
+Places = npt.NDArray[np.int64]
+_NOWHERE: Places = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where the tokens of a padded batch go: ``source`` are their places in the padded batch,
     ``target`` those in the rows (both flat), ``positions`` and ``texts`` (which text, -1: none)
-    of shape (rows, width)."""
+    of shape (rows, width). In NumPy: a call has a dozen of such small steps, and torch lets go of the
+    interpreter in each of its own, to wait for it with all others afterwards."""
 
-    source: torch.Tensor
-    target: torch.Tensor
-    positions: torch.Tensor
-    texts: torch.Tensor
+    source: Places
+    target: Places
+    positions: Places
+    texts: Places
 
 
 def fill(lengths: Sequence[int], width: int) -> Rows:
@@ -78,22 +83,18 @@ def _used(rows: Rows, lengths: Sequence[int]) -> int:
 def lay(mask: torch.Tensor, lengths: Sequence[int], rows: Rows) -> Layout:
     """The layout of a batch with that attention mask, whose texts are so long."""
     used = _used(rows, lengths)
-    starts = [0] * len(lengths)
-    for at, row in enumerate(rows):
-        start = at * used
-        for text in row:
-            starts[text] = start
-            start += lengths[text]
-    within = torch.cat([torch.arange(length) for length in lengths])
-    texts = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    target = torch.tensor(starts)[texts] + within
-    positions = torch.zeros(len(rows) * used, dtype=torch.long)
-    positions[target] = within
-    owners = torch.full((len(rows) * used,), -1)
-    owners[target] = texts
     shape = (len(rows), used)
-    source = mask.flatten().nonzero().squeeze(1)
-    return Layout(source, target, positions.view(shape), owners.view(shape))
+    positions, texts = np.zeros(shape, dtype=np.int64), np.full(shape, -1)
+    target: list[Places] = [_NOWHERE] * len(lengths)
+    for at, row in enumerate(rows):
+        start = 0
+        for text in row:
+            end = start + lengths[text]
+            within = np.arange(lengths[text])
+            positions[at, start:end], texts[at, start:end] = within, text
+            target[text] = within + (at * used + start)
+            start = end
+    return Layout(np.flatnonzero(mask.numpy()), np.concatenate(target), positions, texts)
 
 
 class Unpadded:
@@ -164,7 +165,7 @@ class Unpadded:
     def _together(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, more: dict[str, Any]
     ) -> Any:
-        lengths = attention_mask.sum(dim=1).tolist()
+        lengths = attention_mask.numpy().sum(axis=1).tolist()
         rows = fill(lengths, self._width) if self._width else cheapest(lengths, self.attention)
         layout = lay(attention_mask, lengths, rows)
         tensors = {
@@ -173,14 +174,13 @@ class Unpadded:
             if isinstance(value, torch.Tensor)
         }
         if "position_ids" in self._accepted:
-            tensors["position_ids"] = layout.positions + self._offset
+            tensors["position_ids"] = torch.from_numpy(layout.positions + self._offset)
         plain = {name: value for name, value in more.items() if name not in tensors}
         found = self.forward(attention_mask=self._mask(layout), **{**plain, **tensors})
         laid = found.last_hidden_state
-        hidden = laid.new_zeros(*input_ids.shape, laid.shape[-1])
-        hidden.view(-1, laid.shape[-1])[layout.source] = laid.reshape(-1, laid.shape[-1])[
-            layout.target
-        ]
+        hidden = laid.new_zeros(*input_ids.shape, width := laid.shape[-1])
+        tokens = laid.reshape(-1, width).index_select(0, torch.from_numpy(layout.target))
+        hidden.view(-1, width).index_copy_(0, torch.from_numpy(layout.source), tokens)
         found.last_hidden_state = hidden
         self._pool(found)
         return found
@@ -201,13 +201,12 @@ class Unpadded:
 
     def _mask(self, layout: Layout) -> torch.Tensor:
         """What is added to the attention's logits, of shape (rows, 1, width, width)."""
-        texts = layout.texts
-        apart = texts[:, :, None] != texts[:, None, :]
+        texts = layout.texts[:, None]
+        apart = texts[..., :, None] != texts[..., None, :]
         if self.causal:
-            apart = apart | torch.ones(apart.shape[-2:], dtype=torch.bool).triu(1)
-        dtype = self._encoder.dtype
-        mask = torch.zeros(apart.shape, dtype=dtype).masked_fill_(apart, torch.finfo(dtype).min)
-        return mask[:, None]
+            apart |= np.triu(np.ones(apart.shape[-2:], dtype=bool), 1)
+        mask = torch.zeros(apart.shape, dtype=self._encoder.dtype)
+        return mask.masked_fill_(torch.from_numpy(apart), torch.finfo(mask.dtype).min)
 
 
 def _pooled(encoder: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -223,13 +222,14 @@ def _pooled(encoder: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 def _is_finite(hidden: torch.Tensor) -> bool:
     """Whether all of it is numbers; the sum in float16 would soon be none."""
-    return bool(hidden.sum(dtype=torch.float32).isfinite())
+    return math.isfinite(hidden.sum(dtype=torch.float32).item())
 
 
 def _moved(padded: torch.Tensor, layout: Layout) -> torch.Tensor:
-    rows = padded.new_zeros(layout.texts.numel())
-    rows[layout.target] = padded.flatten()[layout.source]
-    return rows.view(layout.texts.shape)
+    given = padded.numpy()
+    rows = np.zeros(layout.texts.shape, dtype=given.dtype)
+    rows.flat[layout.target] = given.flat[layout.source]
+    return torch.from_numpy(rows)
 
 
 def restore_padding(encoder: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class Embedder(TextModel[Asked, Parameters]):
 
     def prepare(self, source: Source) -> None:
         folder = Path(source.snapshot)
+        if "add_pooling_layer" in inspect.signature(type(self.model).__init__).parameters:
+            self.model.pooler = None  # as it is without that layer, which nobody reads
         super().prepare(source)
         self.modules = sentence_modules.read(folder, self.device)
         sentence_modules.check_modes(self.modules.pooling)

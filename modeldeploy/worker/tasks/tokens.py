@@ -269,9 +269,11 @@ class Tokens:
 def matrix(rows: list[list[int]], filling: int, *, left: bool) -> torch.Tensor:
     """Rows of different lengths as one int64 tensor, filled up on one side."""
     width = max(map(len, rows))
-    if left:
-        return torch.tensor([[filling] * (width - len(row)) + row for row in rows])
-    return torch.tensor([row + [filling] * (width - len(row)) for row in rows])
+    filled = np.full((len(rows), width), filling, dtype=np.int64)
+    for place, row in zip(filled, rows, strict=True):
+        start = width - len(row) if left else 0
+        place[start : start + len(row)] = row
+    return torch.from_numpy(filled)
 
 
 def _cut(encoded: Encoded, window: int, *, from_left: bool) -> Encoded:

@@ -59,9 +59,9 @@ def test_a_batch_keeps_its_padded_size_and_those_of_like_size_together() -> None
     assert found == [[10, 11, 12], [100, 90], [300]]
 
 
-def test_without_padding_sizes_add_up_in_the_order_of_arrival() -> None:
+def test_without_padding_sizes_add_up_past_those_that_are_too_large_for_what_is_left() -> None:
     found = batches_of(*(items(n, size=n) for n in SIZES), items=8, size=200, padded=False)
-    assert found == [[10, 100, 11], [90, 12], [300]]
+    assert found == [[10, 100, 11, 12], [90], [300]]
 
 
 def test_where_lengths_must_be_equal_they_are() -> None:
