@@ -32,9 +32,9 @@ _YIELDED = (
 )
 _IN_VAIN = 2  # one alone may have been disturbed
 _NEAR = 0.97  # of the best rate
-_WORTH = (
-    0.95  # times the best rate: so much calls at once must make, as one begins while another ends
-)
+# Times the best rate: so much calls at once must make. One begins while another ends, and a call of several
+# threads waits with all of them when a request takes a core from one (docs/performance.md, "Calls at once").
+_WORTH = 0.9
 
 
 class Point(NamedTuple):

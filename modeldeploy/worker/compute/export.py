@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _OPSET = 23  # the first with attention as one operator
 _UNOPTIMISED = "exported.onnx"
 _LEAST_BYTES = 1024  # of a weight that is kept in a file of its own
-# ONNX Runtime's one kernel for a sum and its layer norm takes 3 times as long on a CPU as two sums and the
+# ONNX Runtime's one kernel for a sum and its layer norm takes 2.5 times as long on a CPU as sums and the
 # norm: 6 to 8 % of an encoder (docs/performance.md, "An encoder's graph").
 _LEFT_APART = {"SkipLayerNormFusion"}
 _ROOM = 1 << 20  # bytes: a disk with less is full

@@ -288,7 +288,7 @@ class Parallel(Model):
 
 @pytest.mark.parametrize(
     ("lanes", "allowed", "is_used"),
-    [(1.5, True, True), (2.05, True, True), (2.2, True, False), (1.5, False, False)],
+    [(1.5, True, True), (2.15, True, True), (2.3, True, False), (1.5, False, False)],
 )
 def test_calls_at_once_are_used_where_they_make_about_as_much(
     lanes: float, allowed: bool, is_used: bool
