@@ -75,8 +75,8 @@ def _in_turn(queue: Iterable[Ticket], most: float) -> Iterator[tuple[Ticket, int
 
 
 def _within(limits: BatchLimits, candidates: list[Chosen]) -> tuple[list[Chosen], bool]:
-    """Those of them that there is room for, past those that are too large for what is left: each of these
-    leads a call of its own once it is the first."""
+    """Those of them that there is room for; without padding past those that are too large for what is left:
+    each of these leads a call of its own once it is the first."""
     chosen: list[Chosen] = []
     largest = total = 0
     for ticket, index in candidates:
@@ -84,6 +84,8 @@ def _within(limits: BatchLimits, candidates: list[Chosen]) -> tuple[list[Chosen]
         wider = max(largest, size)
         cost = wider * (len(chosen) + 1) if limits.padded else total + size
         if chosen and cost > limits.size:
+            if limits.padded:  # they are sorted: who comes next is even less alike
+                break
             continue
         chosen.append((ticket, index))
         largest, total = wider, total + size

@@ -12,7 +12,7 @@ import inspect
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _OPSET = 23  # the first with attention as one operator
 _UNOPTIMISED = "exported.onnx"
 _LEAST_BYTES = 1024  # of a weight that is kept in a file of its own
 # ONNX Runtime's one kernel for a sum and its layer norm takes 2.5 times as long on a CPU as sums and the
-# norm: 6 to 8 % of an encoder (docs/performance.md, "An encoder's graph").
+# norm: 5 to 15 % of an encoder with several tokens (docs/performance.md, "An encoder's graph").
 _LEFT_APART = {"SkipLayerNormFusion"}
 _ROOM = 1 << 20  # bytes: a disk with less is full
 
@@ -137,12 +137,13 @@ def _export(
 ) -> GraphNote:
     names, outputs = tuple(calls[0].tensors), tuple(calls[0].output)
     whole = _Whole(module, names, outputs, calls[0].plain)
-    largest = max(calls, key=lambda call: min(min(one.shape) for one in call.tensors.values()))
+    # A size of 1 may be taken for one that never differs: the call with the fewest of them is traced.
+    traced_call = max(calls, key=lambda call: sum(map(_sizes_above_one, call.tensors.values())))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             whole,
-            tuple(largest.tensors.values()),
+            tuple(traced_call.tensors[name] for name in names),
             input_names=names,
             output_names=outputs,
             dynamo=True,
@@ -157,7 +158,7 @@ def _export(
     if form.precision == "int8" and not quantizing.quantize(plain):
         raise NotExportable("nothing of it would be computed in int8")
     if form.runtime == "onnx":
-        optimise(folder, threads)
+        optimise(folder, threads, without=_LEFT_APART)
     note = GraphNote(outputs=outputs, plain=calls[0].plain, kind=calls[0].kind)
     graph = Graph(module, StoredGraph(folder, note, form), threads)
     difference = max(gap(list(one.output.values()), _again(graph, one)) for one in calls)
@@ -166,6 +167,10 @@ def _export(
     if difference > EQUAL:
         raise NotExportable(f"its results would differ by {difference:.1e} of their spread")
     return replace(note, difference=difference)
+
+
+def _sizes_above_one(tensor: torch.Tensor) -> int:
+    return sum(size > 1 for size in tensor.shape)
 
 
 def _again(graph: Graph, call: Call) -> list[torch.Tensor]:
@@ -202,9 +207,9 @@ def traced(folder: Path, form: Form) -> Path:
     return folder / (FILE if form.runtime == "openvino" else _UNOPTIMISED)
 
 
-def optimise(folder: Path, threads: int) -> None:
+def optimise(folder: Path, threads: int, without: Collection[str] = ()) -> None:
     """Have ONNX Runtime write what it makes of the graph on this CPU, weights laid out and all, so
-    that a worker maps it as it is."""
+    that a worker maps it as it is; ``without`` these of its optimisers."""
     import onnxruntime
 
     options = session_options(threads)
@@ -219,7 +224,7 @@ def optimise(folder: Path, threads: int) -> None:
         str(folder / _UNOPTIMISED),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=_LEFT_APART,
+        disabled_optimizers=set(without),
     )
     for left in folder.iterdir():
         if left.name not in {FILE, WEIGHTS}:

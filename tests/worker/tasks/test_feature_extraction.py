@@ -50,6 +50,15 @@ def test_vectors_are_those_of_sentence_transformers(
         assert np.abs(np.array(found) - one).max() < 1e-4
 
 
+def test_a_layer_that_pools_for_other_heads_is_left_out(
+    adapter: Adapter[Any, Any], original: Any
+) -> None:
+    assert adapter.model.pooler is None  # type: ignore[attr-defined]  # of transformers' models
+    whole = sum(one.numel() for one in original.parameters())
+    left_out = sum(one.numel() for one in original[0].auto_model.pooler.parameters())
+    assert adapter.info().parameters == whole - left_out
+
+
 def test_paraphrases_are_nearer_than_strangers(adapter: Adapter[Any, Any]) -> None:
     pairs = [
         ("How do I get my money back?", "How can I receive a refund?"),
