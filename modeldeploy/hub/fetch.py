@@ -66,7 +66,7 @@ def bring_all(
             done, pending = wait(pending, timeout=_TICK, return_when=FIRST_EXCEPTION)
             _raise_first(done)
             on_tick()
-    except BaseException:
+    except BaseException:  # a signal to end too
         transfer.stop()
         raise
     finally:

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AlbertConfig,
+    AlbertModel,
     BertConfig,
     BertForMaskedLM,
     BertForQuestionAnswering,
@@ -231,6 +233,22 @@ def sentence_encoder(folder: Path, pooling: str) -> Path:
     tensors = {"linear.weight": layer.weight.detach(), "linear.bias": layer.bias.detach()}
     save_file(tensors, folder / "2_Dense" / "model.safetensors")
     return folder
+
+
+def albert(folder: Path) -> Path:
+    """An encoder whose pooler is a bare linear layer."""
+    torch.manual_seed(0)
+    tokenizer = word_piece()
+    config = AlbertConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=16,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    return save(folder, AlbertModel(config), tokenizer)
 
 
 def _write(file: Path, content: object) -> None:

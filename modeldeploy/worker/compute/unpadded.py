@@ -30,7 +30,6 @@ _DOUBT = 3  # times what is expected: a measurement that says more or less was d
 
 Rows = list[list[int]]
 Places = npt.NDArray[np.int64]
-_NOWHERE: Places = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -85,16 +84,15 @@ def lay(mask: torch.Tensor, lengths: Sequence[int], rows: Rows) -> Layout:
     used = _used(rows, lengths)
     shape = (len(rows), used)
     positions, texts = np.zeros(shape, dtype=np.int64), np.full(shape, -1)
-    target: list[Places] = [_NOWHERE] * len(lengths)
     for at, row in enumerate(rows):
         start = 0
         for text in row:
             end = start + lengths[text]
-            within = np.arange(lengths[text])
-            positions[at, start:end], texts[at, start:end] = within, text
-            target[text] = within + (at * used + start)
+            positions[at, start:end], texts[at, start:end] = np.arange(lengths[text]), text
             start = end
-    return Layout(np.flatnonzero(mask.numpy()), np.concatenate(target), positions, texts)
+    by_text = np.argsort(texts, axis=None, kind="stable")  # places without one, -1, come first
+    target = by_text[texts.size - sum(lengths) :]
+    return Layout(np.flatnonzero(mask.numpy()), target, positions, texts)
 
 
 class Unpadded:

@@ -59,6 +59,19 @@ def test_a_layer_that_pools_for_other_heads_is_left_out(
     assert adapter.info().parameters == whole - left_out
 
 
+def test_so_is_one_that_is_a_bare_layer(tmp_path: Path) -> None:
+    folder = tiny.albert(tmp_path)
+    albert: Any = loaded(folder, TASK)
+    assert albert.model.pooler is None
+    texts = TEXTS[2:]
+    expected = pipeline(TASK, model=str(folder), device="cpu")(texts)
+    items = [
+        albert.pre(inputs(TASK, text=text), parameters(TASK, pooling="none"))[0] for text in texts
+    ]
+    for found, one in zip(albert.core(items), expected, strict=True):
+        assert np.abs(found - np.array(one)[0]).max() < 1e-4
+
+
 def test_paraphrases_are_nearer_than_strangers(adapter: Adapter[Any, Any]) -> None:
     pairs = [
         ("How do I get my money back?", "How can I receive a refund?"),
