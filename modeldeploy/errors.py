@@ -272,6 +272,12 @@ class ModelTooLarge(ModelError):
     code = "model_too_large"
 
 
+class InterpreterUnfit(DeploymentFailed):
+    """The interpreter that a deployment asked for cannot run its worker."""
+
+    code, status = "interpreter_unfit", 422
+
+
 class DownloadError(DeploymentFailed):
     """Something about getting the model: a later try may well succeed."""
 

@@ -122,6 +122,20 @@ MODEL is one of
     metavar="SIZE",
     help="What its worker may take, such as 2G, mapped weights not counted; past it, it is replaced.",
 )
+@click.option(
+    "--python",
+    callback=options.read_interpreter,
+    metavar="PATH",
+    help="The interpreter it runs in, or the virtual environment, which has the same modeldeploy "
+    "installed.  [default: modeldeploy's own]",
+)
+@click.option(
+    "--env",
+    multiple=True,
+    callback=options.read_variables,
+    metavar="NAME=VALUE",
+    help="A variable of its worker's environment, which inspect shows; may be given again.",
+)
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach
 @options.timeout
@@ -183,6 +197,8 @@ def _request(wanted: deployfile.Wanted, values: Settings, keys: list[str]) -> De
             ),
             threads=wanted.threads,
             memory=wanted.memory,
+            python=wanted.python,
+            env=wanted.env,
         ),
     )
     try:

@@ -10,9 +10,16 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from modeldeploy.cli import options
 from modeldeploy.errors import UsageError
 from modeldeploy.schema.computing import Backend, BatchSize, BatchTokens, BatchWindow, Optimize
-from modeldeploy.schema.deployment import MemoryBytes, ModelType, ThreadCount
+from modeldeploy.schema.deployment import (
+    Environment,
+    Interpreter,
+    MemoryBytes,
+    ModelType,
+    ThreadCount,
+)
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -42,6 +49,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     batch_window: float = 0.0
     threads: int | None = None
     memory: int | None = None
+    python: str | None = None
+    env: dict[str, str] = {}
     detach: bool = False
     timeout: float | None = None
 
@@ -89,6 +98,8 @@ class DeploymentFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batch_window: BatchWindow = 0.0
     threads: ThreadCount | None = None
     memory: MemoryBytes | None = None
+    python: Interpreter | None = None
+    env: Environment = {}
     detach: bool = False
     timeout: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 
@@ -117,6 +128,7 @@ def read(path: str) -> Wanted:
         values[other] = _either(path, values, one, other)
     values["name"] = values.pop("deployment_name")
     values["model"] = values.pop("model_id")
+    values["python"] = values["python"] and options.interpreter(values["python"])
     del values["type"]
     return Wanted(**values)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
+import shutil
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from modeldeploy import paths
 from modeldeploy.cli.units import bytes_of
 from modeldeploy.errors import ModelDeployError
 from modeldeploy.schema.deployment import DEVICE_PATTERN
@@ -82,6 +85,29 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
         return None if value is None else bytes_of(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def read_interpreter(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The path of a command, a file, or a virtual environment's interpreter."""
+    return None if value is None else interpreter(value)
+
+
+def interpreter(asked: str) -> str:
+    """The absolute path; links are not followed, for by its place an interpreter knows its packages."""
+    found = None if os.sep in asked else shutil.which(asked)
+    path = paths.expand(found or asked)
+    return str(path / "bin" / "python" if path.is_dir() else path)
+
+
+def read_variables(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> dict[str, str] | None:
+    """Of each NAME=VALUE its two parts; None where there are none."""
+    pairs = [one.partition("=") for one in value]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise click.BadParameter(f"{name!r} is not NAME=VALUE")
+    return {name: text for name, _, text in pairs} or None
 
 
 def some(names: tuple[str, ...], every: bool) -> None:

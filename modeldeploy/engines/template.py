@@ -1,7 +1,7 @@
 """Workers forked from a warm template: there at once, their memory shared (Linux).
 
-Where it cannot be had — another system, a template that died, one that is not ready and not coming
-— workers are spawned plainly, by the engine that this one falls back to.
+Where it cannot be had — another system, a template that died, one that is not ready and not coming,
+an interpreter or variables of a deployment's own — workers are spawned plainly, by the engine that this one falls back to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import msgspec
 
 from modeldeploy import paths
 from modeldeploy.engines.base import NotStarted, StartedWorker
-from modeldeploy.engines.local import LocalEngine, worker_environment
+from modeldeploy.engines.environment import worker_environment
+from modeldeploy.engines.local import LocalEngine
 from modeldeploy.schema.worker import ForkAnswer, ForkOrder, WorkerSpec
 
 log = logging.getLogger(__name__)
@@ -189,12 +190,13 @@ class TemplateEngine:
     async def start(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> StartedWorker:
-        """Forked, or spawned where that is not possible.
+        """Forked, or spawned where that is not possible, or would not be the interpreter or the
+        environment that was asked for.
 
         Raises:
             NotStarted: the template was lost meanwhile. OSError: neither is possible.
         """
-        if self._warm:
+        if self._warm and not spec.runs_apart:
             return ForkedWorker(await self._fork(spec, spec_file, listener, leash))
         return await self._plain.start(spec, spec_file, listener, leash)
 

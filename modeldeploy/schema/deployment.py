@@ -16,6 +16,7 @@ from modeldeploy.schema.threads import Threads
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2}|mps)\Z"
 ORIGIN_PATTERN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@,*]+\Z"
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 HOST_PATTERN = r"^([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?\Z"
 
 ModelType = Literal["nlp", "vision", "audio", "multimodal"]
@@ -27,6 +28,20 @@ Host = Annotated[str, Meta(pattern=HOST_PATTERN, max_length=300, description="ho
 ThreadCount = Annotated[int, Meta(ge=1, le=1024, description="CPU threads to compute with.")]
 MemoryBytes = Annotated[int, Meta(ge=1_000_000, description="Bytes that its worker may take.")]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
+Variable = Annotated[str, Meta(pattern=VARIABLE_PATTERN, max_length=255)]
+VariableValue = Annotated[str, Meta(pattern=r"^[^\x00]*\Z", max_length=32_768)]
+Environment = Annotated[
+    dict[Variable, VariableValue],
+    Meta(description="Environment variables of its worker. They are shown: no secrets."),
+]
+Interpreter = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=4096,
+        description="The Python that its worker runs in, by its path. It has this modeldeploy installed.",
+    ),
+]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
 
 
@@ -55,6 +70,8 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batching: Batching = Batching()
     threads: ThreadCount | None = None
     memory: MemoryBytes | None = None
+    python: Interpreter | None = None
+    env: Environment = {}
 
     def url(self, port: int) -> str:
         """Where it is asked from this machine."""

@@ -69,6 +69,13 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     graphs: str | None = None
     companion: str | None = None
     gguf: str | None = None
+    python: str | None = None
+    env: dict[str, str] = {}
+
+    @property
+    def runs_apart(self) -> bool:
+        """Whether it needs an interpreter that was started for it."""
+        return bool(self.python or self.env)
 
     @property
     def snapshots(self) -> list[str]:

@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from modeldeploy import paths
+from modeldeploy.engines import interpreters
+from modeldeploy.engines.environment import without_secrets
 from modeldeploy.schema.fetch import AHEAD, LINE_BYTES, FetchRequest
 from modeldeploy.supervisor import processes
 
@@ -48,12 +50,16 @@ class Fetchers:
         """A fetcher that has the request.
 
         Raises:
-            OSError: no process could be started.
+            InterpreterUnfit: the deployment's own interpreter. OSError: no process could be started.
         """
-        process = None if request.discard else self._take(request.hub.endpoint)
+        own = None if request.discard else request.spec.python
+        process = None if request.discard or own else self._take(request.hub.endpoint)
+        if own:  # what the model needs has to be there
+            await interpreters.examine(own, without_secrets(self._environment))
         if process is None:
             log_file = request.log or self._log_file
-            process = await self._spawn(_FETCHER, log_file, self._environment)
+            python, *command = _FETCHER
+            process = await self._spawn((own or python, *command), log_file, self._environment)
         if self._next and self._waiting is None and self._next.done():
             self._prepare_after(process)
         assert process.stdin is not None

@@ -10,7 +10,7 @@ from typing import Union
 
 import msgspec
 
-from modeldeploy.errors import DownloadTimeout
+from modeldeploy.errors import DownloadTimeout, ModelDeployError
 from modeldeploy.schema.fetch import (
     FetchDiscarded,
     FetchDone,
@@ -63,6 +63,8 @@ class FetchJob:
         outcome: _Outcome
         try:
             outcome = await self._fetch()
+        except ModelDeployError as error:
+            outcome = error.problem()
         except OSError as error:
             outcome = Problem(code="internal_error", message=f"the fetcher did not start: {error}")
         except Exception as error:  # a deployment whose fetch never ends could not be removed

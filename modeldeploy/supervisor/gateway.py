@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from modeldeploy import paths
-from modeldeploy.engines.local import without_secrets
+from modeldeploy.engines.environment import without_secrets
 from modeldeploy.errors import PortTaken
 from modeldeploy.schema.control import GatewayStatus
 from modeldeploy.settings import Settings

@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 import msgspec
 
 from modeldeploy import __version__, certificates, machine, modelids, paths
+from modeldeploy.engines import environment, interpreters
 from modeldeploy.engines.base import Engine
 from modeldeploy.errors import (
     ApiKeyNeeded,
@@ -384,6 +385,8 @@ def _checked(spec: Spec) -> Spec:
     """The first look at a model id, a task and a backend, before anything is started for them."""
     modelids.parse(spec.model_id, spec.revision)
     backends.check(spec)
+    interpreters.check(spec.python)
+    environment.check(spec.env)
     spec = msgspec.structs.replace(spec, host=_address(spec.host))
     _check_tls(spec.ssl_certfile, spec.ssl_keyfile)
     if spec.task is not None and tasks.find(spec.task) is None:

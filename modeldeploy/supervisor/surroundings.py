@@ -90,4 +90,6 @@ def worker_spec(
         graphs=str(Path(record.spec.cache_dir) / _GRAPHS),
         companion=record.model.companion,
         gguf=record.model.gguf,
+        python=record.spec.python,
+        env=record.spec.env,
     )

@@ -103,7 +103,8 @@ def test_every_option_reaches_the_supervisor(
         "--allow-origin http://localhost:3000/ --allow-origin https://app.example "
         "--allow-media-url Images.example --allow-media-url localhost:9000 --optimize --threads 3 "
         "--host 10.0.0.5 --ssl-certfile site.crt --ssl-keyfile /etc/site.key --memory 1.5GB "
-        "--backend onnx --max-batch-size 8 --max-batch-tokens 512 --batch-window 0.01"
+        "--backend onnx --max-batch-size 8 --max-batch-tokens 512 --batch-window 0.01 "
+        "--python envs/../env/bin/python --env A=1 --env B=x=y --env C="
     )
     assert run("deploy", "org/name", *options.split()).code == 0
     assert asked(fake)["name"] == "n"
@@ -130,7 +131,40 @@ def test_every_option_reaches_the_supervisor(
         "backend": "onnx",
         "batching": {"max_size": 8, "max_tokens": 512, "window": 0.01},
         "threads": 3,
+        "python": str(tmp_path / "env/bin/python"),
+        "env": {"A": "1", "B": "x=y", "C": ""},
     }
+
+
+def test_an_interpreter_is_a_file_a_command_or_an_environments(
+    fake: FakeSupervisor, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "python3.99"
+    program.parent.mkdir()
+    program.touch(0o755)
+    (tmp_path / ".venv").mkdir()
+    monkeypatch.setenv("PATH", str(program.parent))
+    (tmp_path / "d.json").write_text(json.dumps({"python": ".venv", "env": {"A": "1"}}))
+    for given, found in (
+        (("--python", "python3.99"), program),
+        (("--python", ".venv"), tmp_path / ".venv/bin/python"),
+        (("--file", "d.json"), tmp_path / ".venv/bin/python"),
+        (("--python", "./x"), tmp_path / "x"),
+    ):
+        fake.asked.clear()
+        fake.deployments.clear()
+        assert run("deploy", "org/name", "-d", *given).code == 0
+        assert asked(fake)["spec"]["python"] == str(found)
+    fake.asked.clear()
+    run("deploy", "org/name", "--name", "n", "-d", "--file", "d.json")
+    assert asked(fake)["spec"]["env"] == {"A": "1"}
+
+
+@pytest.mark.parametrize("given", ["A", "=1", "1A=x", "A B=x"])
+def test_a_variable_is_a_name_and_a_value(fake: FakeSupervisor, run: Run, given: str) -> None:
+    done = run("deploy", "org/name", "--env", given)
+    assert done.code == 2
+    assert not [method for method, _, _ in fake.asked if method == "POST"]
 
 
 @pytest.mark.parametrize(("option", "wanted"), [("--optimize", "close"), ("--no-optimize", "no")])

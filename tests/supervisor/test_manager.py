@@ -78,6 +78,8 @@ def test_what_is_replaced_is_removed_first_and_waited_for(tmp_path: Path) -> Non
         ({"model_id": "a/b/c"}, "invalid_model_id"),
         ({"host": "0.0.0.0"}, "api_key_needed"),
         ({"port": OTHER_PORT}, "port_taken"),
+        ({"python": "bin/python"}, "invalid_setting"),
+        ({"env": {"HF_TOKEN": "hf_x"}}, "invalid_setting"),
     ],
 )
 def test_what_would_be_refused_takes_no_place(

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from modeldeploy.engines.local import worker_environment
+from modeldeploy.engines.environment import worker_environment
 from modeldeploy.schema.worker import WorkerReport
 from modeldeploy.transport import UnixConnection
 from tests.worker.specs import worker_spec

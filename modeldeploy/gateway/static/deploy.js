@@ -97,8 +97,8 @@ export class DeployDialog {
   #field(name, property, parts, spec) {
     const about = described(property, parts, false);
     const given = { ...about, default: this.defaults[name] ?? about.default };
-    const value = spec[name] === given.default ? undefined : spec[name] ?? undefined;
-    if (resolved(property, parts).type === "array") given.default = undefined;
+    const value = JSON.stringify(spec[name]) === JSON.stringify(given.default) ? undefined : spec[name] ?? undefined;
+    if (["array", "object"].includes(resolved(property, parts).type)) given.default = undefined;
     const one = field(name, { ...given, description: WORDS[name] ?? about.description }, value);
     if (name === "task") one.control.placeholder = "found out";
     return one;

@@ -6,7 +6,7 @@ const VERBS = { logs: "Logs", start: "Start", stop: "Stop", restart: "Restart", 
 
 // The options that are fields of the form, and those of them that have another name there.
 const FIELDS = new Set(
-  "name task type revision device dtype port host api-key ssl-certfile ssl-keyfile threads memory backend optimize no-optimize trust-remote-code allow-pickle allow-origin allow-media-url max-batch-size max-batch-tokens batch-window".split(" "),
+  "name task type revision device dtype port host api-key ssl-certfile ssl-keyfile threads memory python env backend optimize no-optimize trust-remote-code allow-pickle allow-origin allow-media-url max-batch-size max-batch-tokens batch-window".split(" "),
 );
 const RENAMED = {
   type: "Model type",
