@@ -115,7 +115,8 @@ class StartRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Replica(Struct, frozen=True, kw_only=True):
-    """One worker process of a deployment; ``runs`` says how its model computes."""
+    """One worker process of a deployment; ``runs`` says how its model computes, ``reserved_bytes`` what
+    keys and values may take beside the memory that it has."""
 
     id: str
     pid: int
@@ -123,6 +124,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     ready: bool
     memory_bytes: int
     requests: int
+    reserved_bytes: int = 0
     threads: Threads | None = None
     runs: dict[str, str] = {}
 

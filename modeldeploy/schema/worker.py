@@ -26,6 +26,15 @@ class Limits(Struct, frozen=True, kw_only=True):
     load_wait: float = 5.0
 
 
+class Reserved(Struct, frozen=True, kw_only=True):
+    """Memory that other deployments' keys and values may still take: ``bytes`` on each device, by its
+    name. It is that of ``writers`` deployments, of which ``loading`` have not said yet how much."""
+
+    bytes: dict[str, int] = {}
+    writers: int = 0
+    loading: int = 0
+
+
 class WorkerSpec(Struct, frozen=True, kw_only=True):
     """A worker's whole orders: a 0600 JSON file, named by its only argument. No secrets in it:
     ``keys`` are digests.
@@ -57,6 +66,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     limits: Limits
     threads: int
     memory: int | None = None
+    reserved: Reserved = Reserved()
     keys: tuple[str, ...] = ()
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
@@ -105,8 +115,8 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
 
     ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
     ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
-    ``busy_seconds`` is how long, in all, there was a request for the model; ``runs`` how it computes,
-    in words; ``keys`` is the mark of the API keys that it knows.
+    ``reserved_bytes`` is what keys and values may take beside what they do; ``busy_seconds`` how long,
+    in all, there was a request for the model; ``runs`` how it computes, in words; ``keys`` is the mark of the API keys that it knows.
     """
 
     deployment: str
@@ -123,6 +133,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     device: str = ""
     dtype: str = ""
     memory_bytes: int = 0
+    reserved_bytes: int = 0
     requests: int = 0
     in_flight: int = 0
     busy_seconds: float = 0.0

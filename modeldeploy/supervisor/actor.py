@@ -182,6 +182,13 @@ class Actor:
         )
         return self._berth.has_a_queue and is_to_come and not (has_next and is_on_record)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a worker is being started that is not ready yet."""
+        worker = self.worker
+        loads = worker is not None and not (worker.seen.ended or worker.seen.ready)
+        return self._starting is not None or loads
+
     def let_go(self) -> None:
         """Leave the worker serving, for the next supervisor."""
         self.park()

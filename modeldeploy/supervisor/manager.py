@@ -40,7 +40,7 @@ from modeldeploy.schema.deployment import (
 )
 from modeldeploy.schema.keys import ApiKey, NewKey
 from modeldeploy.schema.states import Desired, State
-from modeldeploy.schema.worker import Limits
+from modeldeploy.schema.worker import Limits, Reserved
 from modeldeploy.settings import Settings
 from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.actor import Actor
@@ -51,6 +51,7 @@ from modeldeploy.supervisor.gateway import Gateway, NoGateway, front_door
 from modeldeploy.supervisor.plan import Policy
 from modeldeploy.supervisor.ports import PortPool, Reservation
 from modeldeploy.supervisor.record import Record, StoredKey
+from modeldeploy.supervisor.reserves import reserved
 from modeldeploy.supervisor.store import Store
 from modeldeploy.supervisor.surroundings import Surroundings
 from modeldeploy.supervisor.view import deployment_view
@@ -107,6 +108,7 @@ class Manager:
             ),
             log_max_bytes=settings.log_max_bytes,
             log_files=settings.log_files,
+            reserved=self._reserved,
             ports_in_use=self._ports_in_use,
             reserve=self._reserve,
             is_shared=self._is_shared,
@@ -128,6 +130,10 @@ class Manager:
         """Start the front door, or end the one of an earlier supervisor where none is wanted. After
         :meth:`resume`: deployments have their ports first."""
         self.gateway = front_door(self._settings, self._ports_in_use, self._around.clock)
+
+    def _reserved(self, name: str) -> Reserved:
+        """What all deployments but that one may still take of memory."""
+        return reserved(actor for other, actor in self._actors.items() if other != name)
 
     def _ports_in_use(self) -> set[int]:
         """Ports that a deployment holds or remembers."""

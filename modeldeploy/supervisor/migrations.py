@@ -34,8 +34,11 @@ ALTER TABLE deployments ADD COLUMN serial INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deployments ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 """
 
+# `python` and `env` came; older bodies are read as they are.
+_INTERPRETERS = ""
+
 # From the format that has seals on, each step is followed by this: bodies may have changed.
 SEAL = "UPDATE deployments SET checksum = seal(body, serial);"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIMIZE, _SEALS)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIMIZE, _SEALS, _INTERPRETERS)
 SEALED = MIGRATIONS.index(_SEALS) + 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from modeldeploy import paths
 from modeldeploy.engines.base import Engine
 from modeldeploy.schema.deployment import Spec
-from modeldeploy.schema.worker import Limits, WorkerSpec
+from modeldeploy.schema.worker import Limits, Reserved, WorkerSpec
 from modeldeploy.supervisor import backends
 from modeldeploy.supervisor.budget import Budget
 from modeldeploy.supervisor.clock import Clock
@@ -26,8 +26,8 @@ _GRAPHS = ".modeldeploy-graphs"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """``is_shared`` tells whether several deployments stand to download the same model; ``watch``
-    is told whenever a deployment looks different."""
+    """``reserved`` tells what all deployments but one may still take of memory, ``is_shared`` whether
+    several stand to download the same model; ``watch`` is told whenever a deployment looks different."""
 
     paths: paths.Paths
     store: Store
@@ -41,6 +41,7 @@ class Surroundings:
     fetchers: Fetchers
     log_max_bytes: int
     log_files: int
+    reserved: Callable[[str], Reserved]
     ports_in_use: Callable[[], set[int]]
     reserve: Callable[[int, str], Reservation]
     is_shared: Callable[[Spec], bool]
@@ -78,6 +79,7 @@ def worker_spec(
         limits=around.limits,
         threads=record.spec.threads or around.budget.cores,
         memory=record.spec.memory,
+        reserved=around.reserved(record.name),
         keys=keys,
         ssl_certfile=record.spec.ssl_certfile,
         ssl_keyfile=record.spec.ssl_keyfile,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from modeldeploy.schema.computing import Batching, Optimize
 from modeldeploy.schema.tasks import TaskSchema
+from modeldeploy.schema.worker import Reserved
 
 if TYPE_CHECKING:
     from modeldeploy.schema.graph import StoredGraph
@@ -83,7 +84,7 @@ class BatchLimits:
 class Source:
     """What to load and how. ``progress`` takes tensors done and tensors in all. ``companion`` is a
     second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder.
-    ``memory`` is how many bytes the worker may take, where that is limited; ``kept`` the folder of what is
+    ``memory`` is how many bytes the worker may take, where that is limited, ``reserved`` what is others'; ``kept`` the folder of what is
     found of models."""
 
     snapshot: str
@@ -96,6 +97,7 @@ class Source:
     progress: Callable[[int, int], None]
     companion: str | None = None
     memory: int | None = None
+    reserved: Reserved = field(default_factory=Reserved)
     kept: Path | None = None
 
     @property
@@ -220,6 +222,11 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         from modeldeploy.worker.batching.batcher import Batcher
 
         return Batcher(self.core, self.batch, max_queue, on_batch, batching, self.take_threads)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What it may take of memory beside what it has taken, as requests come."""
+        return 0
 
     def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
         """How many tokens were read for ``items``, and how many were written as ``raws``; 0 where the

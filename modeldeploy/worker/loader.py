@@ -148,6 +148,7 @@ def source_of(spec: WorkerSpec, progress: Callable[[int, int], None]) -> Source:
         progress=progress,
         companion=spec.companion,
         memory=spec.memory,
+        reserved=spec.reserved,
         kept=Path(spec.graphs) if spec.graphs else None,
     )
 

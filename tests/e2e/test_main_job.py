@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from modeldeploy.paths import locate
 from tests.e2e.instance import Instance, get, post
 from tests.models import smollm2, tiny
 
@@ -118,6 +119,12 @@ def test_three_models_at_once_each_on_its_port(instance: Instance, tmp_path: Pat
     assert set(answer) == {"answer", "score", "start", "end"}
     names = [shown["name"] for shown in json.loads(instance.run("ls", "--json").stdout)]
     assert names == ["sentiment", "gpt2", "qa"]
+    first, writes, last = (instance.inspect(name)["replicas"][0] for name in names)
+    assert [first["reserved_bytes"], last["reserved_bytes"]] == [0, 0]
+    assert writes["reserved_bytes"] > 1_000_000
+    told = json.loads(locate(str(instance.home)).worker_spec(last["id"]).read_bytes())
+    assert told["reserved"]["bytes"]["cpu"] > 1_000_000
+    assert (told["reserved"]["writers"], told["reserved"]["loading"]) == (1, 0)
 
 
 def test_default_names_are_made_unique(instance: Instance) -> None:

@@ -112,6 +112,11 @@ class Engine(Front):
         self._rows: list[tuple[Job, Row]] = []
         self._thread.start()
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of prompts that were read."""
+        return self._prefixes.bytes
+
     def full(self, depth: int, most: int) -> QueueFull:
         error = super().full(depth, most)
         error.message += (

@@ -21,11 +21,11 @@ Ids = npt.NDArray[np.int64]
 
 class Prefixes:
     """Keeps the caches of prompts, of a long one that of its first half of ``most_bytes``, which is what
-    they take together at most; the one that was of no use for the longest goes first."""
+    they take together at most (now: ``bytes``); the one that was of no use for the longest goes first."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._bytes = 0
+        self.bytes = 0
         self._kept: OrderedDict[bytes, tuple[Ids, Any, int]] = OrderedDict()
 
     def start(self, ids: list[int], empty: Callable[[], Any]) -> tuple[Any, int]:
@@ -62,13 +62,13 @@ class Prefixes:
         if length < len(ids):
             cache, size = _begun(cache, length, empty()), size * length // len(ids)
         self._kept[key] = (given, cache, size)
-        self._bytes += size
-        while self._bytes > self._most_bytes or len(self._kept) > _MOST_PROMPTS:
+        self.bytes += size
+        while self.bytes > self._most_bytes or len(self._kept) > _MOST_PROMPTS:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: bytes) -> None:
         if key in self._kept:
-            self._bytes -= self._kept.pop(key)[2]
+            self.bytes -= self._kept.pop(key)[2]
 
 
 def _begun(cache: Any, length: int, empty: Any) -> Any:

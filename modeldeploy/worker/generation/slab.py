@@ -35,6 +35,10 @@ class Running(Protocol):
 
     count: int
 
+    @property
+    def held(self) -> int:
+        """Places that there is room for now."""
+
     def empty(self) -> Any:
         """A cache for one prompt."""
 
@@ -155,6 +159,13 @@ class Slab:
         self._cache_name = "past_key_values" if self._masked else "cache_params"
         self._starts = torch.zeros(self.room[0], dtype=torch.long, device=model.device)
         self._cache = Cache(layers=[self._own(layer) for layer in self.empty().layers])
+
+    @property
+    def held(self) -> int:
+        """Places that there is room for now."""
+        columns = [layer for layer in self._cache.layers if isinstance(layer, _Columns)]
+        is_there = any(layer.is_initialized for layer in columns)
+        return room.places(self.room) if is_there else 0
 
     def empty(self) -> Any:
         """A cache for one prompt."""

@@ -46,8 +46,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Info(Struct, frozen=True, kw_only=True):
-    """``GET /info``. What is only known once the model is loaded is null before; ``notes`` say
-    what of the model's own settings is done differently here, or not at all."""
+    """``GET /info``. What is only known once the model is loaded is null before; ``reserved_bytes``
+    is what keys and values of texts that are written may take beside ``memory_bytes``, ``notes`` say what of the model's own settings is done differently here, or not at all."""
 
     model_id: str
     deployment_id: str
@@ -62,6 +62,7 @@ class Info(Struct, frozen=True, kw_only=True):
     max_input_length: int | None
     notes: tuple[str, ...]
     memory_bytes: int
+    reserved_bytes: int
     limits: Limits
     versions: dict[str, str]
     uptime_s: float

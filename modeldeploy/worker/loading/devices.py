@@ -6,8 +6,9 @@ import torch
 
 from modeldeploy import machine
 from modeldeploy.errors import DeviceUnavailable
+from modeldeploy.schema.worker import Reserved
 
-_SHARE, _SHARE_OF_GPU = 0.25, 0.8
+_FIRST, _SHARE_OF_GPU = 4, 0.8
 _DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
@@ -84,12 +85,25 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def kept_bytes(device: torch.device, memory: int | None = None) -> int:
-    """What the keys and values of texts that are being written may take together, of what is free now,
-    where the worker may take ``memory``."""
+def kept_bytes(
+    device: torch.device,
+    memory: int | None = None,
+    others: Reserved = Reserved(),  # noqa: B008  # frozen
+) -> int:
+    """What the keys and values of texts that are being written may take together, of what is free now
+    and of no ``others``, where the worker may take ``memory``. All that share a device never get more
+    than it has."""
+    theirs = others.bytes.get(str(device), 0)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what torch keeps of what was freed is free
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free * _SHARE_OF_GPU)
-    available = machine.memory_available()
-    return int(min(available, memory or available) * _SHARE)
+        return int(max(0, free - theirs) * _SHARE_OF_GPU)
+    available = max(0, machine.memory_available() - theirs)
+    return int(min(available, memory or available) * _share(others.writers, others.loading))
+
+
+def _share(writers: int, loading: int) -> float:
+    """A quarter of what is left for the first that writes, a fifth for the next, and so on. Those who are
+    ``loading`` have not taken theirs, and what is left will be so much less."""
+    will_be_left = (_FIRST - 1 + writers - loading) / (_FIRST - 1 + writers)
+    return will_be_left / (_FIRST + writers)

@@ -79,7 +79,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self.tokens = Tokens(checkpoint.load_tokenizer(source), self.config)
         if self.tokens.tokenizer.chat_template:
             templates.check(lambda: self._filled([{"role": "user", "content": "Hello"}]))
-        self.memory = source.memory
+        self.memory, self.others = source.memory, source.reserved
         own = self.model.generation_config
         ends = own.eos_token_id
         self.ends = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
@@ -123,7 +123,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         self.runs.pop("steps", None)
         if optimize == "no":
             return
-        places = kept_bytes(self.device, self.memory) // self._place_bytes
+        places = kept_bytes(self.device, self.memory, self.others) // self._place_bytes
         try:
             slab, told = captured.faster_slab(self.model, places, self.max_input_length())
         except Exception as error:  # whatever an exotic model, or a GPU that is full, raises
@@ -147,10 +147,11 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return super().front(max_queue, on_batch, batching)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = batching.max_size or rows
-        most = kept_bytes(self.device, self.memory)
+        most = kept_bytes(self.device, self.memory, self.others)
         if isinstance(self._slab, GraphSlab):
             most += self._slab.held * self._place_bytes
         prefixes = most // _SHARE_OF_PREFIXES if self._in_parts else 0
+        self._kept_bytes = most
         self._most_places = (most - prefixes) // self._place_bytes
         places = min(self._most_places, batching.max_tokens or self._most_places)
         self._engine = Engine(
@@ -169,6 +170,13 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             in_parts=self._in_parts,
         )
         return self._engine
+
+    @property
+    def reserved_bytes(self) -> int:
+        if self._engine is None or self._slab is None:
+            return 0
+        held = self._slab.held * self._place_bytes + self._engine.held_bytes
+        return max(0, self._kept_bytes - held)
 
     def _on_step(self, seconds: float) -> None:
         if hear := self.on_call:  # another thread may end that meanwhile
@@ -249,7 +257,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             raise InputTooLong(
                 f"the prompt while it is read, and with {new} new tokens in each sequence, is {held:,} "
                 f"tokens: there is memory for {self._most_places:,}",
-                hint="ask for fewer sequences or fewer new tokens, or deploy it with more --memory",
+                hint="ask for fewer sequences or fewer new tokens, or restart it when more memory is free, "
+                "or with a larger --memory",
             )
         return [Item(prompt, size, self._key(prompt))]
 

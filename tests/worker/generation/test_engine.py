@@ -281,7 +281,7 @@ def test_of_a_prompt_that_is_too_long_its_beginning_is_kept() -> None:
     long.update(torch.rand(1, 2, 400, 4), torch.rand(1, 2, 400, 4), 0)
     for _ in range(2):
         prefixes.keep([5] * 400, long, _empty)
-    assert prefixes._bytes == 60 * one // 40
+    assert prefixes.bytes == 60 * one // 40
     cache, read = prefixes.start([*[5] * 70, 7], _empty)
     assert (read, cache.get_seq_length()) == (60, 60)
     assert torch.equal(cache.layers[0].keys, long.layers[0].keys[:, :, :60])
@@ -497,3 +497,28 @@ def test_a_long_prompt_joins_others_a_step_after_its_last_part(
     run(adapter, story)
     last = len(events) - 1 - events[::-1].index("read")
     assert events[last - 2 : last + 3] == ["read", "step", "read", "step", "join"]
+
+
+def test_what_texts_may_still_take_is_reserved(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 4000 * adapter._place_bytes
+    monkeypatch.setattr(adapter, "memory", 4 * most)
+    seen: list[tuple[int, int]] = []
+
+    async def story(engine: Engine) -> None:
+        before = adapter.reserved_bytes
+        original = engine._slab.step
+
+        def step(tokens: list[int]) -> Any:
+            seen.append((adapter.reserved_bytes, engine._slab.held))
+            return original(tokens)
+
+        monkeypatch.setattr(engine._slab, "step", step)
+        await asyncio.gather(*(written(engine, item(adapter, one)) for one in TEXTS * 3))
+        held = most - adapter._place_bytes * max(places for _, places in seen)
+        assert min(still for still, _ in seen) == held < before <= most
+        assert adapter.reserved_bytes == before, "room was given back"
+
+    run(adapter, story)
+    adapter._most_places = None

@@ -327,6 +327,7 @@ def test_health_and_info(echo: LiveWorker) -> None:
             "max_input_length",
             "runs",
             "memory_bytes",
+            "reserved_bytes",
             "limits",
             "versions",
             "uptime_s",

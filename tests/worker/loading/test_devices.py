@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from modeldeploy import machine
+from modeldeploy.schema.worker import Reserved
 from modeldeploy.worker.loading.devices import choose_device, choose_dtype, kept_bytes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -56,3 +57,29 @@ def test_keys_and_values_take_a_quarter_of_what_this_process_may_have(
     assert kept_bytes(CPU) == 250
     assert kept_bytes(CPU, memory=400) == 100
     assert kept_bytes(CPU, memory=4000) == 250
+
+
+def test_deployments_that_write_never_get_more_together_than_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 10_000)
+    one_by_one: list[int] = []
+    for writers in range(20):
+        others = Reserved(bytes={"cpu": sum(one_by_one)}, writers=writers)
+        one_by_one.append(kept_bytes(CPU, others=others))
+    at_once = [
+        kept_bytes(CPU, others=Reserved(writers=before, loading=before)) for before in range(20)
+    ]
+    assert one_by_one[:3] == [2500, 1500, 1000]
+    assert one_by_one == pytest.approx(at_once, abs=1)
+    assert sorted(one_by_one, reverse=True) == one_by_one
+    assert one_by_one[-1] > 50
+    assert 8500 < sum(one_by_one) <= 10_000
+
+
+def test_what_others_may_take_of_this_device_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    others = Reserved(bytes={"cuda:0": 600, "cuda:1": 10**9, "cpu": 10**9}, writers=3)
+    assert kept_bytes(GPU, others=others) == 320
+    assert kept_bytes(GPU, others=Reserved(bytes={"cuda:0": 1200}, writers=1)) == 0
