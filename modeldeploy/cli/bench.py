@@ -23,6 +23,20 @@ from modeldeploy.schema.tasks import TaskSchema, find
 _SWEEP = (1, 2, 4, 8, 16, 32)
 _WARM_UP = 3  # requests of each sweep's own that are not counted
 _WIDTH = 24
+_SHARES = (50, 95, 99)
+# What is shown of a row, and its title.
+_ANSWERING = {
+    "requests_per_second": "REQUESTS/S",
+    **{f"p{share}_ms": f"P{share} MS" for share in _SHARES},
+}
+_WRITING = {
+    "tokens_per_second": "TOKENS/S",
+    "first_token_p50_ms": "FIRST P50",
+    "first_token_p95_ms": "FIRST P95",
+    "p50_ms": "WHOLE P50",
+    "p95_ms": "WHOLE P95",
+}
+_OF_WRITING = "Times are in ms: until the first token came, and the whole text."
 
 
 class Clients(click.ParamType):  # type: ignore[type-arg]  # generic in click's newest only
@@ -67,7 +81,8 @@ class Clients(click.ParamType):  # type: ignore[type-arg]  # generic in click's 
 def bench(name: str, clients: tuple[int, ...], seconds: float, file: str | None) -> None:
     """How fast a deployment answers, by how many clients ask at once.
 
-    Each client sends its next request when it has the answer to its last.
+    Each client sends its next request when it has the answer to its last. What is written is streamed:
+    its tokens are counted, and when the first came.
     """
     values = settings.load()
     client = connect(values)
@@ -80,10 +95,11 @@ def bench(name: str, clients: tuple[int, ...], seconds: float, file: str | None)
     for count in clients:
         output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} s")
         found.append(asyncio.run(_measured(place, requests, count, seconds)))
+    rows = [_as_row(one) for one in found]
     if output.as_json():
-        output.json([_as_row(one) for one in found])
+        output.json(rows)
     else:
-        _show(found)
+        _show(rows)
 
 
 def _place(deployment: Deployment) -> tuple[str, int]:
@@ -113,6 +129,8 @@ def _requests(
     if task is None:
         raise ModelDeployError(f"what {deployment.name} does is not known")
     bodies = [task.example] if file is None else _bodies(task, file)
+    if task.hf.streamed:
+        bodies = [{**body, "stream": True} for body in bodies]
     return [
         load.post(*place, "/predict", msgspec.json.encode(body), "application/json", key)
         for body in bodies
@@ -135,32 +153,46 @@ def _bodies(task: TaskSchema, file: str) -> list[dict[str, Any]]:
 
 def _as_row(one: Measured) -> dict[str, Any]:
     bad = {str(status): count for status, count in sorted(one.statuses.items()) if status != 200}
+    writing = {
+        "tokens_per_second": round(one.event_rate, 2),
+        **{f"first_token_p{share}_ms": _ms(one.first_quantile(share / 100)) for share in _SHARES},
+    }
     return {
         "clients": one.clients,
+        **(writing if one.firsts else {}),
         "requests_per_second": round(one.rate, 2),
-        **{f"p{share}_ms": round(one.quantile(share / 100) * 1000, 3) for share in (50, 95, 99)},
+        **{f"p{share}_ms": _ms(one.quantile(share / 100)) for share in _SHARES},
         "answers": len(one.latencies),
         "errors": bad,
     }
 
 
-def _show(found: list[Measured]) -> None:
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    """The rates as bars, too: of tokens where some were written, else of requests."""
     from rich.bar import Bar
     from rich.table import Table
 
-    most = max((one.rate for one in found), default=0.0) or 1.0
+    writes = any("tokens_per_second" in row for row in rows)
+    columns = _WRITING if writes else _ANSWERING
+    rate = next(iter(columns))
+    most = max((row.get(rate, 0.0) for row in rows), default=0.0) or 1.0
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("CLIENTS", "REQUESTS/S", "P50 MS", "P95 MS", "P99 MS", "ERRORS"):
+    for title in ("CLIENTS", *columns.values(), "ERRORS"):
         table.add_column(title, justify="right")
     table.add_column("")
-    for one in found:
-        row = _as_row(one)
+    for row in rows:
         errors = ", ".join(f"{count} x {status}" for status, count in row["errors"].items())
         table.add_row(
-            str(one.clients),
-            f"{one.rate:.1f}",
-            *(f"{row[f'p{share}_ms']:.1f}" for share in (50, 95, 99)),
+            str(row["clients"]),
+            *(f"{row[name]:.1f}" if name in row else "-" for name in columns),
             errors or "0",
-            Bar(most, 0, one.rate, width=_WIDTH),
+            Bar(most, 0, row.get(rate, 0.0), width=_WIDTH),
         )
-    output.result_console().print(table)
+    console = output.result_console()
+    console.print(table)
+    if writes:
+        console.print(_OF_WRITING)

@@ -10,34 +10,74 @@ import itertools
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 _HEAD_END = b"\r\n\r\n"
 _LIMIT = 64 * 1024 * 1024
+_DATA = b"data:"
 
 
 @dataclass
 class Measured:
     """``seconds`` is how long it took in all, ``latencies`` are those of good answers (seconds),
-    ``statuses`` what was answered, 0 where a connection broke."""
+    ``statuses`` what was answered, 0 where a connection broke, or a stream without its end. Of good
+    answers that are streams ``firsts`` are the seconds to their first event, ``events`` how many they had."""
 
     clients: int
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+    firsts: list[float] = field(default_factory=list)
+    events: int = 0
 
     @property
     def rate(self) -> float:
         """Good answers a second."""
         return len(self.latencies) / self.seconds if self.seconds else 0.0
 
+    @property
+    def event_rate(self) -> float:
+        """Events of good answers a second."""
+        return self.events / self.seconds if self.seconds else 0.0
+
     def quantile(self, share: float) -> float:
         """The latency, in seconds, that so many of the answers were within."""
-        if len(self.latencies) < 2:
-            return self.latencies[0] if self.latencies else 0.0
-        cuts = statistics.quantiles(self.latencies, n=1000, method="inclusive")
-        return cuts[min(998, max(0, round(share * 1000) - 1))]
+        return _quantile(self.latencies, share)
+
+    def first_quantile(self, share: float) -> float:
+        """In how many seconds so many of the answers had begun."""
+        return _quantile(self.firsts, share)
+
+    def take(self, answer: _Answer, asked_at: float) -> None:
+        """Count an answer that is over now."""
+        self.statuses[answer.status] += 1
+        if answer.status != 200:
+            return
+        self.latencies.append(time.perf_counter() - asked_at)
+        if answer.first_at is not None:
+            self.firsts.append(answer.first_at - asked_at)
+            self.events += answer.events
+
+
+@dataclass
+class _Answer:
+    """``first_at`` is when a stream's first event was there; ``closes`` whether the connection ends with it."""
+
+    status: int
+    closes: bool
+    first_at: float | None = None
+    events: int = 0
+
+
+def _quantile(seconds: list[float], share: float) -> float:
+    if len(seconds) < 2:
+        return seconds[0] if seconds else 0.0
+    cuts = statistics.quantiles(seconds, n=1000, method="inclusive")
+    return cuts[min(998, max(0, round(share * 1000) - 1))]
 
 
 def post(
@@ -83,11 +123,9 @@ async def _client(
             if until is not None and begun >= until:
                 return
             writer.write(request)
-            status, closes = await _answer(reader)
-            if status == 200:
-                found.latencies.append(time.perf_counter() - begun)
-            found.statuses[status] += 1
-            if closes:
+            answer = await _answer(reader)
+            found.take(answer, begun)
+            if answer.closes:
                 writer.close()
                 reader, writer = await asyncio.open_connection(host, port, limit=_LIMIT)
     except (OSError, asyncio.IncompleteReadError):
@@ -96,18 +134,41 @@ async def _client(
         writer.close()
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
-    """The answer's status, and whether the connection ends with it. Its body is read and left."""
+async def _answer(reader: asyncio.StreamReader) -> _Answer:
+    """What is told of it. Its body is read, and looked at where it is a stream of events."""
     head = (await reader.readuntil(_HEAD_END)).lower()
-    status = int(head[9:12])
+    answer = _Answer(int(head[9:12]), b"\r\nconnection: close" in head)
     length = _header(head, b"content-length:")
     if length is not None:
         await reader.readexactly(int(length))
+    elif (_header(head, b"content-type:") or b"").startswith(b"text/event-stream"):
+        body = bytearray()
+        async for chunk in _chunks(reader):
+            answer.first_at = answer.first_at or time.perf_counter()
+            body += chunk
+        _count(answer, bytes(body))
     else:
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            await reader.readexactly(size + 2)
-        await reader.readexactly(2)
-    return status, b"\r\nconnection: close" in head
+        async for _ in _chunks(reader):
+            pass
+    return answer
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield (await reader.readexactly(size + 2))[:-2]
+    await reader.readexactly(2)
+
+
+def _count(answer: _Answer, body: bytes) -> None:
+    """The events of a stream, of which the last one may tell of an error."""
+    events = [line[len(_DATA) :] for line in body.splitlines() if line.startswith(_DATA)]
+    answer.events = len(events)
+    if not events or msgspec.json.decode(events[-1], type=_Event).error is not None:
+        answer.status = 0
+
+
+class _Event(msgspec.Struct):
+    error: Any = None
 
 
 def _header(head: bytes, name: bytes) -> bytes | None:

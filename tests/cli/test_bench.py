@@ -6,6 +6,7 @@ import asyncio
 import http.server
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,13 @@ from tests.cli.conftest import Run
 from tests.cli.fake_supervisor import FakeSupervisor
 from tests.cli.stories import deployment
 
+_LATE = 0.05
+
 
 class Worker(http.server.ThreadingHTTPServer):
     """Answers every text; ``asked`` are the bodies. One that says ``bad`` gets a 422, one that says
-    ``close`` the end of its connection, one that says ``chunks`` an answer in pieces."""
+    ``close`` the end of its connection, one that says ``chunks`` an answer in pieces. Where a stream is wanted three
+    tokens come, the last one late, or to one that says ``breaks`` an error."""
 
     daemon_threads = True
 
@@ -34,11 +38,23 @@ class Worker(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.asked.append(body)  # type: ignore[attr-defined]
         self.send_response(422 if body["text"] == "bad" else 200)
+        if body.get("stream"):
+            self.send_header("content-type", "text/event-stream; charset=utf-8")
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            last = b'{"error": {"code": "x"}}' if body["text"] == "breaks" else b'{"index": 3}'
+            for piece in (b'data: {"index": 1}\n\nda', b'ta: {"index": 2}\n\n'):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            time.sleep(_LATE)
+            last = b"data: %s\n\n" % last
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
+            return
         if body["text"] == "chunks":
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
@@ -66,7 +82,7 @@ def worker() -> Iterator[Worker]:
 def fake_two(fake: FakeSupervisor, worker: Worker) -> FakeSupervisor:
     fake.deployments["a"] = deployment("a", state=State.RUNNING)
     fake.deployments["b"] = deployment("b", state=State.STOPPED, desired=Desired.STOPPED)
-    fake.change("a", port=worker.server_port)
+    fake.change("a", port=worker.server_port, task="text-classification")
     return fake
 
 
@@ -81,6 +97,33 @@ def test_each_request_is_counted_once_however_it_is_answered(worker: Worker) -> 
     assert len(worker.asked) == 40
     assert 0 < found.quantile(0.5) <= found.quantile(0.99) <= found.seconds
     assert found.rate == pytest.approx(30 / found.seconds)
+
+
+def test_of_a_stream_the_events_are_counted_and_the_first_is_timed(worker: Worker) -> None:
+    requests = [
+        load.post("127.0.0.1", worker.server_port, "/predict", body.encode(), "application/json")
+        for body in ('{"text": "a", "stream": true}', '{"text": "breaks", "stream": true}')
+    ]
+    found = asyncio.run(load.measure("127.0.0.1", worker.server_port, requests, 2, count=10))
+    assert found.statuses == Counter({200: 5, 0: 5})
+    assert (len(found.latencies), len(found.firsts), found.events) == (5, 5, 15)
+    assert found.quantile(0.5) - found.first_quantile(0.5) >= 0.9 * _LATE
+    assert found.event_rate == pytest.approx(15 / found.seconds)
+
+
+def test_of_what_is_written_tokens_and_the_first_are_told(
+    fake_two: FakeSupervisor, worker: Worker, run: Run
+) -> None:
+    fake_two.change("a", task="text-generation")
+    asked = ("bench", "a", "--clients", "2", "--seconds", "0.2")
+    (row,) = run(*asked, "--json").json
+    assert all(body["stream"] for body in worker.asked)
+    assert row["errors"] == {}
+    assert row["tokens_per_second"] == pytest.approx(3 * row["requests_per_second"], rel=0.01)
+    assert 0 < row["first_token_p50_ms"] <= row["first_token_p99_ms"] < row["p99_ms"]
+    shown = run(*asked).out
+    assert "TOKENS/S" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_it_sweeps_over_clients(fake_two: FakeSupervisor, run: Run) -> None:
