@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import sys
 
 from modeldeploy.errors import UnsupportedModel
 
@@ -28,5 +30,6 @@ def require(extra: str, what: str) -> None:
         raise UnsupportedModel(
             f"{what} needs {' and '.join(names)}, which {'is' if len(names) == 1 else 'are'} "
             "not installed",
-            hint=f"pip install 'modeldeploy[{extra}]', then modeldeploy start NAME",
+            hint=f"{shlex.quote(sys.executable)} -m pip install 'modeldeploy[{extra}]', then "
+            "modeldeploy start NAME",
         )

@@ -21,6 +21,12 @@ from modeldeploy.schema.deployment import HOST_PATTERN, ORIGIN_PATTERN
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)\Z")
+
+
+def is_secret(variable: str) -> bool:
+    """Whether an environment variable of this name holds a secret."""
+    return _SECRET.search(variable) is not None
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ MODEL is one of
     multiple=True,
     callback=options.read_variables,
     metavar="NAME=VALUE",
-    help="A variable of its worker's environment, which inspect shows; may be given again.",
+    help="A variable of its worker's environment, which inspect shows; may be given again. With either "
+    "of these its workers start without what the supervisor has imported ahead.",
 )
 @click.option("--file", "file", type=click.Path(), help="Read all of this from a JSON file.")
 @options.detach

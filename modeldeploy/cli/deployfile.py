@@ -55,8 +55,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
     def over(self, typed: Mapping[str, Any]) -> Wanted:
-        """This, with what was typed in place of it."""
-        return replace(self, **typed)
+        """This, with what was typed in place of it; of variables, those that were."""
+        return replace(self, **{**typed, "env": {**self.env, **typed.get("env", {})}})
 
     def flags(self) -> dict[str, str | None]:
         """Those that are settings too."""

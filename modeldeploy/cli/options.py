@@ -88,15 +88,15 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 
 def read_interpreter(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """The path of a command, a file, or a virtual environment's interpreter."""
+    """The path of a command, a file, or a virtual environment."""
     return None if value is None else interpreter(value)
 
 
 def interpreter(asked: str) -> str:
     """The absolute path; links are not followed, for by its place an interpreter knows its packages."""
-    found = None if os.sep in asked else shutil.which(asked)
-    path = paths.expand(found or asked)
-    return str(path / "bin" / "python" if path.is_dir() else path)
+    path = paths.expand(asked)
+    is_command = os.sep not in asked and not path.exists()
+    return (is_command and shutil.which(asked)) or str(path)
 
 
 def read_variables(

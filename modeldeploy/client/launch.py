@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -24,7 +23,6 @@ from modeldeploy.settings import Settings
 START_SECONDS = 20.0
 _LOST_RACE_SECONDS = 1.0
 _LAST_LINES = 12
-_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)\Z")
 
 
 def hub_access(settings: Settings) -> HubAccess:
@@ -40,7 +38,11 @@ def hub_access(settings: Settings) -> HubAccess:
 def supervisor_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """The argv and the environment of a supervisor for this home; secrets stay with the caller,
     who hands over :func:`hub_pipe` as its standard input."""
-    env = {key: value for key, value in settings.environment.items() if not _SECRET.search(key)}
+    env = {
+        key: value
+        for key, value in settings.environment.items()
+        if not settings_table.is_secret(key)
+    }
     if settings.paths.home:
         env["MODELDEPLOY_HOME"] = str(settings.paths.home)
     if not settings.gateway:

@@ -47,6 +47,6 @@ class Engine(Protocol):
         from the pipe ``leash``, and ends where that is closed without one.
 
         Raises:
-            NotStarted: try again. OSError: no process could be started.
+            NotStarted: try again. InterpreterUnfit: the one that was asked for. OSError: no process could be started.
         """
         ...

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modeldeploy import apikeys
 from modeldeploy.errors import InvalidSetting
+from modeldeploy.settings import is_secret
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", apikeys.VARIABLE)
 _OURS = "MODELDEPLOY_"
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """What may be handed to a process that does not speak to the Hub."""
-    return {key: value for key, value in environment.items() if key not in _SECRETS}
+    return {key: value for key, value in environment.items() if not is_secret(key)}
 
 
 def worker_environment(
@@ -48,9 +47,9 @@ def check(own: Mapping[str, str]) -> None:
         InvalidSetting: a variable that workers are not to have, or that each is given in any case.
     """
     for name in own:
-        if name in _SECRETS:
+        if is_secret(name):
             raise InvalidSetting(
-                f"--env: {name} is a secret, and workers are told none",
+                f"--env: {name} is a secret, by its name, and what is given here is stored and shown",
                 hint="leave it out: what downloads takes the Hub's token from your own environment",
             )
         if name in _fixed(1) or name.startswith(_OURS):

@@ -4,85 +4,138 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+import errno
+import os
+import shlex
+import signal
+import tempfile
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
 from pathlib import Path
 
-from modeldeploy import __version__
+from modeldeploy import __version__, paths
 from modeldeploy.errors import InterpreterUnfit, InvalidSetting
 
-NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
-_NEEDED = ("modeldeploy", "torch", "transformers")
-_LOOK = (
-    "import sys, importlib.util as util\n"
-    "missing = [name for name in sys.argv[1:] if util.find_spec(name) is None]\n"
-    "if missing: print('without', *missing)\n"
-    "else: import modeldeploy; print('has', modeldeploy.__version__)\n"
+# Of what was asked for, not of a machine that is short of something.
+CANNOT_RUN = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOENT", "ENOTDIR", "EACCES", "EPERM", "ENOEXEC", "EISDIR", "ELOOP", "ENAMETOOLONG"),
+        *("ETXTBSY", "ELIBBAD"),
+    )
+    if hasattr(errno, name)
 )
+_HINT = "give --python an interpreter, or the folder of a virtual environment"
 _LOOK_SECONDS = 60.0
-_LINES = 8
+# Writes our version, and what our installation says that it needs and is not there, a line each.
+_LOOK = """
+import importlib.util, sys
+found = ["none"]
+if importlib.util.find_spec("modeldeploy"):
+    import modeldeploy
+    from importlib import metadata
+    found = [modeldeploy.__version__]
+    try:
+        needed = metadata.requires("modeldeploy") or []
+    except metadata.PackageNotFoundError:
+        needed = ["torch", "transformers"]
+    if needed and not importlib.util.find_spec("packaging"):
+        found.append("packaging")
+    elif needed:
+        from packaging.requirements import Requirement
+        for one in map(Requirement, needed):
+            if one.marker and not one.marker.evaluate({"extra": ""}):
+                continue
+            try:
+                has = metadata.version(one.name)
+            except metadata.PackageNotFoundError:
+                found.append(str(one.name))
+            else:
+                if not one.specifier.contains(has, prereleases=True):
+                    found.append("%s%s (it has %s)" % (one.name, one.specifier, has))
+with open(sys.argv[1], "w") as file:
+    file.write("\\n".join(found))
+"""
 
 
-def check(python: str | None) -> None:
-    """
+def settled(python: str) -> str:
+    """The interpreter's path, where that of a virtual environment is given, too.
+
     Raises:
-        InvalidSetting: it is no absolute path.
+        InvalidSetting: it is not absolute.
     """
-    if python and not Path(python).is_absolute():
+    path = Path(python)
+    if not path.is_absolute():
         raise InvalidSetting(
             f"--python: {python!r} is not absolute", hint="give the whole path of an interpreter"
         )
+    return str(path / "bin" / "python" if path.is_dir() else path)
 
 
-async def examine(python: str, environment: Mapping[str, str]) -> None:
-    """Whether workers of this version can run there.
+async def examine(python: str, environment: Mapping[str, str], log_file: str) -> None:
+    """Whether workers of this version can run there. What it writes itself goes to the log.
 
     Raises:
         InterpreterUnfit: nothing runs there, it lacks a package, or has another version of us.
         OSError: no process could be started at all.
     """
+    with tempfile.TemporaryDirectory(prefix="modeldeploy-") as folder:
+        answer = Path(folder) / "found"
+        process = await _started(python, str(answer), environment, log_file)
+        try:
+            await asyncio.wait_for(process.wait(), _LOOK_SECONDS)
+        except asyncio.TimeoutError:
+            raise InterpreterUnfit(
+                f"{python} did not say within {_LOOK_SECONDS:g} s what it has installed", hint=_HINT
+            ) from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        _judge(python, answer)
+
+
+async def _started(
+    python: str, answer: str, environment: Mapping[str, str], log_file: str
+) -> Process:
+    output = paths.private_open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *(python, "-c", _LOOK, *_NEEDED),
+        return await asyncio.create_subprocess_exec(
+            *(python, "-c", _LOOK, answer),
             stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
+            stdout=DEVNULL,
+            stderr=output,
             env=dict(environment),
+            cwd="/",
+            start_new_session=True,
         )
-    except NOT_THERE as error:
-        raise not_run(python, error) from error
-    try:
-        said, _ = await asyncio.wait_for(process.communicate(), _LOOK_SECONDS)
-    except asyncio.TimeoutError:
-        said = f"nothing was heard of it for {_LOOK_SECONDS:g} s".encode()
+    except OSError as error:
+        if error.errno in CANNOT_RUN:
+            raise not_run(python, error) from error
+        raise
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    _judge(python, said.decode(errors="replace"))
+        os.close(output)
 
 
-def _judge(python: str, said: str) -> None:
-    lines = said.strip().splitlines()
-    verdict, *words = lines[-1].split() if lines else [""]
-    install = f"{python} -m pip install modeldeploy=={__version__}"
-    if verdict == "without":
-        raise InterpreterUnfit(f"{python} lacks {' and '.join(words)}", hint=install)
-    if verdict != "has":
+def _judge(python: str, answer: Path) -> None:
+    try:
+        version, *lacking = answer.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, ValueError):
         raise InterpreterUnfit(
-            f"{python} does not say what it has installed",
-            hint="give --python an interpreter, or the folder of a virtual environment",
-            details=tuple(lines[-_LINES:]),
-        )
-    if words != [__version__]:
+            f"{python} does not say what it has installed", hint=f"{_HINT}; see its log"
+        ) from None
+    install = f"install modeldeploy {__version__} there ({shlex.quote(python)} -m pip install ...)"
+    if version == "none":
+        raise InterpreterUnfit(f"{python} lacks modeldeploy", hint=install)
+    if version != __version__:
         raise InterpreterUnfit(
-            f"{python} has modeldeploy {' '.join(words)}, and this is {__version__}", hint=install
+            f"{python} has modeldeploy {version}, and this is {__version__}", hint=install
         )
+    if lacking:
+        raise InterpreterUnfit(f"{python} lacks {', '.join(lacking)}", hint=install)
 
 
 def not_run(python: str, error: OSError) -> InterpreterUnfit:
-    """Of one that is not there, or may not be run."""
-    return InterpreterUnfit(
-        f"{python} cannot be run: {error.strerror}",
-        hint="give --python an interpreter, or the folder of a virtual environment",
-    )
+    """Of one that is not there, or is no program that may be run."""
+    return InterpreterUnfit(f"{python} cannot be run: {error.strerror}", hint=_HINT)

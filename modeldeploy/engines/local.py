@@ -45,20 +45,17 @@ class LocalEngine:
     async def start(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> LocalWorker:
-        try:
-            return self._spawn(spec, spec_file, listener, leash)
-        except interpreters.NOT_THERE as error:
-            if spec.python is None:
-                raise
-            raise interpreters.not_run(spec.python, error) from error
-
-    def _spawn(
-        self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
-    ) -> LocalWorker:
-        python, *command = self.command
         env = worker_environment(self._environment, spec.threads, spec.env)
+        if spec.python:  # it may have changed since the model was fetched
+            await interpreters.examine(spec.python, env, spec.log_file)
         env[LISTEN_FD] = str(listener.fileno())
         env[LEASH_FD] = str(leash)
+        return self._spawn(spec, spec_file, env, [listener.fileno(), leash])
+
+    def _spawn(
+        self, spec: WorkerSpec, spec_file: str, env: dict[str, str], fds: list[int]
+    ) -> LocalWorker:
+        python, *command = self.command
         log = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             process = subprocess.Popen(
@@ -68,7 +65,7 @@ class LocalEngine:
                 stderr=log,
                 env=env,
                 cwd="/",
-                pass_fds=[listener.fileno(), leash],
+                pass_fds=fds,
                 start_new_session=True,
             )
         finally:

@@ -194,7 +194,7 @@ class TemplateEngine:
         environment that was asked for.
 
         Raises:
-            NotStarted: the template was lost meanwhile. OSError: neither is possible.
+            NotStarted: the template was lost meanwhile. InterpreterUnfit. OSError: neither is possible.
         """
         if self._warm and not spec.runs_apart:
             return ForkedWorker(await self._fork(spec, spec_file, listener, leash))

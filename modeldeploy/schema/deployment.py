@@ -37,9 +37,10 @@ Environment = Annotated[
 Interpreter = Annotated[
     str,
     Meta(
-        min_length=1,
+        pattern=r"^[^\x00]+\Z",
         max_length=4096,
-        description="The Python that its worker runs in, by its path. It has this modeldeploy installed.",
+        description="The Python that its worker runs in, or its virtual environment, by its path. It has "
+        "this modeldeploy installed.",
     ),
 ]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description="The deployment's name.")]
@@ -72,6 +73,11 @@ class Spec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: MemoryBytes | None = None
     python: Interpreter | None = None
     env: Environment = {}
+
+    @property
+    def runs_apart(self) -> bool:
+        """Whether it needs an interpreter that is started for it."""
+        return bool(self.python or self.env)
 
     def url(self, port: int) -> str:
         """Where it is asked from this machine."""

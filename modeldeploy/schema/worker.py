@@ -27,12 +27,16 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Reserved(Struct, frozen=True, kw_only=True):
-    """Memory that other deployments' keys and values may still take: ``bytes`` on each device, by its
-    name. It is that of ``writers`` deployments, of which ``loading`` have not said yet how much."""
+    """Memory that other deployments' keys and values may still take: ``bytes`` of each memory, by its
+    name. Of the host's that is what ``writers`` deployments may, of which ``loading`` have not said yet
+    how much."""
 
     bytes: dict[str, int] = {}
     writers: int = 0
     loading: int = 0
+
+
+HOST = "host"  # the name of the memory that CPUs compute in
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -115,7 +119,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
 
     ``start_time`` is the process's own (psutil ``create_time``, Unix seconds); with ``pid`` and
     ``replica`` it is the identity that adoption asks for. ``fraction`` is of ``stage``.
-    ``reserved_bytes`` is what keys and values may take beside what they do; ``busy_seconds`` how long,
+    ``reserved`` is what keys and values may take beside what they do, by the memory's name; ``busy_seconds`` how long,
     in all, there was a request for the model; ``runs`` how it computes, in words; ``keys`` is the mark of the API keys that it knows.
     """
 
@@ -133,7 +137,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     device: str = ""
     dtype: str = ""
     memory_bytes: int = 0
-    reserved_bytes: int = 0
+    reserved: dict[str, int] = {}
     requests: int = 0
     in_flight: int = 0
     busy_seconds: float = 0.0

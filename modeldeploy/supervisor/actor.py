@@ -184,10 +184,11 @@ class Actor:
 
     @property
     def is_loading(self) -> bool:
-        """Whether a worker is being started that is not ready yet."""
+        """Whether a worker is being started, or has not said yet that its model is there."""
         worker = self.worker
-        loads = worker is not None and not (worker.seen.ended or worker.seen.ready)
-        return self._starting is not None or loads
+        if worker is None or worker.seen.ended:
+            return self._starting is not None
+        return worker.report is None or worker.report.phase == "loading"
 
     def let_go(self) -> None:
         """Leave the worker serving, for the next supervisor."""
@@ -273,7 +274,8 @@ class Actor:
 
     def _seen(self) -> Seen:
         worker = self.worker.seen if self.worker else None
-        can_start = self._around.engine.ready and self._starting is None
+        is_ready = self._around.engine.ready or self.record.spec.runs_apart
+        can_start = is_ready and self._starting is None
         if self.record.state is State.STARTING and self._berth.is_waited_for(self.record):
             can_start = False
             self._wake_in(_PORT_POLL_SECONDS)

@@ -118,7 +118,7 @@ class ControlApi:
     async def deploy(self, request: Request) -> Response:
         order = await _body(request, DeployRequest)
         # In a thread: asking for GPUs runs a program.
-        await asyncio.to_thread(devices.check, order.spec.device, order.spec.force_gpu)
+        await asyncio.to_thread(devices.check, order.spec)
         await self._manager.make_room(order)
         actor = self._manager.deploy(order)
         return _json(deployment_view(actor), 201)

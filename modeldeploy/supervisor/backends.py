@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modeldeploy.errors import InvalidSetting
 from modeldeploy.schema.deployment import Spec
+from modeldeploy.supervisor import devices
 
 
 def check(spec: Spec) -> None:
@@ -33,7 +34,11 @@ def check(spec: Spec) -> None:
 
 def place(spec: Spec) -> tuple[str, str]:
     """The device and the dtype that a worker is told."""
-    return ("cpu", "float32") if _is_graph(spec) else (spec.device, spec.dtype)
+    if _is_graph(spec):
+        return "cpu", "float32"
+    # A torch that sees no GPU would take the CPU for ``auto``.
+    must_be_gpu = spec.force_gpu and spec.device == "auto" and not devices.has_mps()
+    return "cuda" if must_be_gpu else spec.device, spec.dtype
 
 
 def _is_graph(spec: Spec) -> bool:

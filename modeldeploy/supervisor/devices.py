@@ -6,14 +6,17 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 
 from modeldeploy.errors import DeviceUnavailable
+from modeldeploy.schema.deployment import Spec
 
 _ASK_SECONDS = 10
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def gpu_count() -> int:
-    """NVIDIA GPUs that a worker would see (``CUDA_VISIBLE_DEVICES`` respected)."""
+def gpu_count(env: Mapping[str, str]) -> int:
+    """NVIDIA GPUs that a worker with these variables beside ours would see (``CUDA_VISIBLE_DEVICES``)."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return 0
@@ -24,7 +27,7 @@ def gpu_count() -> int:
     except (OSError, subprocess.TimeoutExpired):
         return 0
     there = sum(line.startswith("GPU ") for line in found.stdout.splitlines())
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = env.get(_VISIBLE, os.environ.get(_VISIBLE))
     if visible is None:
         return there
     return min(there, sum(bool(part.strip("- ")) for part in visible.split(",")))
@@ -34,12 +37,13 @@ def has_mps() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
-def check(device: str, force_gpu: bool) -> None:
-    """Whether a deployment may ask for this device here.
+def check(spec: Spec) -> None:
+    """Whether a deployment may ask for its device here.
 
     Raises:
         DeviceUnavailable: it is not there, or a GPU is demanded and there is none.
     """
+    device, force_gpu = spec.device, spec.force_gpu
     if device == "cpu" and force_gpu:
         raise DeviceUnavailable(
             "FORCE_GPU is set and the device asked for is cpu",
@@ -49,7 +53,7 @@ def check(device: str, force_gpu: bool) -> None:
         raise DeviceUnavailable("there is no Apple GPU here", hint="use --device auto or cpu")
     if device == "mps" or (device in {"auto", "cpu"} and not force_gpu):
         return
-    count = gpu_count()
+    count = gpu_count(spec.env)
     if force_gpu and count == 0 and not has_mps():
         raise DeviceUnavailable(
             "FORCE_GPU is set and no GPU was found on this machine",

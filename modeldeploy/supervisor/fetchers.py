@@ -17,6 +17,7 @@ import msgspec
 from modeldeploy import paths
 from modeldeploy.engines import interpreters
 from modeldeploy.engines.environment import without_secrets
+from modeldeploy.schema.deployment import Spec
 from modeldeploy.schema.fetch import AHEAD, LINE_BYTES, FetchRequest
 from modeldeploy.supervisor import processes
 
@@ -52,19 +53,28 @@ class Fetchers:
         Raises:
             InterpreterUnfit: the deployment's own interpreter. OSError: no process could be started.
         """
-        own = None if request.discard else request.spec.python
-        process = None if request.discard or own else self._take(request.hub.endpoint)
-        if own:  # what the model needs has to be there
-            await interpreters.examine(own, without_secrets(self._environment))
+        log_file = request.log or str(self._log_file)
+        process: Process | None = None
+        if request.spec.runs_apart and not request.discard:
+            process = await self._apart(request.spec, log_file)
+        elif not request.discard:
+            process = self._take(request.hub.endpoint)
         if process is None:
-            log_file = request.log or self._log_file
-            python, *command = _FETCHER
-            process = await self._spawn((own or python, *command), log_file, self._environment)
+            process = await self._spawn(_FETCHER, log_file, self._environment)
         if self._next and self._waiting is None and self._next.done():
             self._prepare_after(process)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(request) + b"\n")
         return process
+
+    async def _apart(self, spec: Spec, log_file: str) -> Process:
+        """One where the deployment's worker will run: what its model needs has to be there."""
+        python, *command = _FETCHER
+        environment = {**self._environment, **spec.env}
+        if spec.python:
+            python = spec.python
+            await interpreters.examine(python, without_secrets(environment), log_file)
+        return await self._spawn((python, *command), log_file, environment)
 
     def _take(self, endpoint: str | None) -> Process | None:
         """The one that waits, if it hears us and is one for this endpoint; the next will be."""
@@ -106,6 +116,7 @@ class Fetchers:
                 stdout=PIPE,
                 stderr=output,
                 env=dict(environment),
+                cwd="/",
                 start_new_session=True,
                 limit=LINE_BYTES,
             )

@@ -60,7 +60,7 @@ class FetchJob:
         self._cancelled.set()
 
     async def _run(self) -> None:
-        outcome: _Outcome
+        outcome: _Outcome | None
         try:
             outcome = await self._fetch()
         except ModelDeployError as error:
@@ -77,8 +77,21 @@ class FetchJob:
         else:
             self._on_end(None, outcome if isinstance(outcome, Problem) else None)
 
-    async def _fetch(self) -> _Outcome:
-        process = await self._fetchers.begin(self._request)
+    async def _begin(self) -> asyncio.subprocess.Process | None:
+        """A fetcher, unless it is cancelled before there is one."""
+        beginning = asyncio.ensure_future(self._fetchers.begin(self._request))
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        await asyncio.wait({beginning, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        cancelled.cancel()
+        if not beginning.done():
+            beginning.cancel()
+            await asyncio.wait({beginning})
+        return None if beginning.cancelled() else beginning.result()
+
+    async def _fetch(self) -> _Outcome | None:
+        process = await self._begin()
+        if process is None:
+            return None
         reader = asyncio.ensure_future(self._read(process))
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:

@@ -391,8 +391,9 @@ def _checked(spec: Spec) -> Spec:
     """The first look at a model id, a task and a backend, before anything is started for them."""
     modelids.parse(spec.model_id, spec.revision)
     backends.check(spec)
-    interpreters.check(spec.python)
     environment.check(spec.env)
+    if spec.python:
+        spec = msgspec.structs.replace(spec, python=interpreters.settled(spec.python))
     spec = msgspec.structs.replace(spec, host=_address(spec.host))
     _check_tls(spec.ssl_certfile, spec.ssl_keyfile)
     if spec.task is not None and tasks.find(spec.task) is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from modeldeploy.schema import tasks
-from modeldeploy.schema.worker import Reserved
+from modeldeploy.schema.worker import HOST, Reserved
 from modeldeploy.supervisor.actor import Actor
+
+_WRITES = "text-generation"  # what keeps keys and values of several texts between calls
 
 
 def reserved(actors: Iterable[Actor]) -> Reserved:
@@ -17,15 +18,14 @@ def reserved(actors: Iterable[Actor]) -> Reserved:
     for actor in actors:
         worker = actor.worker
         if actor.is_loading:
-            writes = _writes(actor)
-            writers, loading = writers + writes, loading + writes
-        elif worker and worker.report and not worker.seen.ended and worker.report.reserved_bytes:
-            still[worker.report.device] += worker.report.reserved_bytes
-            writers += 1
-    return Reserved(bytes=dict(still), writers=writers, loading=loading)
+            loading += _will_write_here(actor)
+        elif worker and worker.report and not worker.seen.ended:
+            still.update(worker.report.reserved)
+            writers += HOST in worker.report.reserved
+    return Reserved(bytes=dict(still), writers=writers + loading, loading=loading)
 
 
-def _writes(actor: Actor) -> bool:
-    model = actor.record.model
-    task = tasks.find(model.task) if model else None
-    return task is not None and task.hf.streamed is not None
+def _will_write_here(actor: Actor) -> bool:
+    """Whether it will keep them in the host's memory, as far as that is known before."""
+    model, device = actor.record.model, actor.record.spec.device
+    return model is not None and model.task == _WRITES and not device.startswith("cuda")

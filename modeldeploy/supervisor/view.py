@@ -23,7 +23,7 @@ def _replica(worker: Worker) -> Replica:
         ready=worker.seen.ready,
         memory_bytes=report.memory_bytes if report else 0,
         requests=report.requests if report else 0,
-        reserved_bytes=report.reserved_bytes if report else 0,
+        reserved_bytes=sum(report.reserved.values()) if report else 0,
         threads=report.threads if report else None,
         runs=report.runs if report else {},
     )

@@ -144,7 +144,7 @@ class Worker:
         may take.
 
         Raises:
-            NotStarted: try again. OSError: no process could be started.
+            NotStarted: try again. InterpreterUnfit. OSError: no process could be started.
         """
         spec_file = where.worker_spec(spec.replica)
         with contextlib.ExitStack() as undoing:

@@ -224,9 +224,9 @@ class Adapter(ABC, Generic[Inputs, Parameters]):
         return Batcher(self.core, self.batch, max_queue, on_batch, batching, self.take_threads)
 
     @property
-    def reserved_bytes(self) -> int:
-        """What it may take of memory beside what it has taken, as requests come."""
-        return 0
+    def reserved(self) -> dict[str, int]:
+        """What it may take beside what it has taken, as requests come: bytes, by the memory's name."""
+        return {}
 
     def tokens_of(self, items: list[Item], raws: list[Any]) -> tuple[int, int]:
         """How many tokens were read for ``items``, and how many were written as ``raws``; 0 where the

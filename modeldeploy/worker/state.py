@@ -44,8 +44,8 @@ class Now(Struct, frozen=True, kw_only=True):
 class WorkerState:
     """Made in the event loop. ``requests``, ``in_flight``, ``threads`` and ``keys`` are the loop's alone;
     ``now`` is replaced whole, so that any thread may read it; ``update`` may be called from any
-    thread. ``busy_seconds`` tells how long there was a request for the model, ``reserved_bytes`` what
-    more it may take, ``runs`` how it computes."""
+    thread. ``busy_seconds`` tells how long there was a request for the model, ``reserved`` what
+    more it may take of which memory, ``runs`` how it computes."""
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -55,7 +55,7 @@ class WorkerState:
         self.threads = Threads(count=spec.threads, why="those it was started with")
         self.keys = Keyring(spec.keys)
         self.busy_seconds: Callable[[], float] = float
-        self.reserved_bytes: Callable[[], int] = int
+        self.reserved: Callable[[], dict[str, int]] = dict
         self.runs: Callable[[], dict[str, str]] = dict
         self.ended = False
         self.listeners_seen_at = time.monotonic()
@@ -130,7 +130,7 @@ class WorkerState:
             device=now.device,
             dtype=now.dtype,
             memory_bytes=self.memory(),
-            reserved_bytes=self.reserved_bytes(),
+            reserved=self.reserved(),
             requests=self.requests,
             in_flight=self.in_flight,
             busy_seconds=self.busy_seconds(),

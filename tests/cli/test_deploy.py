@@ -143,12 +143,15 @@ def test_an_interpreter_is_a_file_a_command_or_an_environments(
     program.parent.mkdir()
     program.touch(0o755)
     (tmp_path / ".venv").mkdir()
+    (tmp_path / "env").mkdir()
+    (program.parent / "env").touch(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     (tmp_path / "d.json").write_text(json.dumps({"python": ".venv", "env": {"A": "1"}}))
     for given, found in (
         (("--python", "python3.99"), program),
-        (("--python", ".venv"), tmp_path / ".venv/bin/python"),
-        (("--file", "d.json"), tmp_path / ".venv/bin/python"),
+        (("--python", ".venv"), tmp_path / ".venv"),
+        (("--python", "env"), tmp_path / "env"),
+        (("--file", "d.json"), tmp_path / ".venv"),
         (("--python", "./x"), tmp_path / "x"),
     ):
         fake.asked.clear()
@@ -156,8 +159,12 @@ def test_an_interpreter_is_a_file_a_command_or_an_environments(
         assert run("deploy", "org/name", "-d", *given).code == 0
         assert asked(fake)["spec"]["python"] == str(found)
     fake.asked.clear()
+    typed = ("--env", "B=2", "--env", "A=3")
     run("deploy", "org/name", "--name", "n", "-d", "--file", "d.json")
     assert asked(fake)["spec"]["env"] == {"A": "1"}
+    fake.asked.clear()
+    run("deploy", "org/name", "--name", "o", "-d", "--file", "d.json", *typed)
+    assert asked(fake)["spec"]["env"] == {"A": "3", "B": "2"}
 
 
 @pytest.mark.parametrize("given", ["A", "=1", "1A=x", "A B=x"])

@@ -99,6 +99,10 @@ def test_what_cannot_be_deployed_is_told_in_the_form(
     told = page.get_by_role("dialog").get_by_role("alert")
     expect(told).to_contain_text("digits")
     expect(told).to_contain_text("choose another “Name”")  # as the form has it, not as an option
+    page.get_by_role("dialog").get_by_text("More", exact=True).click()
+    page.get_by_label("Env").fill("A=1")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    expect(told).to_contain_text("Env is not JSON")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert instance.inspect("digits")["model_id"] == "builtin/digits"

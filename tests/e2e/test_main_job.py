@@ -123,7 +123,7 @@ def test_three_models_at_once_each_on_its_port(instance: Instance, tmp_path: Pat
     assert [first["reserved_bytes"], last["reserved_bytes"]] == [0, 0]
     assert writes["reserved_bytes"] > 1_000_000
     told = json.loads(locate(str(instance.home)).worker_spec(last["id"]).read_bytes())
-    assert told["reserved"]["bytes"]["cpu"] > 1_000_000
+    assert told["reserved"]["bytes"]["host"] > 1_000_000
     assert (told["reserved"]["writers"], told["reserved"]["loading"]) == (1, 0)
 
 

@@ -40,7 +40,11 @@ def test_variables_of_its_own_reach_it_beside_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["HF_TOKEN", apikeys.VARIABLE, "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "MODELDEPLOY_HOME"]
+    "name",
+    [
+        *("HF_TOKEN", apikeys.VARIABLE, "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"),
+        *("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "MODELDEPLOY_HOME"),
+    ],
 )
 def test_secrets_and_what_each_worker_is_given_are_refused(name: str) -> None:
     with pytest.raises(InvalidSetting, match=name):

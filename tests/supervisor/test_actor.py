@@ -42,3 +42,30 @@ def test_a_queue_is_held_until_the_next_worker_is_on_record() -> None:
         assert not actor.holds_a_queue
     finally:
         reserved.close()
+
+
+def report(phase: str) -> Any:
+    return SimpleNamespace(phase=phase)
+
+
+def test_it_loads_from_the_start_of_a_worker_until_that_says_otherwise() -> None:
+    record = Record(
+        name="a",
+        spec=Spec(model_id="gpt2", cache_dir="/c"),
+        desired=Desired.RUNNING,
+        state=State.STARTING,
+        created_at=1.0,
+    )
+    around: Any = SimpleNamespace(ports=PortPool(20000, 60000), ports_in_use=set)
+    actor: Any = Actor(record, around, HubAccess())
+    assert not actor.is_loading
+    actor._starting = object()
+    assert actor.is_loading
+    alive, dead = SimpleNamespace(ended=None), SimpleNamespace(ended=object())
+    for told, loads in ((None, True), ("loading", True), ("ready", False), ("draining", False)):
+        actor.worker = SimpleNamespace(seen=alive, report=told and report(told))
+        assert actor.is_loading is loads
+    actor.worker = SimpleNamespace(seen=dead, report=report("loading"))
+    assert actor.is_loading, "its successor is being started"
+    actor._starting = None
+    assert not actor.is_loading

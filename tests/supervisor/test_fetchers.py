@@ -8,10 +8,12 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from modeldeploy.errors import InterpreterUnfit
 from modeldeploy.schema.deployment import HubAccess, Spec
 from modeldeploy.schema.fetch import AHEAD, FetchRequest
 from modeldeploy.supervisor import fetchers, processes
@@ -45,8 +47,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return run
 
 
-def request(endpoint: Endpoint = None, *, discard: bool = False) -> FetchRequest:
-    spec = Spec(model_id="org/m", cache_dir="/nowhere")
+def request(endpoint: Endpoint = None, *, discard: bool = False, **own: Any) -> FetchRequest:
+    spec = Spec(model_id="org/m", cache_dir="/nowhere", **own)
     return FetchRequest(spec=spec, hub=HubAccess(endpoint=endpoint), discard=discard)
 
 
@@ -183,5 +185,41 @@ def test_none_waits_after_the_end(run: Callable[..., None]) -> None:
         assert (await fetched(kept, "https://hub.local"))[0] is False
         await asyncio.sleep(0.1)
         assert kept._waiting is None
+
+    run(scenario)
+
+
+def test_what_a_model_needs_is_asked_for_where_it_will_run(
+    run: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells = "import os, sys; sys.stdin.readline(); print(os.environ.get('MINE'), sys.argv[1:])"
+    monkeypatch.setattr(fetchers, "_FETCHER", (sys.executable, "-c", tells))
+    own = tmp_path / "python"
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" own\n')
+    own.chmod(0o755)
+
+    async def scenario(kept: Fetchers) -> None:
+        kept.keep_one()
+        idle = await waiting(kept)
+        for given, told in (
+            ({"python": str(own)}, "None ['own']"),
+            ({"python": str(own), "env": {"MINE": "1"}}, "1 ['own']"),
+            ({"env": {"MINE": "2"}}, "2 []"),
+        ):
+            process = await kept.begin(request(**given))
+            assert (await process.communicate())[0].decode().strip() == told
+            assert await waiting(kept) == idle, "it is of another environment"
+
+    run(scenario)
+
+
+def test_an_interpreter_that_does_not_fit_fetches_nothing(
+    run: Callable[..., None], tmp_path: Path
+) -> None:
+    async def scenario(kept: Fetchers) -> None:
+        with pytest.raises(InterpreterUnfit):
+            await kept.begin(request(python=str(tmp_path / "none")))
+        process = await kept.begin(request(python=str(tmp_path / "none"), discard=True))
+        await process.communicate()
 
     run(scenario)

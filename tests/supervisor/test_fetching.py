@@ -79,3 +79,29 @@ def test_a_stopped_fetcher_is_killed_when_its_deadline_is_past(
     outcome, _ = fetch(tmp_path, monkeypatch, _STOPPED, discard=discard)
     assert isinstance(outcome, Problem)
     assert outcome.code == "download_timeout"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_interpreter_that_does_not_fit_is_the_outcome_unless_nobody_waits_for_it(
+    tmp_path: Path, cancelled: bool
+) -> None:
+    own = tmp_path / "python"
+    own.write_text("#!/bin/sh\nexec sleep 600\n" if cancelled else "#!/bin/sh\n")
+    own.chmod(0o755)
+    spec = Spec(model_id="org/m", cache_dir=str(tmp_path), python=str(own))
+
+    async def run() -> Problem | None:
+        ended: asyncio.Future[Problem | None] = asyncio.Future()
+        job = FetchJob(
+            FetchRequest(spec=spec, hub=HubAccess()),
+            Fetchers(os.environ, tmp_path / "log"),
+            lambda line: None,
+            lambda model, problem: ended.set_result(problem),
+        )
+        if cancelled:
+            await asyncio.sleep(0.5)
+            job.cancel()
+        return await asyncio.wait_for(ended, 30)
+
+    outcome = asyncio.run(run())
+    assert (outcome and outcome.code) == (None if cancelled else "interpreter_unfit")

@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 
-from modeldeploy.schema.worker import Reserved
+from modeldeploy.schema.worker import HOST, Reserved
 from modeldeploy.supervisor.reserves import reserved
 
 
 def actor(
-    task: str, device: str = "", still: int = 0, *, ended: bool = False, loading: bool = False
+    task: str,
+    still: dict[str, int] | None = None,
+    *,
+    device: str = "auto",
+    ended: bool = False,
+    loading: bool = False,
 ) -> Any:
-    report = SimpleNamespace(device=device, reserved_bytes=still) if device else None
+    report = None if still is None else SimpleNamespace(reserved=still)
     worker = SimpleNamespace(report=report, seen=SimpleNamespace(ended=ended))
-    record = SimpleNamespace(model=SimpleNamespace(task=task))
+    record = SimpleNamespace(model=SimpleNamespace(task=task), spec=SimpleNamespace(device=device))
     return SimpleNamespace(worker=worker, record=record, is_loading=loading)
 
 
@@ -27,21 +32,22 @@ WRITES, READS = "text-generation", "text-classification"
     ("actors", "sum_"),
     [
         ([], Reserved()),
-        ([actor(READS, "cpu")], Reserved()),
-        ([actor(WRITES, "cpu", 5, ended=True)], Reserved()),
+        ([actor(READS, {})], Reserved()),
+        ([actor(WRITES, {HOST: 5}, ended=True)], Reserved()),
         ([actor(WRITES)], Reserved()),
         (
-            [actor(WRITES, "cpu", 5), actor(WRITES, "cuda:0", 7), actor(WRITES, "cpu", 2)],
-            Reserved(bytes={"cpu": 7, "cuda:0": 7}, writers=3),
+            [actor(WRITES, {HOST: 5}), actor(WRITES, {"gpu-x": 7}), actor(WRITES, {HOST: 2})],
+            Reserved(bytes={HOST: 7, "gpu-x": 7}, writers=2),
         ),
         (
             [
-                actor(WRITES, "cpu", 5),
+                actor(WRITES, {HOST: 5}),
                 actor(WRITES, loading=True),
-                actor("image-text-to-text", "cpu", loading=True),
+                actor(WRITES, loading=True, device="cuda:1"),
+                actor("image-text-to-text", loading=True),
                 actor(READS, loading=True),
             ],
-            Reserved(bytes={"cpu": 5}, writers=3, loading=2),
+            Reserved(bytes={HOST: 5}, writers=2, loading=1),
         ),
     ],
 )
@@ -50,5 +56,6 @@ def test_it_is_the_sum_over_those_that_live(actors: list[Any], sum_: Reserved) -
 
 
 def test_a_deployment_without_a_model_yet_is_not_counted() -> None:
-    new: Any = SimpleNamespace(worker=None, record=SimpleNamespace(model=None), is_loading=True)
+    new = actor(WRITES, loading=True)
+    new.record.model = None
     assert reserved([new]) == Reserved()

@@ -108,16 +108,20 @@ export class DeployDialog {
     return Object.fromEntries(fields.map((one) => [one.name, one.read()]).filter(([, value]) => value !== undefined));
   }
 
-  async #deploy(event) {
-    event.preventDefault();
-    if (isBusy(this.go)) return;
+  #request() {
     const { device, dtype, hub } = this.defaults;
     const cache_dir = this.#before?.spec.cache_dir ?? this.defaults.cache_dir;
     const spec = { cache_dir, device, dtype, ...this.#read(this.fields), model_id: this.model.read().trim(), batching: this.#read(this.batching) };
-    const request = { spec, hub: { ...hub, token: this.token.read() ?? null } };
+    return { spec, hub: { ...hub, token: this.token.read() ?? null } };
+  }
+
+  async #deploy(event) {
+    event.preventDefault();
+    if (isBusy(this.go)) return;
     const name = this.name.read();
     setBusy(this.go, true);
     try {
+      const request = this.#request();
       const key = this.key.read() ? await newKey() : null;
       if (key) request.keys = [{ digest: key.digest, label: "dashboard" }];
       if (this.#before && name === this.#before.name) request.replace = true;

@@ -107,7 +107,7 @@ class Pages:
                 max_input_length=model.max_input_length if model else None,
                 notes=model.notes if model else (),
                 memory_bytes=self._state.memory(),
-                reserved_bytes=self._state.reserved_bytes(),
+                reserved_bytes=sum(self._state.reserved().values()),
                 limits=self._spec.limits,
                 versions=_versions(),
                 uptime_s=round(time.time() - self._state.started_at, 3),

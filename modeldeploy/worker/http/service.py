@@ -107,7 +107,7 @@ class Service:
         self.batcher.longest_retry = longest
         self._load_seconds = time.time() - self.state.started_at
         self.state.busy_seconds = lambda: front.busy_seconds
-        self.state.reserved_bytes = lambda: adapter.reserved_bytes
+        self.state.reserved = lambda: adapter.reserved
         self.state.runs = self.runs
         self._have_threads(adapter, front)
         phase = self.state.now.phase

@@ -6,7 +6,7 @@ import torch
 
 from modeldeploy import machine
 from modeldeploy.errors import DeviceUnavailable
-from modeldeploy.schema.worker import Reserved
+from modeldeploy.schema.worker import HOST, Reserved
 
 _FIRST, _SHARE_OF_GPU = 4, 0.8
 _DTYPES = {
@@ -91,15 +91,22 @@ def kept_bytes(
     others: Reserved = Reserved(),  # noqa: B008  # frozen
 ) -> int:
     """What the keys and values of texts that are being written may take together, of what is free now
-    and of no ``others``, where the worker may take ``memory``. All that share a device never get more
-    than it has."""
-    theirs = others.bytes.get(str(device), 0)
+    and of no ``others``, where the worker may take ``memory``."""
+    theirs = others.bytes.get(memory_name(device), 0)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what torch keeps of what was freed is free
         free, _ = torch.cuda.mem_get_info(device)
         return int(max(0, free - theirs) * _SHARE_OF_GPU)
     available = max(0, machine.memory_available() - theirs)
-    return int(min(available, memory or available) * _share(others.writers, others.loading))
+    ours = int(available * _share(others.writers, others.loading))
+    return ours if memory is None else min(ours, memory // _FIRST)
+
+
+def memory_name(device: torch.device) -> str:
+    """The memory that it computes in: the host's, or a GPU's, which each process may number otherwise."""
+    if device.type != "cuda":
+        return HOST
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", device))
 
 
 def _share(writers: int, loading: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import torch
 
-from modeldeploy.errors import InputTooLong, InvalidRequest, WrongTask
+from modeldeploy.errors import InputTooLong, InvalidRequest, ModelTooLarge, WrongTask
 from modeldeploy.schema.computing import Batching, Optimize
 from modeldeploy.schema.graph import Form, GraphNote, Runtime, StoredGraph
 from modeldeploy.schema.tasks.generation import (
@@ -39,7 +39,7 @@ from modeldeploy.worker.generation.sampling import Choice
 from modeldeploy.worker.generation.slab import Running, Slab, Unfit
 from modeldeploy.worker.generation.step_graph import StepGraph
 from modeldeploy.worker.loading import checkpoint
-from modeldeploy.worker.loading.devices import kept_bytes
+from modeldeploy.worker.loading.devices import kept_bytes, memory_name
 from modeldeploy.worker.tasks import templates
 from modeldeploy.worker.tasks.choosing import Defaults, sampling_of
 from modeldeploy.worker.tasks.model import ModelAdapter
@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
+_LEAST_TOKENS = 64
+_EACH = 2.5  # times a text: with columns to spare, its prompt while it is read, and prompts that are kept
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
 # Texts of open length that have room at once, and new tokens that each may have in any case.
@@ -101,6 +103,7 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         if isinstance(self._slab, Slab):
             with torch.inference_mode():
                 self._place_bytes = self._slab.place_bytes()
+            self._refuse_without_room()
         else:
             who = companions(self.model, self.tokens.pad_id or 0)
             self._by_length = who != "any"
@@ -147,11 +150,11 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return super().front(max_queue, on_batch, batching)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = batching.max_size or rows
-        most = kept_bytes(self.device, self.memory, self.others)
+        most = self._useful(rows, kept_bytes(self.device, self.memory, self.others))
         if isinstance(self._slab, GraphSlab):
             most += self._slab.held * self._place_bytes
         prefixes = most // _SHARE_OF_PREFIXES if self._in_parts else 0
-        self._kept_bytes = most
+        self._kept_bytes = most if self._place_bytes > 1 else 0  # a recurrent state does not grow
         self._most_places = (most - prefixes) // self._place_bytes
         places = min(self._most_places, batching.max_tokens or self._most_places)
         self._engine = Engine(
@@ -171,12 +174,33 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         )
         return self._engine
 
+    def _useful(self, rows: int, room: int) -> int:
+        """Of ``room`` bytes, what so many texts could take that are as long as the model's window."""
+        window = self.tokens.window
+        return room if window is None else min(room, int(_EACH * rows * window * self._place_bytes))
+
+    def _refuse_without_room(self) -> None:
+        """
+        Raises:
+            ModelTooLarge: no text would have room for its keys and values.
+        """
+        room = kept_bytes(self.device, self.memory, self.others)
+        if room >= _LEAST_TOKENS * self._place_bytes:
+            return
+        theirs = self.others.bytes.get(memory_name(self.device), 0)
+        raise ModelTooLarge(
+            f"beside its weights there is memory for the keys and values of {room // self._place_bytes} "
+            f"tokens; other deployments may still take {theirs / 1e9:.1f} GB",
+            hint="stop another deployment that writes, or free memory, then modeldeploy start NAME",
+        )
+
     @property
-    def reserved_bytes(self) -> int:
+    def reserved(self) -> dict[str, int]:
         if self._engine is None or self._slab is None:
-            return 0
+            return {}
         held = self._slab.held * self._place_bytes + self._engine.held_bytes
-        return max(0, self._kept_bytes - held)
+        still = max(0, self._kept_bytes - held)
+        return {memory_name(self.device): still} if still else {}
 
     def _on_step(self, seconds: float) -> None:
         if hear := self.on_call:  # another thread may end that meanwhile
@@ -257,8 +281,8 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             raise InputTooLong(
                 f"the prompt while it is read, and with {new} new tokens in each sequence, is {held:,} "
                 f"tokens: there is memory for {self._most_places:,}",
-                hint="ask for fewer sequences or fewer new tokens, or restart it when more memory is free, "
-                "or with a larger --memory",
+                hint="ask for fewer sequences or fewer new tokens, or restart it when more memory is free; "
+                "--memory bounds it too",
             )
         return [Item(prompt, size, self._key(prompt))]
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from modeldeploy.errors import InputTooLong, PredictionFailed, QueueFull
+from modeldeploy import machine
+from modeldeploy.errors import InputTooLong, ModelTooLarge, PredictionFailed, QueueFull
 from modeldeploy.schema.computing import Batching
+from modeldeploy.schema.worker import HOST, Reserved
 from modeldeploy.worker.adapter import Item
 from modeldeploy.worker.generation import engine as engine_module
 from modeldeploy.worker.generation.chunks import Chunks
@@ -502,23 +505,50 @@ def test_a_long_prompt_joins_others_a_step_after_its_last_part(
 def test_what_texts_may_still_take_is_reserved(
     adapter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most = 4000 * adapter._place_bytes
-    monkeypatch.setattr(adapter, "memory", 4 * most)
+    monkeypatch.setattr(adapter, "memory", 4 * (most := 1500 * adapter._place_bytes))
     seen: list[tuple[int, int]] = []
 
     async def story(engine: Engine) -> None:
-        before = adapter.reserved_bytes
         original = engine._slab.step
 
         def step(tokens: list[int]) -> Any:
-            seen.append((adapter.reserved_bytes, engine._slab.held))
+            seen.append((adapter.reserved[HOST], engine._slab.held))
             return original(tokens)
 
         monkeypatch.setattr(engine._slab, "step", step)
         await asyncio.gather(*(written(engine, item(adapter, one)) for one in TEXTS * 3))
         held = most - adapter._place_bytes * max(places for _, places in seen)
-        assert min(still for still, _ in seen) == held < before <= most
-        assert adapter.reserved_bytes == before, "room was given back"
+        assert min(still for still, _ in seen) == held < most
+        assert adapter.reserved[HOST] == most, "room was given back"
+        await written(engine, item(adapter, TEXTS[2] * 3))
+        kept = len(item(adapter, TEXTS[2] * 3).data.ids)
+        held = (engine._slab.held + kept) * adapter._place_bytes
+        assert adapter.reserved[HOST] == most - held, "its prompt is kept"
 
     run(adapter, story)
     adapter._most_places = None
+
+
+def test_no_more_is_reserved_than_all_rows_of_a_window_could_take(
+    adapter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 10**15)
+    all_rows = 16 * adapter.tokens.window * adapter._place_bytes
+
+    async def story(engine: Engine) -> None:
+        assert 2 * all_rows < adapter._kept_bytes < 3 * all_rows
+        assert adapter.reserved[HOST] <= adapter._kept_bytes
+
+    run(adapter, story)
+    adapter._most_places = None
+
+
+def test_a_model_that_has_no_room_beside_others_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 5 * 10**9)
+    model = tiny.gpt2(tmp_path / "m")
+    loaded(model, TASK)
+    full = Reserved(bytes={HOST: 5 * 10**9}, writers=1)
+    with pytest.raises(ModelTooLarge, match=r"keys and values of 0 tokens; .* take 5\.0 GB"):
+        loaded(model, TASK, reserved=full)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from modeldeploy import machine
-from modeldeploy.schema.worker import Reserved
-from modeldeploy.worker.loading.devices import choose_device, choose_dtype, kept_bytes
+from modeldeploy.schema.worker import HOST, Reserved
+from modeldeploy.worker.loading.devices import choose_device, choose_dtype, kept_bytes, memory_name
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 FP32, FP16, BF16 = torch.float32, torch.float16, torch.bfloat16
@@ -65,7 +67,7 @@ def test_deployments_that_write_never_get_more_together_than_there_is(
     monkeypatch.setattr(machine, "memory_available", lambda: 10_000)
     one_by_one: list[int] = []
     for writers in range(20):
-        others = Reserved(bytes={"cpu": sum(one_by_one)}, writers=writers)
+        others = Reserved(bytes={HOST: sum(one_by_one)}, writers=writers)
         one_by_one.append(kept_bytes(CPU, others=others))
     at_once = [
         kept_bytes(CPU, others=Reserved(writers=before, loading=before)) for before in range(20)
@@ -77,9 +79,24 @@ def test_deployments_that_write_never_get_more_together_than_there_is(
     assert 8500 < sum(one_by_one) <= 10_000
 
 
-def test_what_others_may_take_of_this_device_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_worker_may_take_is_divided_among_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 60_000)
+    beside_five = Reserved(writers=5)
+    assert kept_bytes(CPU, memory=2000, others=beside_five) == kept_bytes(CPU, memory=2000) == 500
+    assert kept_bytes(CPU, memory=50_000, others=beside_five) == 60_000 // 9
+
+
+def test_what_others_may_take_of_this_memory_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
-    others = Reserved(bytes={"cuda:0": 600, "cuda:1": 10**9, "cpu": 10**9}, writers=3)
+    uuids = {0: "a", 1: "b"}
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda device: SimpleNamespace(uuid=uuids[device.index]),
+    )
+    others = Reserved(bytes={"a": 600, "b": 10**9, HOST: 10**9}, writers=3)
     assert kept_bytes(GPU, others=others) == 320
-    assert kept_bytes(GPU, others=Reserved(bytes={"cuda:0": 1200}, writers=1)) == 0
+    assert kept_bytes(GPU, others=Reserved(bytes={"a": 1200})) == 0
+    assert (memory_name(CPU), memory_name(torch.device("mps"))) == (HOST, HOST)
+    assert (memory_name(GPU), memory_name(torch.device("cuda", 1))) == ("a", "b")
