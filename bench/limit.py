@@ -1,7 +1,7 @@
-"""The model's own limit in this process: the texts sorted by length, no HTTP, the best batch.
+"""The model's own limit in this process: the texts sorted by length, no HTTP, batches of one size.
 
 ``python -m bench.limit SNAPSHOT TASK {auto,plain} GRAPHS DEVICE DTYPE`` prints texts a second for each line
-on stdin.
+on stdin, which is how many tokens go into a batch.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 from bench import workload
-
-_BUDGETS = (128, 256, 512, 1024)  # tokens
-_BUDGETS_ON_GPU = (4096, 16384, 65536)
 
 
 def main(snapshot: str, task: str, how: str, graphs: str, device: str, dtype: str) -> None:
@@ -59,20 +56,17 @@ def main(snapshot: str, task: str, how: str, graphs: str, device: str, dtype: st
         key=lambda one: one.size,
     )
     print("ready", flush=True)
-    for _ in sys.stdin:
-        best = 0.0
-        for budget in _BUDGETS if device == "cpu" else _BUDGETS_ON_GPU:
-            begun, cost = time.perf_counter(), 0
-            batch: list[Item] = []
-            for item in items:
-                if batch and cost + item.size > budget:
-                    adapter.core(batch)
-                    batch, cost = [], 0
-                batch.append(item)
-                cost += item.size
-            adapter.core(batch)
-            best = max(best, len(items) / (time.perf_counter() - begun))
-        print(f"{best:.2f}", flush=True)
+    for line in sys.stdin:
+        begun, cost = time.perf_counter(), 0
+        batch: list[Item] = []
+        for item in items:
+            if batch and cost + item.size > int(line):
+                adapter.core(batch)
+                batch, cost = [], 0
+            batch.append(item)
+            cost += item.size
+        adapter.core(batch)
+        print(f"{len(items) / (time.perf_counter() - begun):.2f}", flush=True)
 
 
 if __name__ == "__main__":
