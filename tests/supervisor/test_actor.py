@@ -16,7 +16,8 @@ from modeldeploy.supervisor.processes import Identity
 from modeldeploy.supervisor.record import Record, ReplicaRecord
 
 
-def test_a_queue_is_held_until_the_next_worker_is_on_record() -> None:
+def starting() -> Any:
+    """An actor whose worker is to be started."""
     record = Record(
         name="a",
         spec=Spec(model_id="gpt2", cache_dir="/c"),
@@ -26,7 +27,12 @@ def test_a_queue_is_held_until_the_next_worker_is_on_record() -> None:
         run=3,
     )
     around: Any = SimpleNamespace(ports=PortPool(20000, 60000), ports_in_use=set)
-    actor: Any = Actor(record, around, HubAccess())
+    return Actor(record, around, HubAccess())
+
+
+def test_a_queue_is_held_until_the_next_worker_is_on_record() -> None:
+    actor = starting()
+    record = actor.record
     reserved = actor._berth.reserve(record)
     try:
         assert not actor.holds_a_queue, "nobody can wait there"
@@ -49,15 +55,7 @@ def report(phase: str) -> Any:
 
 
 def test_it_loads_from_the_start_of_a_worker_until_that_says_otherwise() -> None:
-    record = Record(
-        name="a",
-        spec=Spec(model_id="gpt2", cache_dir="/c"),
-        desired=Desired.RUNNING,
-        state=State.STARTING,
-        created_at=1.0,
-    )
-    around: Any = SimpleNamespace(ports=PortPool(20000, 60000), ports_in_use=set)
-    actor: Any = Actor(record, around, HubAccess())
+    actor = starting()
     assert not actor.is_loading
     actor._starting = object()
     assert actor.is_loading

@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 from modeldeploy.worker.generation.slab import fill
 
 LEAST = 32  # tokens; fewer are read as fast as they are looked up
-_MOST_PROMPTS = 32
+MOST_PROMPTS = 32
 
 Ids = npt.NDArray[np.int64]
 
@@ -63,7 +63,7 @@ class Prefixes:
             cache, size = _begun(cache, length, empty()), size * length // len(ids)
         self._kept[key] = (given, cache, size)
         self.bytes += size
-        while self.bytes > self._most_bytes or len(self._kept) > _MOST_PROMPTS:
+        while self.bytes > self._most_bytes or len(self._kept) > MOST_PROMPTS:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, key: bytes) -> None:

@@ -33,6 +33,7 @@ from modeldeploy.worker.generation import beams, captured, fallback, rounding
 from modeldeploy.worker.generation.check import companions, fitting_slab, reads_in_parts
 from modeldeploy.worker.generation.engine import Engine
 from modeldeploy.worker.generation.graph_slab import FEW, GraphSlab, allowed, difference
+from modeldeploy.worker.generation.prefixes import MOST_PROMPTS
 from modeldeploy.worker.generation.rows import Piece, Prompt, Written
 from modeldeploy.worker.generation.rules import Rules
 from modeldeploy.worker.generation.sampling import Choice
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 _MOST_CHARACTERS = 2_000_000
 _SHARE_OF_PREFIXES = 8
 _LEAST_TOKENS = 64
-_EACH = 2.5  # times a text: with columns to spare, its prompt while it is read, and prompts that are kept
+_EACH = 2.2  # times a text: with columns to spare, and its prompt while it is read
 _MOST_ROWS = 16
 _MOST_ROWS_GPU = 64
 # Texts of open length that have room at once, and new tokens that each may have in any case.
@@ -150,11 +151,11 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
             return super().front(max_queue, on_batch, batching)
         rows = _MOST_ROWS if self.device.type == "cpu" else _MOST_ROWS_GPU
         rows = batching.max_size or rows
-        most = self._useful(rows, kept_bytes(self.device, self.memory, self.others))
+        most = kept_bytes(self.device, self.memory, self.others)
         if isinstance(self._slab, GraphSlab):
             most += self._slab.held * self._place_bytes
         prefixes = most // _SHARE_OF_PREFIXES if self._in_parts else 0
-        self._kept_bytes = most if self._place_bytes > 1 else 0  # a recurrent state does not grow
+        self._kept_bytes = min(most, self._ever_taken(rows, prefixes))
         self._most_places = (most - prefixes) // self._place_bytes
         places = min(self._most_places, batching.max_tokens or self._most_places)
         self._engine = Engine(
@@ -174,10 +175,15 @@ class TextGeneration(ModelAdapter[Asked, TextGenerationParameters]):
         )
         return self._engine
 
-    def _useful(self, rows: int, room: int) -> int:
-        """Of ``room`` bytes, what so many texts could take that are as long as the model's window."""
-        window = self.tokens.window
-        return room if window is None else min(room, int(_EACH * rows * window * self._place_bytes))
+    def _ever_taken(self, rows: int, prefixes: int) -> int:
+        """Bytes of so many texts that are as long as the model's window, and of prompts that are kept
+        within ``prefixes``."""
+        if self._place_bytes == 1:  # a recurrent state does not grow
+            return 0
+        if (window := self.tokens.window) is None:
+            return sys.maxsize
+        one = window * self._place_bytes
+        return int(_EACH * rows * one) + min(prefixes, MOST_PROMPTS * one)
 
     def _refuse_without_room(self) -> None:
         """

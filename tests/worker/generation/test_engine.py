@@ -536,8 +536,10 @@ def test_no_more_is_reserved_than_all_rows_of_a_window_could_take(
     all_rows = 16 * adapter.tokens.window * adapter._place_bytes
 
     async def story(engine: Engine) -> None:
-        assert 2 * all_rows < adapter._kept_bytes < 3 * all_rows
+        assert 4 * all_rows < adapter._kept_bytes < 5 * all_rows  # with prompts that are kept
         assert adapter.reserved[HOST] <= adapter._kept_bytes
+        many = {"num_return_sequences": 64, "max_new_tokens": 50, "temperature": 1.0}
+        assert item(adapter, TEXTS[0], **many).size > 64 * 50, "there is memory for it"
 
     run(adapter, story)
     adapter._most_places = None
