@@ -34,6 +34,11 @@ def memory_available() -> int:
     return min([psutil.virtual_memory().available, *free])
 
 
+def own_bytes() -> int:
+    """Bytes of memory that this process alone has."""
+    return int(psutil.Process().memory_full_info().uss)
+
+
 def cores() -> int:
     """How many processors it may run on, or keep busy all the time."""
     if hasattr(os, "sched_getaffinity"):

@@ -21,7 +21,9 @@ from modeldeploy.schema.deployment import HOST_PATTERN, ORIGIN_PATTERN
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)\Z")
+_SECRET = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS|API_KEY|ACCESS_KEY)\Z", re.IGNORECASE
+)
 
 
 def is_secret(variable: str) -> bool:

@@ -24,6 +24,7 @@ _SWEEP = (1, 2, 4, 8, 16, 32)
 _WARM_UP = 3  # requests of each sweep's own that are not counted
 _WIDTH = 24
 _SHARES = (50, 95, 99)
+_CUT_SHORT = "cut short"  # an answer without its end
 # What is shown of a row, and its title.
 _ANSWERING = {
     "requests_per_second": "REQUESTS/S",
@@ -89,13 +90,19 @@ def bench(name: str, clients: tuple[int, ...], seconds: float, file: str | None)
     deployment = client.deployment(name)
     if deployment.state is not State.RUNNING or deployment.port is None:
         raise NotReady(f"{name} is {deployment.state.value}", hint=f"modeldeploy start {name}")
-    place = _place(deployment)
-    requests = _requests(deployment, place, file, secrets.own_key(values))
-    found = []
-    for count in clients:
-        output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} s")
-        found.append(asyncio.run(_measured(place, requests, count, seconds)))
-    rows = [_as_row(one) for one in found]
+    place, key = _place(deployment), secrets.own_key(values)
+    task, bodies = _bodies(deployment, file)
+    client.predict(deployment, bodies[0], key=key)  # what it refuses is told in its own words
+    requests = _requests(place, task, bodies, key)
+    rows = []
+    try:
+        for count in clients:
+            output.aside(f"{count} {'client' if count == 1 else 'clients'}, {seconds:g} s")
+            rows.append(_as_row(asyncio.run(_measured(place, requests, count, seconds))))
+    except NotReady:
+        if rows and not output.as_json():
+            _show(rows)
+        raise
     if output.as_json():
         output.json(rows)
     else:
@@ -119,32 +126,41 @@ async def _measured(
         await load.measure(*place, requests, clients, count=warm_up, seconds=seconds)
         return await load.measure(*place, requests, clients, seconds=seconds)
     except OSError as error:
-        raise NotReady(f"port {place[1]} does not answer: {error.strerror}") from error
+        raise NotReady(
+            f"port {place[1]} does not answer any more: {error.strerror}",
+            hint="modeldeploy ls shows what became of it",
+        ) from error
 
 
 def _requests(
-    deployment: Deployment, place: tuple[str, int], file: str | None, key: str | None
+    place: tuple[str, int], task: TaskSchema, bodies: list[dict[str, Any]], key: str | None
 ) -> list[bytes]:
-    task = find(deployment.task or "")
-    if task is None:
-        raise ModelDeployError(f"what {deployment.name} does is not known")
-    bodies = [task.example] if file is None else _bodies(task, file)
-    if task.hf.streamed:
-        bodies = [{**body, "stream": True} for body in bodies]
+    """What can be streamed is."""
+    more = {"stream": True} if task.hf.streamed else {}
     return [
-        load.post(*place, "/predict", msgspec.json.encode(body), "application/json", key)
+        load.post(
+            *place, "/predict", msgspec.json.encode({**body, **more}), "application/json", key
+        )
         for body in bodies
     ]
 
 
-def _bodies(task: TaskSchema, file: str) -> list[dict[str, Any]]:
+def _bodies(deployment: Deployment, file: str | None) -> tuple[TaskSchema, list[dict[str, Any]]]:
+    task = find(deployment.task or "")
+    if task is None:
+        raise ModelDeployError(f"what {deployment.name} does is not known")
+    return task, [task.example] if file is None else _with_texts(task, file)
+
+
+def _with_texts(task: TaskSchema, file: str) -> list[dict[str, Any]]:
     """The example with each of the file's lines for its text."""
     if "text" not in task.inputs.__struct_fields__:
         raise UsageError(f"--file: {task.name} takes more than a text", hint="leave it out")
     try:
         lines = Path(file).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {file}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise UsageError(f"cannot read {file}: {why}") from error
     texts = [line for line in lines if line.strip()]
     if not texts:
         raise UsageError(f"{file} has no text in it")
@@ -152,7 +168,11 @@ def _bodies(task: TaskSchema, file: str) -> list[dict[str, Any]]:
 
 
 def _as_row(one: Measured) -> dict[str, Any]:
-    bad = {str(status): count for status, count in sorted(one.statuses.items()) if status != 200}
+    bad = {
+        str(status or _CUT_SHORT): count
+        for status, count in sorted(one.statuses.items())
+        if status != 200
+    }
     writing = {
         "tokens_per_second": round(one.event_rate, 2),
         **{f"first_token_p{share}_ms": _ms(one.first_quantile(share / 100)) for share in _SHARES},
@@ -161,7 +181,10 @@ def _as_row(one: Measured) -> dict[str, Any]:
         "clients": one.clients,
         **(writing if one.firsts else {}),
         "requests_per_second": round(one.rate, 2),
-        **{f"p{share}_ms": _ms(one.quantile(share / 100)) for share in _SHARES},
+        **{
+            f"p{share}_ms": _ms(one.quantile(share / 100)) if one.latencies else None
+            for share in _SHARES
+        },
         "answers": len(one.latencies),
         "errors": bad,
     }
@@ -188,7 +211,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         errors = ", ".join(f"{count} x {status}" for status, count in row["errors"].items())
         table.add_row(
             str(row["clients"]),
-            *(f"{row[name]:.1f}" if name in row else "-" for name in columns),
+            *("-" if row.get(name) is None else f"{row[name]:.1f}" for name in columns),
             errors or "0",
             Bar(most, 0, row.get(rate, 0.0), width=_WIDTH),
         )

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from modeldeploy import paths
 from modeldeploy.cli.units import bytes_of
 from modeldeploy.errors import ModelDeployError
-from modeldeploy.schema.deployment import DEVICE_PATTERN
+from modeldeploy.schema.deployment import DEVICE_PATTERN, VARIABLE_PATTERN
 
 json_output = click.option(
     "--json",
@@ -89,14 +89,26 @@ def read_size(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 def read_interpreter(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """The path of a command, a file, or a virtual environment."""
-    return None if value is None else interpreter(value)
+    if value is None:
+        return None
+    if not value:
+        raise click.BadParameter("it is empty")
+    return interpreter(_text(value))
 
 
 def interpreter(asked: str) -> str:
     """The absolute path; links are not followed, for by its place an interpreter knows its packages."""
     path = paths.expand(asked)
-    is_command = os.sep not in asked and not path.exists()
+    is_command = os.sep not in asked and not os.path.exists(path)  # noqa: PTH110 - which raises nothing
     return (is_command and shutil.which(asked)) or str(path)
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter(f"{value!a} is no text in UTF-8") from error
+    return value
 
 
 def read_variables(
@@ -104,9 +116,12 @@ def read_variables(
 ) -> dict[str, str] | None:
     """Of each NAME=VALUE its two parts; None where there are none."""
     pairs = [one.partition("=") for one in value]
-    for name, equals, _ in pairs:
+    for name, equals, text in pairs:
         if not (name and equals):
             raise click.BadParameter(f"{name!r} is not NAME=VALUE")
+        if not re.match(VARIABLE_PATTERN, name):
+            raise click.BadParameter(f"{name!r} is not the name of a variable")
+        _text("=".join([name, text]))
     return {name: text for name, _, text in pairs} or None
 
 

@@ -69,7 +69,8 @@ def settled(python: str) -> str:
         raise InvalidSetting(
             f"--python: {python!r} is not absolute", hint="give the whole path of an interpreter"
         )
-    return str(path / "bin" / "python" if path.is_dir() else path)
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - which raises nothing
+    return str(path / "bin" / "python" if is_folder else path)
 
 
 async def examine(python: str, environment: Mapping[str, str], log_file: str) -> None:

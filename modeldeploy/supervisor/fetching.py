@@ -107,7 +107,7 @@ class FetchJob:
         return outcome or Problem(
             code="internal_error",
             message=f"the fetcher {processes.describe_exit(process.returncode)}",
-            hint="modeldeploy start NAME goes on where it stopped",
+            hint="modeldeploy logs NAME may tell why; modeldeploy start NAME goes on where it stopped",
         )
 
     @property

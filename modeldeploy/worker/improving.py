@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-import psutil
 
 from modeldeploy import machine
 from modeldeploy.schema import tasks
@@ -258,14 +257,10 @@ class _Improvement:
         if machine.memory_available() < needed:
             return f"{takes}, and there is less"
         # Whatever a worker starts counts with it, and it would be ended for it.
-        if self._spec.memory and self._spec.memory - _own_bytes() < needed:
+        if self._spec.memory and self._spec.memory - machine.own_bytes() < needed:
             return f"{takes}, and --memory leaves less"
         needed = _ON_DISK * weights
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         if shutil.disk_usage(root).free < needed:
             return f"making one takes {needed >> 20} MB on the disk, and there is less"
         return ""
-
-
-def _own_bytes() -> int:
-    return int(psutil.Process().memory_full_info().uss)

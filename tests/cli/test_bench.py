@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from modeldeploy.cli import bench
 from modeldeploy.client import load
 from modeldeploy.schema.states import Desired, State
 from tests.cli.conftest import Run
@@ -21,6 +22,7 @@ from tests.cli.fake_supervisor import FakeSupervisor
 from tests.cli.stories import deployment
 
 _LATE = 0.05
+_REFUSED = b'{"error": {"code": "text_refused", "message": "no", "hint": ""}}'
 
 
 class Worker(http.server.ThreadingHTTPServer):
@@ -60,11 +62,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"3\r\n{}\n\r\n0\r\n\r\n")
             return
-        self.send_header("content-length", "2")
+        size = len(_REFUSED) if body["text"] == "bad" else 2
+        self.send_header("content-length", str(size))
         if body["text"] == "close":
             self.send_header("connection", "close")
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(_REFUSED if body["text"] == "bad" else b"{}")
 
     def log_message(self, *args: object) -> None:
         pass
@@ -117,7 +120,7 @@ def test_of_what_is_written_tokens_and_the_first_are_told(
     fake_two.change("a", task="text-generation")
     asked = ("bench", "a", "--clients", "2", "--seconds", "0.2")
     (row,) = run(*asked, "--json").json
-    assert all(body["stream"] for body in worker.asked)
+    assert all(body["stream"] for body in worker.asked[1:])
     assert row["errors"] == {}
     assert row["tokens_per_second"] == pytest.approx(3 * row["requests_per_second"], rel=0.01)
     assert 0 < row["first_token_p50_ms"] <= row["first_token_p99_ms"] < row["p99_ms"]
@@ -152,14 +155,39 @@ def test_it_asks_with_the_texts_of_a_file(
         (("b",), "not_ready"),
         (("nobody",), "deployment_not_found"),
         (("a", "--file", "nothing"), "usage"),
+        (("a", "--file", "refused"), "text_refused"),
     ],
 )
 def test_what_cannot_be_measured_is_told(
-    fake_two: FakeSupervisor, run: Run, arguments: tuple[str, ...], code: str
+    fake_two: FakeSupervisor, run: Run, tmp_path: Path, arguments: tuple[str, ...], code: str
 ) -> None:
+    (tmp_path / "refused").write_text("bad")
     assert run("bench", *arguments, "--json").error["code"] == code
 
 
 @pytest.mark.parametrize("clients", ["x", "0", "1,,2", "5000"])
 def test_clients_are_numbers(fake_two: FakeSupervisor, run: Run, clients: str) -> None:
     assert run("bench", "a", "--clients", clients).code == 2
+
+
+def test_where_it_goes_away_what_was_measured_is_shown(
+    fake_two: FakeSupervisor, worker: Worker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, sweeps = load.measure, iter(range(9))
+
+    async def measured(*args: Any, **how: Any) -> load.Measured:
+        if next(sweeps) == 2:  # a warm-up and a sweep later
+            raise ConnectionRefusedError(111, "Connection refused")
+        return await measure(*args, **how)
+
+    monkeypatch.setattr(load, "measure", measured)
+    done = run("bench", "a", "--clients", "1,2", "--seconds", "0.1")
+    assert done.code != 0
+    assert "REQUESTS/S" in done.out
+    assert "does not answer any more" in done.err
+
+
+def test_an_answer_without_its_end_is_called_so(worker: Worker) -> None:
+    row = bench._as_row(load.Measured(2, 1.0, statuses=Counter({0: 2})))
+    assert row["errors"] == {"cut short": 2}
+    assert (row["p50_ms"], row["answers"]) == (None, 0)

@@ -167,9 +167,17 @@ def test_an_interpreter_is_a_file_a_command_or_an_environments(
     assert asked(fake)["spec"]["env"] == {"A": "3", "B": "2"}
 
 
-@pytest.mark.parametrize("given", ["A", "=1", "1A=x", "A B=x"])
-def test_a_variable_is_a_name_and_a_value(fake: FakeSupervisor, run: Run, given: str) -> None:
-    done = run("deploy", "org/name", "--env", given)
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(("--env", one) for one in ("A", "=1", "1A=x", "A B=x", "A=\udcff")),
+        *(("--python", one) for one in ("", "/tmp/\udcff")),
+    ],
+)
+def test_what_is_no_variable_or_no_path_is_said(
+    fake: FakeSupervisor, run: Run, given: tuple[str, str]
+) -> None:
+    done = run("deploy", "org/name", *given)
     assert done.code == 2
     assert not [method for method, _, _ in fake.asked if method == "POST"]
 

@@ -42,7 +42,7 @@ def test_variables_of_its_own_reach_it_beside_ours() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("HF_TOKEN", apikeys.VARIABLE, "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"),
+        *("HF_TOKEN", apikeys.VARIABLE, "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "my_api_key"),
         *("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "MODELDEPLOY_HOME"),
     ],
 )

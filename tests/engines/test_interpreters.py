@@ -105,6 +105,11 @@ def test_versions_that_are_too_old_are_told(
         examine(sys.executable, tmp_path)
 
 
+def test_what_is_no_name_of_a_file_cannot_be_run(tmp_path: Path) -> None:
+    with pytest.raises(InterpreterUnfit, match="cannot be run: "):
+        examine("/" + "a" * 300, tmp_path)
+
+
 @pytest.mark.parametrize("made", ["nothing", "a folder", "no program", "a format of its own"])
 def test_what_cannot_be_run_is_said(tmp_path: Path, made: str) -> None:
     file = tmp_path / "python"
@@ -124,5 +129,6 @@ def test_a_machine_that_is_short_of_something_is_no_fault_of_the_interpreter() -
 def test_a_path_is_whole_and_an_environment_stands_for_its_interpreter(tmp_path: Path) -> None:
     assert interpreters.settled("/usr/bin/python3") == "/usr/bin/python3"
     assert interpreters.settled(str(tmp_path)) == str(tmp_path / "bin" / "python")
+    assert interpreters.settled(long := "/" + "a" * 300) == long
     with pytest.raises(InvalidSetting, match="not absolute"):
         interpreters.settled("bin/python")

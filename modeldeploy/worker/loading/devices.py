@@ -91,7 +91,8 @@ def kept_bytes(
     others: Reserved = Reserved(),  # noqa: B008  # frozen
 ) -> int:
     """What the keys and values of texts that are being written may take together, of what is free now
-    and of no ``others``, where the worker may take ``memory``."""
+    and of no ``others``, where the worker may take ``memory``: half of what is left of that at the most, for
+    calls take memory too."""
     theirs = others.bytes.get(memory_name(device), 0)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what torch keeps of what was freed is free
@@ -99,7 +100,10 @@ def kept_bytes(
         return int(max(0, free - theirs) * _SHARE_OF_GPU)
     available = max(0, machine.memory_available() - theirs)
     ours = int(available * _share(others.writers, others.loading))
-    return ours if memory is None else min(ours, memory // _FIRST)
+    if memory is None:
+        return ours
+    left = max(0, memory - machine.own_bytes())
+    return min(ours, memory // _FIRST, left // 2)
 
 
 def memory_name(device: torch.device) -> str:

@@ -56,6 +56,7 @@ def test_keys_and_values_take_a_quarter_of_what_this_process_may_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(machine, "memory_available", lambda: 1000)
+    monkeypatch.setattr(machine, "own_bytes", int)
     assert kept_bytes(CPU) == 250
     assert kept_bytes(CPU, memory=400) == 100
     assert kept_bytes(CPU, memory=4000) == 250
@@ -81,6 +82,7 @@ def test_deployments_that_write_never_get_more_together_than_there_is(
 
 def test_what_a_worker_may_take_is_divided_among_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "memory_available", lambda: 60_000)
+    monkeypatch.setattr(machine, "own_bytes", int)
     beside_five = Reserved(writers=5)
     assert kept_bytes(CPU, memory=2000, others=beside_five) == kept_bytes(CPU, memory=2000) == 500
     assert kept_bytes(CPU, memory=50_000, others=beside_five) == 60_000 // 9
@@ -100,3 +102,12 @@ def test_what_others_may_take_of_this_memory_is_theirs(monkeypatch: pytest.Monke
     assert kept_bytes(GPU, others=Reserved(bytes={"a": 1200})) == 0
     assert (memory_name(CPU), memory_name(torch.device("mps"))) == (HOST, HOST)
     assert (memory_name(GPU), memory_name(torch.device("cuda", 1))) == ("a", "b")
+
+
+@pytest.mark.parametrize(("taken", "room"), [(0, 100), (300, 50), (390, 5), (500, 0)])
+def test_of_what_a_worker_may_take_half_of_the_rest_stays_for_its_calls(
+    monkeypatch: pytest.MonkeyPatch, taken: int, room: int
+) -> None:
+    monkeypatch.setattr(machine, "memory_available", lambda: 10_000)
+    monkeypatch.setattr(machine, "own_bytes", lambda: taken)
+    assert kept_bytes(CPU, memory=400) == room
