@@ -5,10 +5,12 @@ Directories are 0700 and files 0600 whatever the umask.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +70,16 @@ def private_open(path: str | Path, flags: int) -> int:
     if flags & os.O_CREAT:
         os.fchmod(fd, 0o600)
     return fd
+
+
+@contextlib.contextmanager
+def appending(log_file: str | Path) -> Iterator[int]:
+    """A descriptor that writes at the log's end, for a process that is started meanwhile."""
+    fd = private_open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def sync(directory: Path) -> None:

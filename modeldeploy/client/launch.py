@@ -15,7 +15,7 @@ from modeldeploy import __version__
 from modeldeploy import settings as settings_table
 from modeldeploy.client.api import Client
 from modeldeploy.errors import DaemonSilent, DaemonUnreachable
-from modeldeploy.paths import private_open
+from modeldeploy.paths import appending
 from modeldeploy.schema.control import DaemonStatus
 from modeldeploy.schema.deployment import HubAccess
 from modeldeploy.settings import Settings
@@ -118,21 +118,20 @@ def _launch(settings: Settings, client: Client) -> DaemonStatus:
 
 def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
     argv, env = supervisor_command(settings)
-    log = private_open(settings.paths.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    orders = hub_pipe(settings)
-    try:
-        return subprocess.Popen(
-            argv,
-            env=env,
-            cwd="/",
-            stdin=orders,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    finally:
-        os.close(orders)
-        os.close(log)
+    with appending(settings.paths.supervisor_log) as log:
+        orders = hub_pipe(settings)
+        try:
+            return subprocess.Popen(
+                argv,
+                env=env,
+                cwd="/",
+                stdin=orders,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        finally:
+            os.close(orders)
 
 
 def _until_up(

@@ -100,23 +100,22 @@ async def examine(python: str, environment: Mapping[str, str], log_file: str) ->
 async def _started(
     python: str, answer: str, environment: Mapping[str, str], log_file: str
 ) -> Process:
-    output = paths.private_open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        return await asyncio.create_subprocess_exec(
-            *(python, "-c", _LOOK, answer),
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=output,
-            env=dict(environment),
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as error:
-        if error.errno in CANNOT_RUN:
-            raise not_run(python, error) from error
-        raise
-    finally:
-        os.close(output)
+    with paths.appending(log_file) as output:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *(python, "-c", _LOOK, answer),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=output,
+                env=dict(environment),
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            if error.errno not in CANNOT_RUN:
+                raise
+            why = f"{python} cannot be run: {error.strerror}"
+            raise InterpreterUnfit(why, hint=_HINT) from error
 
 
 def _judge(python: str, answer: Path) -> None:
@@ -135,8 +134,3 @@ def _judge(python: str, answer: Path) -> None:
         )
     if lacking:
         raise InterpreterUnfit(f"{python} lacks {', '.join(lacking)}", hint=install)
-
-
-def not_run(python: str, error: OSError) -> InterpreterUnfit:
-    """Of one that is not there, or is no program that may be run."""
-    return InterpreterUnfit(f"{python} cannot be run: {error.strerror}", hint=_HINT)

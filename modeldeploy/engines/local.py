@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -56,8 +55,7 @@ class LocalEngine:
         self, spec: WorkerSpec, spec_file: str, env: dict[str, str], fds: list[int]
     ) -> LocalWorker:
         python, *command = self.command
-        log = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
+        with paths.appending(spec.log_file) as log:
             process = subprocess.Popen(
                 [spec.python or python, *command, spec_file],
                 stdin=subprocess.DEVNULL,
@@ -68,6 +66,4 @@ class LocalEngine:
                 pass_fds=fds,
                 start_new_session=True,
             )
-        finally:
-            os.close(log)
         return LocalWorker(process)

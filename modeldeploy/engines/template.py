@@ -115,8 +115,7 @@ class TemplateEngine:
             ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undoing.callback(ours.close)
             theirs.callback(control.close)
-            output = paths.private_open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            theirs.callback(os.close, output)
+            output = theirs.enter_context(paths.appending(self._log_file))
             process = subprocess.Popen(
                 [sys.executable, "-m", "modeldeploy.worker.template"],
                 stdin=control.fileno(),
@@ -203,11 +202,8 @@ class TemplateEngine:
     async def _fork(
         self, spec: WorkerSpec, spec_file: str, listener: socket.socket, leash: int
     ) -> int:
-        output = paths.private_open(spec.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
+        with paths.appending(spec.log_file) as output:
             number = self._order(spec_file, [listener.fileno(), output, leash])
-        finally:
-            os.close(output)
         answer: asyncio.Future[int] = self._loop.create_future()
         self._orders[number] = answer
         if self._timer is None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
@@ -108,8 +107,7 @@ class Fetchers:
     async def _spawn(
         self, command: tuple[str, ...], log_file: str | Path, environment: Mapping[str, str]
     ) -> Process:
-        output = paths.private_open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
+        with paths.appending(log_file) as output:
             return await asyncio.create_subprocess_exec(
                 *command,
                 stdin=PIPE,
@@ -120,8 +118,6 @@ class Fetchers:
                 start_new_session=True,
                 limit=LINE_BYTES,
             )
-        finally:
-            os.close(output)
 
     async def close(self) -> None:
         """None waits any more."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Union
+from typing import Any, Union
 
 import msgspec
 
@@ -77,29 +77,33 @@ class FetchJob:
         else:
             self._on_end(None, outcome if isinstance(outcome, Problem) else None)
 
-    async def _begin(self) -> asyncio.subprocess.Process | None:
+    async def _fetch(self) -> _Outcome | None:
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        try:
+            process = await self._begun(cancelled)
+            return await self._followed(process, cancelled) if process else None
+        finally:
+            cancelled.cancel()
+
+    async def _begun(self, cancelled: asyncio.Future[Any]) -> asyncio.subprocess.Process | None:
         """A fetcher, unless it is cancelled before there is one."""
         beginning = asyncio.ensure_future(self._fetchers.begin(self._request))
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
         await asyncio.wait({beginning, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-        cancelled.cancel()
         if not beginning.done():
             beginning.cancel()
             await asyncio.wait({beginning})
         return None if beginning.cancelled() else beginning.result()
 
-    async def _fetch(self) -> _Outcome | None:
-        process = await self._begin()
-        if process is None:
-            return None
+    async def _followed(
+        self, process: asyncio.subprocess.Process, cancelled: asyncio.Future[Any]
+    ) -> _Outcome:
+        """What comes of it, heard to its end."""
         reader = asyncio.ensure_future(self._read(process))
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
         try:
             done, _ = await asyncio.wait(
                 {reader, cancelled}, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            cancelled.cancel()
             await self._end(process)
         outcome = await reader
         if not done:

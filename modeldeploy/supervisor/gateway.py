@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -234,8 +233,7 @@ class Gateway:
         env[PULSE_FD] = str(pulse)
         if self._paths.home:
             env["MODELDEPLOY_HOME"] = str(self._paths.home)
-        output = paths.private_open(self._paths.gateway_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
+        with paths.appending(self._paths.gateway_log) as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "modeldeploy.gateway"],
                 stdin=subprocess.DEVNULL,
@@ -246,8 +244,6 @@ class Gateway:
                 pass_fds=[listener.fileno(), pulse],
                 start_new_session=True,
             )
-        finally:
-            os.close(output)
 
     def _remember(self, identity: Identity, port: int) -> None:
         record = _Record(

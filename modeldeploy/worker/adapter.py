@@ -84,8 +84,8 @@ class BatchLimits:
 class Source:
     """What to load and how. ``progress`` takes tensors done and tensors in all. ``companion`` is a
     second snapshot that the first is loaded with: an adapter's base model, a voice's vocoder.
-    ``memory`` is how many bytes the worker may take, where that is limited, ``reserved`` what is others'; ``kept`` the folder of what is
-    found of models."""
+    ``memory`` is how many bytes the worker may take, where that is limited, ``reserved`` what is others';
+    ``kept`` the folder of what is found of models."""
 
     snapshot: str
     task: TaskSchema
